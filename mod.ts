@@ -1,0 +1,13 @@
+/**
+ * The public surface of hone: what a plugin or a program that embeds hone may import.
+ * Run as a program (`deno run -A mod.ts pipeline.yaml`) it is the command line.
+ * @module
+ */
+export { definePlugin } from "./pipeline/plugin.ts";
+export type * from "./pipeline/plugin.ts";
+export type * from "./pipeline/events.ts";
+
+if (import.meta.main) {
+  const { main } = await import("./runners/cli/main.ts");
+  Deno.exit(await main(Deno.args));
+}

@@ -1,0 +1,280 @@
+/**
+ * The nouns of hone and the events that carry them. Every row of the store is one of these records.
+ * Knows nothing of plugins, runners, files or servers. Names of events are `<noun>.<past verb>`.
+ * @module
+ */
+
+/** Any JSON value. */
+export type Json = null | boolean | number | string | Json[] | JsonObject;
+/** A JSON object. */
+export type JsonObject = { [key: string]: Json };
+
+/** Which part of the data a scenario belongs to. Held-out scenarios are read by the verdict alone. */
+export type Split = "train" | "validation" | "heldout";
+
+/** One tool of one server, under the name that the model sees. */
+export interface ToolSpec {
+  server: string;
+  /** The server's own name of the tool. */
+  name: string;
+  /** The name that the model sees: `^[a-zA-Z0-9_-]{1,64}$`, unique in the catalog. */
+  model_name: string;
+  description: string;
+  input_schema: JsonObject;
+  output_schema?: JsonObject;
+  annotations: { read_only?: boolean; destructive?: boolean; idempotent?: boolean; open_world?: boolean };
+  /** Estimated tokens of the tool as rendered for a model. */
+  tokens: number;
+}
+
+/** One server as discovery found it. */
+export interface CatalogServer {
+  name: string;
+  transport: "stdio" | "http" | "sse";
+  protocol: string;
+  implementation: { name: string; version: string };
+  instructions?: string;
+  resources: { uri: string; name: string; description?: string; mime_type?: string }[];
+  resource_templates: { uri_template: string; name: string; description?: string }[];
+  prompts: { name: string; description?: string; arguments: { name: string; required: boolean }[] }[];
+}
+
+/** What discovery found: servers, tools, and a hash over all names and schemas. */
+export interface Catalog {
+  servers: CatalogServer[];
+  tools: ToolSpec[];
+  schema_hash: string;
+}
+
+/** A tool call as a person writes it in a scenario. `server` may be left out where the name is unique. */
+export interface CallSpec {
+  server?: string;
+  tool: string;
+  arguments: JsonObject;
+}
+
+/** How a text or JSON value is compared; exactly one key. */
+export interface Matcher {
+  equals?: Json;
+  contains?: string;
+  matches?: string;
+  /** Numbers are equal within this tolerance (with `equals`). */
+  tolerance?: number;
+}
+
+/** One thing that must hold of the world after the episode. */
+export type Check =
+  & (
+    | { file: string }
+    | { absent: string }
+    | { directory: string }
+    | { call: CallSpec; path?: string }
+  )
+  & Matcher;
+
+/** One task for the agent. */
+export interface Scenario {
+  id: string;
+  task: string;
+  split: Split;
+  tags: string[];
+  /** Brings a fresh environment into the wanted state: files below `${workdir}`, then calls, in order. */
+  setup?: { files?: Record<string, string>; directories?: string[]; calls?: CallSpec[] };
+  /** Checks of the world, read by `judge/state`. */
+  checks: Check[];
+  /** Expected final answer, read by `judge/answer`. */
+  answer?: Matcher;
+  /** Expected calls, read by `judge/calls`. */
+  calls?: { expected?: CallSpec[]; forbidden?: string[]; max?: number };
+  /** Reference solution: calls in order, then the closing answer. Replayed on the real server before it teaches. */
+  solution?: { calls: CallSpec[]; answer: string };
+  /** Tools (model names) that the agent is offered; all of them when left out. */
+  tools?: string[];
+}
+
+/** Why a turn or call failed, in one word that metrics can count. */
+export type CallOutcome =
+  | "ok"
+  | "tool_error"
+  | "protocol_error"
+  | "timeout"
+  | "server_died"
+  | "unknown_tool"
+  | "invalid_arguments"
+  | "denied"
+  | "cancelled";
+
+/** One LLM call. Token arrays are present when the endpoint gives tokens (`policy.tokens: exact`). */
+export interface TurnRecord {
+  type: "turn";
+  index: number;
+  /** Messages that this turn added to the conversation before the model spoke. */
+  input: ChatMessage[];
+  /** The model's raw text. */
+  text: string;
+  reasoning?: string;
+  /** Calls parsed from the text, or native ones. */
+  tool_calls: { id: string; name: string; arguments: JsonObject }[];
+  /** Set when the text looked like a call and could not be read as one, or the call did not fit its schema. */
+  invalid_call?: string;
+  prompt_token_ids?: Int32Array;
+  output_token_ids?: Int32Array;
+  logprobs?: Float32Array;
+  finish_reason: "stop" | "length" | "tool_calls" | "error";
+  prompt_tokens: number;
+  output_tokens: number;
+  seconds: number;
+}
+
+/** One tool call: what the model saw and the whole result. */
+export interface ToolCallRecord {
+  type: "tool_call";
+  turn: number;
+  index: number;
+  server: string;
+  tool: string;
+  arguments: JsonObject;
+  outcome: CallOutcome;
+  /** Text for the model; truncated where `truncated`. */
+  text: string;
+  /** The whole MCP result, or the error, for judges and the store. */
+  result: Json;
+  truncated: boolean;
+  seconds: number;
+}
+
+/** A chat message as OpenAI-compatible endpoints take it. */
+export interface ChatMessage {
+  role: "system" | "user" | "assistant" | "tool";
+  content: string;
+  tool_calls?: { id: string; type: "function"; function: { name: string; arguments: string } }[];
+  tool_call_id?: string;
+  reasoning?: string;
+}
+
+/** How an episode ended. `failure` ones say that the attempt tells nothing about the policy. */
+export interface Outcome {
+  end:
+    | "answered"
+    | "completed"
+    | "max_turns"
+    | "length"
+    | "context_full"
+    | "invalid_calls"
+    | "repeated_calls"
+    | "timeout"
+    | "server_failed"
+    | "endpoint_failed"
+    | "cancelled";
+  answer: string | null;
+  /** Human words for ends that are not `answered` or `completed`. */
+  cause?: string;
+}
+
+/** What a rollout is for. */
+export type Purpose = "train" | "evaluation" | "demonstration";
+
+/** Identity of one rollout. */
+export interface RolloutRef {
+  rollout_id: string;
+  group_id: string;
+  scenario_id: string;
+  purpose: Purpose;
+  /** Name of the policy (`base`, `warm_start`, `tuned`, or the step's name). */
+  policy: string;
+  policy_version: number;
+  /** Training step or -1. */
+  step: number;
+  seed: number;
+  attempt: number;
+}
+
+/** A rollout's whole record. */
+export interface Trajectory extends RolloutRef {
+  turns: TurnRecord[];
+  tool_calls: ToolCallRecord[];
+  outcome: Outcome;
+  /** Observations by judge (stage id), taken before the environment was released. */
+  observations: Record<string, Json>;
+  seconds: number;
+}
+
+/** What one judge says of one rollout. */
+export type Judgement =
+  & { rollout_id: string; judge: string }
+  & (
+    | { score: number; reason: string; parts?: Record<string, number> }
+    | { invalid: string }
+  );
+
+/** What the shaper makes of all judgements of one rollout. */
+export type Reward = { rollout_id: string } & ({ value: number; parts: Record<string, number> } | { invalid: string });
+
+/** Metrics of one optimiser step, as the trainer reports them. */
+export interface StepReport {
+  step: number;
+  kind: "supervised" | "rl";
+  loss: number;
+  metrics: Record<string, number>;
+  seconds: number;
+}
+
+/** A proportion or mean with its 95 % interval. */
+export interface Interval {
+  mean: number;
+  low: number;
+  high: number;
+  n: number;
+}
+
+/** Events by name. Payloads are plain records; long number arrays are typed arrays. */
+export interface EventMap {
+  "run.started": { name: string; seed: number; hone_version: string; resumed: boolean };
+  "catalog.discovered": Catalog;
+  "scenario.produced": Scenario;
+  "rung.started": { rung: string; total: number };
+  "rollout.requested": RolloutRef;
+  "turn.completed": { rollout_id: string; turn: TurnRecord };
+  "tool.called": { rollout_id: string; call: ToolCallRecord };
+  "observation.made": { rollout_id: string; judge: string; observation: Json };
+  "rollout.completed": RolloutRef & { outcome: Outcome; seconds: number };
+  "rollout.abandoned": { rollout_id: string; reason: string };
+  "group.completed": { group_id: string; scenario_id: string; step: number; rollout_ids: string[] };
+  "judgement.made": Judgement;
+  "reward.shaped": Reward & { success: boolean; group_id: string };
+  "batch.ready": { step: number; kind: "supervised" | "rl"; path: string; rows: number; dropped: Record<string, number> };
+  "train.stepped": StepReport & { checkpoint: string };
+  "policy.published": { name: string; version: number; model: string; checkpoint: string };
+  "evaluation.requested": { policy: string; policy_version: number; split: Split; scenarios: number; tries: number };
+  "evaluation.completed": { policy: string; policy_version: number; split: Split; success: Interval };
+  "export.completed": { exporter: string; dir: string; proof: JsonObject };
+  "metric.recorded": { name: string; value: number; step: number };
+  "stage.failed": { stage: string; code: string; message: string; hint?: string };
+  "run.ended": { status: "completed" | "failed" | "cancelled" | "paused"; sentence?: string };
+}
+
+/** Name of an event. */
+export type EventName = keyof EventMap;
+
+/** An event with its envelope. `seq` is gapless per run; `at` is milliseconds since the epoch. */
+export interface Envelope<K extends EventName = EventName> {
+  seq: number;
+  at: number;
+  run_id: string;
+  source: string;
+  type: K;
+  data: EventMap[K];
+}
+
+/** Events whose record must be on disk before it counts as acknowledged. */
+export const DURABLE: ReadonlySet<EventName> = new Set<EventName>([
+  "turn.completed",
+  "tool.called",
+  "rollout.completed",
+  "judgement.made",
+  "reward.shaped",
+  "train.stepped",
+  "policy.published",
+  "evaluation.completed",
+  "run.ended",
+]);
