@@ -180,6 +180,11 @@ export interface RolloutRef {
   group_id: string;
   scenario_id: string;
   purpose: Purpose;
+  split: Split;
+  /** Sampling temperature of this rollout; 0 is greedy. The verdict keeps greedy and sampled success apart. */
+  temperature: number;
+  /** Which of several tries at the same scenario under the same policy, from 0. */
+  try: number;
   /** Name of the policy (`base`, `warm_start`, `tuned`, or the step's name). */
   policy: string;
   policy_version: number;

@@ -165,6 +165,8 @@ export interface Checkpoint {
 export interface OnlineTrainer extends AsyncDisposable {
   /** The base policy, version 0, with adapters off. */
   base: Policy;
+  /** Resolves when the trainer is lost (its worker died); never rejects. */
+  lost?: Promise<Error>;
   /** Facts of the model, for the run's record: parameters, layers, template hash. */
   model: JsonObject;
   /** Ids that the endpoint would have produced for these conversations. */
