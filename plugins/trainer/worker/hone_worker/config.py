@@ -1,0 +1,162 @@
+"""What a run may set: adapter, optimiser and loss, as frozen values.
+
+Every class is made from the JSON of the protocol by ``from_json``, which names an unknown
+or impossible value in a :class:`WorkerError` ``CONFIG_INVALID``. No array library here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from hone_worker.errors import WorkerError
+
+T = TypeVar("T")
+
+
+def _make(cls: type[T], values: dict[str, Any] | None, what: str) -> T:
+    known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+    given = {key: value for key, value in (values or {}).items() if value is not None}
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise _invalid(what, f"has no option {unknown[0]!r}", f"Options: {', '.join(sorted(known))}.")
+    return cls(**given)
+
+
+def _invalid(what: str, problem: str, hint: str) -> WorkerError:
+    return WorkerError("CONFIG_INVALID", f"The {what} {problem}.", hint)
+
+
+def _require(holds: bool, what: str, problem: str, hint: str) -> None:
+    if not holds:
+        raise _invalid(what, problem, hint)
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """rank r, alpha (the update is scaled by alpha / r), how many of the last layers carry an
+    adapter (0: all), and which linear maps by the last part of their name."""
+
+    rank: int = 8
+    alpha: float = 16.0
+    last_layers: int = 0
+    target_modules: str | tuple[str, ...] = "all-linear"
+
+    @property
+    def scale(self) -> float:
+        """The factor of the low-rank update."""
+        return self.alpha / self.rank
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any] | None) -> LoraConfig:
+        """Reads the ``lora`` object of ``init``."""
+        config = _make(cls, values, "lora configuration")
+        if isinstance(config.target_modules, list):
+            values = {**(values or {}), "target_modules": tuple(config.target_modules)}
+            config = _make(cls, values, "lora configuration")
+        what = "lora configuration"
+        _require(config.rank >= 1, what, f"has rank {config.rank}", "The rank is 1 or more.")
+        _require(config.last_layers >= 0, what, f"has last_layers {config.last_layers}", "0 means all layers.")
+        _require(
+            config.target_modules == "all-linear" or isinstance(config.target_modules, tuple),
+            what,
+            f"has target_modules {config.target_modules!r}",
+            'Give "all-linear" or a list of names such as "q_proj".',
+        )
+        return config
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW with bias correction: rate, linear warm-up in steps, decoupled weight decay, moments,
+    and the global norm to which gradients are clipped (0: not clipped)."""
+
+    learning_rate: float = 2e-4
+    warmup_steps: int = 0
+    weight_decay: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    grad_clip: float = 1.0
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any] | None) -> OptimConfig:
+        """Reads the ``optimizer`` object of ``init``."""
+        config = _make(cls, values, "optimizer configuration")
+        what = "optimizer configuration"
+        for name in ("learning_rate", "eps"):
+            value = getattr(config, name)
+            _require(value > 0, what, f"has {name} {value}", "It is greater than 0.")
+        for name in ("beta1", "beta2"):
+            value = getattr(config, name)
+            _require(0 <= value < 1, what, f"has {name} {value}", "It is at least 0 and below 1.")
+        for name in ("warmup_steps", "weight_decay", "grad_clip"):
+            value = getattr(config, name)
+            _require(value >= 0, what, f"has {name} {value}", "It is 0 or more.")
+        return config
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """The policy loss as four independent options.
+
+    ratio: per ``token``, or per ``sequence`` (mean of the token log-ratios).
+    clip: ``ppo`` takes the worse of r·A and clip(r, 1−eps_low, 1+eps_high)·A; ``cispo`` weighs
+    logp by the detached min(r, cap); ``none`` is r·A.
+    normaliser: sum over all trained ``tokens`` of the step; mean of per-row means
+    (``sequences``); or a ``constant``.
+    tis_cap: cap of the detached importance weight between sampler and trainer (0: off); it only
+    acts where the clip has no ratio of its own cap (``ppo``, ``none``).
+    beta: weight of the k3 estimate of KL(policy || base).
+    """
+
+    ratio: str = "token"
+    clip: str = "cispo"
+    eps_low: float = 0.2
+    eps_high: float = 0.28
+    cap: float = 5.0
+    normaliser: str = "tokens"
+    constant: float = 1.0
+    tis_cap: float = 0.0
+    beta: float = 0.0
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any] | None) -> LossConfig:
+        """Reads the ``loss`` object of ``train_step``: a preset, then the options that override it."""
+        given = dict(values or {})
+        name = given.pop("preset", None)
+        if name is not None and name not in PRESETS:
+            raise _invalid("loss", f"has no preset {name!r}", f"Presets: {', '.join(sorted(PRESETS))}.")
+        config = _make(cls, {**PRESETS.get(name, {}), **{k: v for k, v in given.items() if v is not None}}, "loss")
+        for key, allowed in _CHOICES.items():
+            value = getattr(config, key)
+            _require(value in allowed, "loss", f"has {key} {value!r}", f"It is one of {', '.join(allowed)}.")
+        for key in ("eps_low", "eps_high", "tis_cap", "beta"):
+            value = getattr(config, key)
+            _require(value >= 0, "loss", f"has {key} {value}", "It is 0 or more.")
+        for key in ("cap", "constant"):
+            value = getattr(config, key)
+            _require(value > 0, "loss", f"has {key} {value}", "It is greater than 0.")
+        return config
+
+
+_CHOICES = {
+    "ratio": ("token", "sequence"),
+    "clip": ("cispo", "ppo", "none"),
+    "normaliser": ("tokens", "sequences", "constant"),
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "cispo": {"clip": "cispo", "cap": 5.0, "normaliser": "tokens"},
+    "dapo": {"clip": "ppo", "eps_low": 0.2, "eps_high": 0.28, "normaliser": "tokens"},
+    "grpo": {"clip": "ppo", "eps_low": 0.2, "eps_high": 0.2, "normaliser": "sequences"},
+    "dr_grpo": {"clip": "ppo", "eps_low": 0.2, "eps_high": 0.2, "normaliser": "constant"},
+    "gspo": {
+        "ratio": "sequence",
+        "clip": "ppo",
+        "eps_low": 3e-4,
+        "eps_high": 4e-4,
+        "normaliser": "sequences",
+    },
+    "reinforce": {"clip": "none", "normaliser": "tokens"},
+}
