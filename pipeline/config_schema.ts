@@ -1,0 +1,198 @@
+/**
+ * The schema of a pipeline file: every field described where it is declared, with its default. Types, JSON Schema and
+ * the tables of the documentation come from here. Says nothing of plugins' own settings (`with:`).
+ * @module
+ */
+import { z } from "zod";
+
+const positive = () => z.number().positive();
+const count = () => z.int().min(1);
+const text_values = (what: string) =>
+  z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String)).describe(what);
+
+const tool_format = z.enum(["auto", "native", "hermes", "llama_json", "qwen_xml", "pythonic", "mistral"]);
+
+const endpoint = z.strictObject({
+  base_url: z.url({ protocol: /^https?$/ }).describe("Base address of an OpenAI-compatible API, with its `/v1`.")
+    .meta({ examples: ["http://127.0.0.1:8000/v1"] }),
+  model: z.string().min(1).describe("Name of the model at this endpoint.").meta({ examples: ["qwen3-4b"] }),
+  api_key_env: z.string().optional().describe("Environment variable that holds the API key.")
+    .meta({ examples: ["OPENAI_API_KEY"] }),
+  headers: text_values("Headers sent with every request.").default({}),
+  context_tokens: count().optional().describe("Context window; unknown when left out.").meta({ examples: [32768] }),
+});
+
+const agent = z.strictObject({
+  system_prompt: z.string().default("").describe("Text, or a path that starts with `./` or `../`."),
+  examples: z.array(z.strictObject({
+    user: z.string().describe("What the user says.").meta({ examples: ["Which files are there?"] }),
+    assistant: z.string().describe("What the assistant answers.").meta({ examples: ["Two: a.txt and b.txt."] }),
+  })).default([]).describe("Example exchanges put before every task."),
+  max_turns: count().default(8).describe("Turns after which an episode ends."),
+  max_tokens: count().default(256).describe("Tokens of one turn."),
+  temperature: z.number().min(0).max(2).default(1).describe("Temperature of sampled evaluation; 0 is greedy."),
+  tool_format: tool_format.default("auto").describe("How tools are shown to the model and its calls are read."),
+  complete_task: z.boolean().default(false).describe("Offer a `complete_task` tool that ends the episode."),
+  max_result_chars: count().default(4000).describe("Characters of a tool result that the model sees."),
+  max_invalid_calls: count().default(3).describe("Unreadable calls after which an episode ends."),
+  max_repeated_calls: count().default(3).describe("Equal calls in a row after which an episode ends."),
+  turn_timeout_secs: positive().default(60).describe("Longest wait for one turn of the model."),
+  tool_timeout_secs: positive().default(30).describe("Longest wait for one tool call."),
+  endpoint: endpoint.optional().describe("A policy that is not trained here: evaluation only, or a teacher."),
+});
+
+const server_fields = {
+  tools: z.array(z.string()).optional().describe("Tools that the agent is offered; all when left out.")
+    .meta({ examples: [["read_text_file", "write_file"]] }),
+  deny: z.array(z.string()).optional().describe("Tools that the agent is never offered.")
+    .meta({ examples: [["delete_file"]] }),
+  read_only_tools: z.array(z.string()).optional()
+    .describe("Tools that you know to change nothing; the others are refused on a shared server.")
+    .meta({ examples: [["read_text_file"]] }),
+  reset: z.enum(["restart", "workdir"]).default("restart")
+    .describe("Between rollouts: restart the process, or keep it and refill its `${workdir}`."),
+  fixture: z.string().optional().describe("Folder copied into `${workdir}` before each rollout.")
+    .meta({ examples: ["./fixture"] }),
+  allow_writes: z.boolean().default(false).describe("Let rollouts call writing tools of this shared server."),
+  start_timeout_secs: positive().default(20).describe("Longest wait for the server's first answer."),
+  call_timeout_secs: positive().optional().describe(
+    "Longest wait for one call; `agent.tool_timeout_secs` when left out.",
+  )
+    .meta({ examples: [30] }),
+};
+
+const process_server = z.strictObject({
+  command: z.string().min(1).describe("Program to start.").meta({ examples: ["npx"] }),
+  args: z.array(z.union([z.string(), z.number()]).transform(String)).default([])
+    .describe("Its arguments; `${workdir}` is the rollout's own folder."),
+  env: text_values("Environment variables of the process, beside the few that hone passes on.").default({}),
+  cwd: z.string().optional().describe("Working folder; `${workdir}` when left out.").meta({ examples: ["./server"] }),
+  ...server_fields,
+  isolation: z.enum(["shared", "process", "container"]).default("process")
+    .describe("One process for all rollouts, one for each slot, or one container for each."),
+  image: z.string().optional().describe("Container image, with `isolation: container`.")
+    .meta({ examples: ["node:22-slim"] }),
+});
+
+const url_server = z.strictObject({
+  url: z.url({ protocol: /^https?$/ }).describe("Address of a running server.")
+    .meta({ examples: ["http://127.0.0.1:3000/mcp"] }),
+  headers: text_values("Headers sent with every request.").default({}),
+  transport: z.enum(["auto", "http", "sse"]).default("auto").describe("Streamable HTTP, the older SSE, or try both."),
+  bearer_env: z.string().optional().describe("Environment variable that holds a bearer token.")
+    .meta({ examples: ["MCP_TOKEN"] }),
+  ...server_fields,
+  isolation: z.literal("shared").default("shared").describe("A running server is always shared."),
+});
+
+const server = z.union([process_server, url_server]);
+
+const stage = z.strictObject({
+  id: z.string().regex(/^[a-z][a-z0-9_-]*$/, "must be lower case letters, digits, - or _, and start with a letter")
+    .optional().describe("Unique name of the stage; the plugin's own name when left out.")
+    .meta({ examples: ["strict_judge"] }),
+  use: z.string().min(1).describe("Built-in `kind/name`, a path, `npm:package@version`, or `exec:` a program.")
+    .meta({ examples: ["judge/state", "./my_judge.ts", "npm:some-judge@1.2.3", "exec:./judge.py"] }),
+  with: z.record(z.string(), z.unknown()).default({}).describe("Settings of the plugin; see its own table."),
+});
+
+const warm_start = z.strictObject({
+  demonstrations: z.int().min(0).default(0).describe("Solved training scenarios to learn from; 0 is all of them."),
+  epochs: count().default(1).describe("Times that each demonstration is seen."),
+  batch_size: count().default(8).describe("Demonstrations of one optimiser step."),
+  learning_rate: positive().default(1e-3).describe("Learning rate of the supervised steps."),
+});
+
+const loss = z.strictObject({
+  preset: z.enum(["cispo", "grpo", "dr_grpo", "dapo", "gspo"]).default("cispo").describe("Named set of loss options."),
+  ratio: z.enum(["token", "sequence"]).optional().describe("Level of the importance ratio.")
+    .meta({ examples: ["token"] }),
+  clip: z.enum(["cispo", "ppo", "none"]).optional().describe("Shape of the clipping.").meta({ examples: ["ppo"] }),
+  eps_low: z.number().min(0).optional().describe("Lower clipping bound.").meta({ examples: [0.2] }),
+  eps_high: z.number().min(0).optional().describe("Upper clipping bound.").meta({ examples: [0.28] }),
+  cap: positive().optional().describe("Largest ratio under `clip: cispo`.").meta({ examples: [5] }),
+  normaliser: z.enum(["tokens", "sequences", "constant"]).optional().describe("What the sum over tokens is divided by.")
+    .meta({ examples: ["tokens"] }),
+  constant: positive().optional().describe("The divisor of `normaliser: constant`.").meta({ examples: [1024] }),
+  tis_cap: positive().optional().describe("Largest weight that corrects sampler against trainer.")
+    .meta({ examples: [2] }),
+  beta: z.number().min(0).optional().describe("Weight of the KL term to the base policy.").meta({ examples: [0] }),
+});
+
+const train = z.strictObject({
+  group_size: z.int().min(2).default(8).describe("Rollouts of one scenario that are compared with each other."),
+  groups_per_step: count().default(6).describe("Scenarios of one optimiser step."),
+  steps: count().default(8).describe("Optimiser steps of the `rl` rung."),
+  concurrency: count().default(48).describe("Rollouts in flight at once."),
+  group_timeout_secs: positive().default(120).describe("Longest wait for the slowest rollout of a group."),
+  learning_rate: positive().default(2e-5).describe("Learning rate of the `rl` rung."),
+  advantage: z.enum(["mean", "mean_std"]).default("mean")
+    .describe("Reward minus the group's mean, or that divided by its standard deviation."),
+  advantage_eps: positive().default(1e-4).describe("Added to the standard deviation under `mean_std`."),
+  loss: loss.prefault({}).describe("The loss: a preset and what departs from it."),
+  mask_truncated: z.boolean().default(true).describe("Leave rollouts that were cut off out of the loss."),
+  shuffle_rewards: z.boolean().default(false).describe("Negative control: shuffle rewards within the step."),
+  lockstep: z.boolean().default(true).describe("Sample and train in turns, so that a run repeats exactly."),
+  validate_every: z.int().min(0).default(0).describe("Steps between validations; 0 is never."),
+  temperature: positive().max(2).default(1).describe("Sampling temperature of training rollouts."),
+});
+
+const evaluate = z.strictObject({
+  policies: z.array(z.enum(["base", "warm_start", "tuned"])).min(1).default(["base", "warm_start", "tuned"])
+    .describe("Policies that the verdict compares."),
+  split: z.enum(["heldout", "validation"]).default("heldout").describe("Scenarios that the verdict reads."),
+  tries: count().default(1).describe("Attempts at each scenario."),
+  sampling: z.array(z.enum(["greedy", "sampled"])).min(1).default(["greedy"])
+    .describe("How policies answer; the first is the one that the verdict speaks of."),
+  success_at: z.number().gt(0).max(1).default(1).describe("Score of the decisive judge that counts as success."),
+});
+
+const limits = z.strictObject({
+  wall_clock_secs: positive().optional().describe("Seconds after which training stops and the verdict is made.")
+    .meta({ examples: [720] }),
+  rollouts: count().optional().describe("Most rollouts of the run.").meta({ examples: [5000] }),
+  tokens: count().optional().describe("Most sampled tokens of the run.").meta({ examples: [2000000] }),
+});
+
+const tape = z.strictObject({
+  mode: z.enum(["record", "replay", "live"]).default("live").describe(
+    "Record MCP traffic, answer from it, or neither.",
+  ),
+  path: z.string().describe("Folder of the tape.").meta({ examples: ["./tape"] }),
+  on_miss: z.enum(["fail", "live"]).default("fail").describe(
+    "What a call that is not on the tape does under `replay`.",
+  ),
+});
+
+/** The whole pipeline file. */
+export const pipeline_schema = z.strictObject({
+  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, "must be letters, digits, . _ or -, at most 63 of them")
+    .describe("Name of the pipeline; runs are named after it.").meta({ examples: ["files"] }),
+  seed: z.int().min(0).default(0).describe("Seed of everything random."),
+  model: z.string().min(1).optional().describe("Model to train: a hub id, a folder, or a built-in small model.")
+    .meta({ examples: ["smollm2-135m", "Qwen/Qwen3-0.6B", "./models/mine"] }),
+  agent: agent.prefault({}).describe("How the agent is prompted, sampled and bounded."),
+  servers: z.record(z.string().regex(/^[A-Za-z0-9_-]{1,32}$/, "must be letters, digits, _ or -, at most 32"), server)
+    .default({}).describe("MCP servers by name, or the path of an `mcpServers` JSON file."),
+  stages: z.array(stage).min(1).describe("The plugins of the pipeline and their settings.")
+    .meta({ examples: [[{ use: "discoverer/mcp" }]] }),
+  ladder: z.array(z.enum(["prompt", "warm_start", "rl"])).default(["warm_start", "rl"])
+    .describe("Rungs of training, in this order; without a trainer there are none."),
+  warm_start: warm_start.prefault({}).describe("The supervised warm start on verified demonstrations."),
+  train: train.prefault({}).describe("On-policy reinforcement learning."),
+  evaluate: evaluate.prefault({}).describe("The closing comparison."),
+  limits: limits.prefault({}).describe("Limits of the run; leave one out to lift it."),
+  allow_writes: z.boolean().default(false).describe("Let rollouts call writing tools of shared servers."),
+  tape: tape.optional().describe("Recorded MCP traffic."),
+});
+
+/** A pipeline file, read and filled with its defaults. */
+export type PipelineConfig = z.output<typeof pipeline_schema>;
+/** One entry of `servers:`. */
+export type ServerConfig = z.output<typeof server>;
+/** A server that hone starts itself. */
+export type ProcessServerConfig = z.output<typeof process_server>;
+/** A server that is already running. */
+export type UrlServerConfig = z.output<typeof url_server>;
+/** One entry of `stages:`. */
+export type StageConfig = z.output<typeof stage>;
