@@ -250,8 +250,22 @@ export interface EventMap {
   "batch.ready": { step: number; kind: "supervised" | "rl"; path: string; rows: number; dropped: Record<string, number> };
   "train.stepped": StepReport & { checkpoint: string };
   "policy.published": { name: string; version: number; model: string; checkpoint: string };
-  "evaluation.requested": { policy: string; policy_version: number; split: Split; scenarios: number; tries: number };
-  "evaluation.completed": { policy: string; policy_version: number; split: Split; success: Interval };
+  "evaluation.requested": {
+    policy: string;
+    policy_version: number;
+    split: Split;
+    temperature: number;
+    scenarios: number;
+    tries: number;
+  };
+  "evaluation.completed": {
+    policy: string;
+    policy_version: number;
+    split: Split;
+    temperature: number;
+    success: Interval;
+    seconds: number;
+  };
   "export.completed": { exporter: string; dir: string; proof: JsonObject };
   "metric.recorded": { name: string; value: number; step: number };
   "stage.failed": { stage: string; code: string; message: string; hint?: string };

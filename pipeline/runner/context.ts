@@ -1,0 +1,65 @@
+/**
+ * What every rung of a run shares: roles, bus, store, pool, limits, progress. Made once by `online.ts`;
+ * rungs read it and never change it but for `catalog`, `scenarios` and `trainer`, which discovery and `open` fill in.
+ * @module
+ */
+import type { Bus } from "../bus.ts";
+import type { PipelineConfig } from "../config_schema.ts";
+import type { Catalog, EventMap, EventName, Scenario } from "../events.ts";
+import type { EnvironmentPool } from "../mcp/pool.ts";
+import type { Agent, Log, OnlineTrainer, Policy, Roles } from "../plugin.ts";
+import type { Store } from "../store.ts";
+import type { Progress } from "./progress.ts";
+import type { Semaphore } from "./semaphore.ts";
+
+/** A role with the id of the stage that plays it. */
+export interface Staged<R> {
+  id: string;
+  role: R;
+}
+
+/** The roles of a run by kind. */
+export interface RunRoles {
+  discoverer?: Staged<Roles["discoverer"]>;
+  sources: Staged<Roles["scenario-source"]>[];
+  rollout: Staged<Roles["rollout"]>;
+  judges: Staged<Roles["judge"]>[];
+  shaper: Staged<Roles["reward-shaper"]>;
+  trainer?: Staged<Roles["trainer"]>;
+  exporters: Staged<Roles["exporter"]>[];
+}
+
+/** State of one run, shared by its rungs. */
+export interface RunContext {
+  config: PipelineConfig;
+  run_id: string;
+  run_dir: string;
+  base_dir: string;
+  roles: RunRoles;
+  bus: Bus;
+  store: Store;
+  pool: EnvironmentPool;
+  agent: Agent;
+  catalog: Catalog;
+  scenarios: Scenario[];
+  trainer: OnlineTrainer | null;
+  /** Bounds the rollouts in flight, whatever group they belong to. */
+  slots: Semaphore;
+  signal: AbortSignal;
+  progress: Progress;
+  log: Log;
+  /** True where the run folder held records of an earlier attempt. */
+  resumed: boolean;
+  /** Milliseconds since the epoch at which `limits.wall_clock_secs` ends, or Infinity. */
+  deadline: number;
+}
+
+/** Emits an event and waits until it is ordered (and on disk, where its noun is durable). */
+export async function emit<K extends EventName>(ctx: RunContext, source: string, type: K, data: EventMap[K]) {
+  const emitted = ctx.bus.emit(source, type, data);
+  await emitted.ordered;
+  await emitted.durable;
+}
+
+/** The policies by name that this run has made so far. */
+export type Policies = Map<string, Policy>;

@@ -1,0 +1,108 @@
+/**
+ * The ladder: base, prompt, warm start, RL, each rung measured, none compulsory, each resumable. Names the policies
+ * that the verdict compares.
+ * @module
+ */
+import type { Agent, OnlineTrainer, Policy } from "../plugin.ts";
+import type { Completed } from "../store_read.ts";
+import { HoneError, runner as messages } from "../diagnostics.ts";
+import { emit, type RunContext } from "./context.ts";
+import { evaluatePolicy } from "./evaluate.ts";
+import { reinforce } from "./rl.ts";
+import { publish, type TrainingState } from "./training.ts";
+import { warmStart } from "./warm_start.ts";
+
+/** What the ladder leaves for the verdict and the exporters. */
+export interface LadderResult {
+  /** The policy that an exporter ships: the last rung's, or base. */
+  policy: Policy;
+}
+
+/** Climbs the rungs of `ladder:` that are not done yet. */
+export async function climb(ctx: RunContext, done: Completed): Promise<LadderResult> {
+  const base = ctx.trainer?.base ?? endpointPolicy(ctx);
+  const plain: Agent = { ...ctx.agent, examples: [] };
+  const longest = { secs: 0 };
+  const measure = (policy: Policy, agent: Agent) => measureOnce(ctx, done, policy, agent, longest);
+  await measure(base, plain);
+  if (ctx.config.ladder.includes("prompt") && ctx.agent.examples.length > 0) {
+    await measure({ ...base, name: "prompt" }, ctx.agent);
+  }
+  if (!ctx.trainer || !trains(ctx)) return { policy: base };
+  return await train({ ...ctx, agent: plain }, ctx.trainer, done, base, measure, longest);
+}
+
+async function train(
+  ctx: RunContext,
+  trainer: OnlineTrainer,
+  done: Completed,
+  base: Policy,
+  measure: (policy: Policy, agent: Agent) => Promise<void>,
+  longest: { secs: number },
+): Promise<LadderResult> {
+  const state: TrainingState = { step: done.step, checkpoint: done.checkpoint };
+  let policy = base;
+  let warm_checkpoint = done.policies.get("warm_start")?.checkpoint ?? null;
+  const rl = ctx.config.ladder.includes("rl");
+  let supervised_steps = 0;
+  if (ctx.config.ladder.includes("warm_start")) {
+    if (warm_checkpoint === null) {
+      await emit(ctx, "runner", "rung.started", { rung: "warm_start", total: 0 });
+      await warmStart(ctx, trainer, state, base);
+      warm_checkpoint = state.checkpoint;
+    }
+    supervised_steps = done.policies.get("warm_start") ? done.supervised_steps : state.step;
+    policy = await publish(ctx, trainer, { name: rl ? "warm_start" : "tuned", version: 1, checkpoint: warm_checkpoint!, restore: state.checkpoint !== warm_checkpoint });
+    await measure(policy, ctx.agent);
+  }
+  if (!rl) return { policy };
+  await emit(ctx, "runner", "rung.started", { rung: "rl", total: ctx.config.train.steps });
+  const reserve_secs = longest.secs * 1.2 + 15;
+  if (state.step > supervised_steps) {
+    const version = policy.version + state.step - supervised_steps;
+    policy = { ...await publish(ctx, trainer, { name: `step-${state.step - supervised_steps}`, version, checkpoint: state.checkpoint!, restore: true }) };
+  }
+  const first = supervised_steps > 0 ? 1 : 0;
+  const result = await reinforce(ctx, trainer, state, { policy, first_version: first, supervised_steps, warm_checkpoint, reserve_secs });
+  if (result.checkpoint === null) return { policy };
+  const version = first + result.steps + 1;
+  const tuned = await publish(ctx, trainer, { name: "tuned", version, checkpoint: result.checkpoint, restore: true });
+  await measure(tuned, ctx.agent);
+  return { policy: tuned };
+}
+
+async function measureOnce(ctx: RunContext, done: Completed, policy: Policy, agent: Agent, longest: { secs: number }) {
+  const { policies, split, tries, sampling } = ctx.config.evaluate;
+  if (!policies.includes(policy.name)) return;
+  const began = performance.now();
+  for (const mode of sampling) {
+    const temperature = mode === "greedy" ? 0 : ctx.config.train.temperature;
+    if (done.evaluations.has(`${policy.name}/${split}/${temperature}`)) continue;
+    await evaluatePolicy(ctx, { policy, agent, split, tries, sampling: mode });
+  }
+  longest.secs = Math.max(longest.secs, (performance.now() - began) / 1000);
+}
+
+function trains(ctx: RunContext): boolean {
+  return ctx.config.ladder.includes("warm_start") || ctx.config.ladder.includes("rl");
+}
+
+function endpointPolicy(ctx: RunContext): Policy {
+  const { endpoint } = ctx.config.agent;
+  if (!endpoint) throw new HoneError(messages.nothing_to_evaluate());
+  const { base_url, model, api_key_env, headers, context_tokens } = endpoint;
+  const { temperature, max_tokens, tool_format } = ctx.agent;
+  return {
+    name: "base",
+    version: 0,
+    base_url,
+    model,
+    api_key: api_key_env ? Deno.env.get(api_key_env) : undefined,
+    headers,
+    tokens: "none",
+    rollout_handles: false,
+    tool_format: tool_format === "auto" ? "native" : tool_format,
+    context_tokens: context_tokens ?? 0,
+    sampling: { temperature, top_p: 1, max_tokens },
+  };
+}

@@ -1,0 +1,218 @@
+/**
+ * The online driver: one process, one pipeline, one run folder. Opens what a run needs, climbs the ladder, makes the
+ * verdict, exports, and closes everything again, whatever happened. Errors are classified here, once, into
+ * `stage.failed`; the folder stays resumable.
+ * @module
+ */
+import { mkdir, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { Bus } from "../bus.ts";
+import type { LoadedPipeline } from "../config.ts";
+import { lockRun, serveControl } from "../control.ts";
+import { HoneError, runner as messages } from "../diagnostics.ts";
+import type { Catalog, Envelope, EventMap, JsonObject, Scenario } from "../events.ts";
+import { EnvironmentPool } from "../mcp/pool.ts";
+import type { Agent, OnlineTrainer } from "../plugin.ts";
+import { Store } from "../store.ts";
+import { type Completed, completed } from "../store_read.ts";
+import { makeVerdict, type Verdict, writeReports } from "../verdict/mod.ts";
+import { VERSION } from "../version.ts";
+import { emit, type RunContext } from "./context.ts";
+import { climb } from "./ladder.ts";
+import { RunLog } from "./log.ts";
+import { Progress, type ProgressSnapshot } from "./progress.ts";
+import { createRoles } from "./roles.ts";
+import { collectScenarios, recordCatalog } from "./scenarios.ts";
+import { Semaphore } from "./semaphore.ts";
+
+/** How a run is started. */
+export interface RunOptions {
+  /** Absolute folder of the run; made if absent. */
+  run_dir: string;
+  signal: AbortSignal;
+  /** Continue what the folder holds. */
+  resume?: boolean;
+  on_event?: (event: Envelope) => void;
+  on_progress?: (snapshot: ProgressSnapshot) => void;
+  on_log?: (level: "debug" | "info" | "warn", message: string) => void;
+}
+
+/** How a run ended. */
+export interface RunResult {
+  status: EventMap["run.ended"]["status"];
+  run_dir: string;
+  verdict?: Verdict;
+  /** Set when `status` is `failed`. */
+  error?: Error;
+}
+
+/** Why a run's own signal was aborted. */
+class Stop extends Error {
+  constructor(readonly status: "cancelled" | "paused") {
+    super(status);
+  }
+}
+
+/** Runs a pipeline to its verdict. Resolves with the status; throws only when the folder cannot be used. */
+export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): Promise<RunResult> {
+  const { run_dir } = options;
+  await mkdir(run_dir, { recursive: true });
+  await using stack = new AsyncDisposableStack();
+  stack.use(await lockRun(run_dir));
+  await writeFile(join(run_dir, "pipeline.yaml"), loaded.resolved_yaml);
+  const run_id = basename(run_dir);
+  const store = stack.use(await Store.open(join(run_dir, "run.duckdb"), { run_id, mode: options.resume ? "resume" : "create" }));
+  const log = stack.use(new RunLog(join(run_dir, "run.log"), options.on_log));
+  const bus = new Bus(run_id, store);
+  if (options.on_event) bus.onAny(options.on_event);
+  const stop = new AbortController();
+  const signal = AbortSignal.any([options.signal, stop.signal]);
+  const progress = new Progress(options.on_progress);
+  stack.use(
+    await serveControl({
+      run_dir,
+      store,
+      bus,
+      status: () => ({ ...progress.snapshot() }),
+      on_pause: () => stop.abort(new Stop("paused")),
+      on_cancel: () => stop.abort(new Stop("cancelled")),
+    }),
+  );
+  const { config } = loaded;
+  const pool = stack.use(
+    new EnvironmentPool({
+      servers: config.servers,
+      run_dir,
+      base_dir: loaded.base_dir,
+      allow_writes: config.allow_writes,
+      log,
+      signal,
+    }),
+  );
+  const roles = await createRoles(loaded, { log, signal, stack });
+  const ctx: RunContext = {
+    config,
+    run_id,
+    run_dir,
+    base_dir: loaded.base_dir,
+    roles,
+    bus,
+    store,
+    pool,
+    agent: agentOf(loaded),
+    catalog: { servers: [], tools: [], schema_hash: "" },
+    scenarios: [],
+    trainer: null,
+    slots: new Semaphore(config.train.concurrency),
+    signal,
+    progress,
+    log,
+    resumed: options.resume ?? false,
+    deadline: config.limits.wall_clock_secs ? Date.now() + config.limits.wall_clock_secs * 1000 : Infinity,
+  };
+  return await toTheEnd(ctx, stop, stack);
+}
+
+async function toTheEnd(ctx: RunContext, stop: AbortController, stack: AsyncDisposableStack): Promise<RunResult> {
+  const { run_dir } = ctx;
+  try {
+    const started = { name: ctx.config.name, seed: ctx.config.seed, hone_version: VERSION, resumed: ctx.resumed };
+    await emit(ctx, "runner", "run.started", started);
+    const verdict = await work(ctx, stop, stack);
+    await emit(ctx, "runner", "run.ended", { status: "completed", sentence: verdict.sentence });
+    return { status: "completed", run_dir, verdict };
+  } catch (thrown) {
+    const reason = ctx.signal.aborted ? ctx.signal.reason : thrown;
+    if (ctx.signal.aborted && !(reason instanceof HoneError)) {
+      const status = reason instanceof Stop ? reason.status : "cancelled";
+      await emit(ctx, "runner", "run.ended", { status });
+      return { status, run_dir };
+    }
+    return await failed(ctx, reason);
+  }
+}
+
+async function failed(ctx: RunContext, reason: unknown): Promise<RunResult> {
+  const error = reason instanceof Error ? reason : new Error(String(reason));
+  const code = error instanceof HoneError ? error.code : "UNEXPECTED";
+  const hint = error instanceof HoneError ? error.hint : undefined;
+  ctx.log.warn(`${code}: ${error instanceof HoneError ? error.message : error.stack ?? error.message}`);
+  try {
+    await emit(ctx, "runner", "stage.failed", { stage: "runner", code, message: error.message, hint });
+    await emit(ctx, "runner", "run.ended", { status: "failed" });
+  } catch (storeError) {
+    ctx.log.warn(`the failure itself could not be recorded: ${storeError}`);
+  }
+  return { status: "failed", run_dir: ctx.run_dir, error };
+}
+
+async function work(ctx: RunContext, stop: AbortController, stack: AsyncDisposableStack): Promise<Verdict> {
+  const done = await completed(ctx.store);
+  ctx.progress.begin("discover", Object.keys(ctx.config.servers).length);
+  ctx.catalog = await discover(ctx);
+  await recordCatalog(ctx, ctx.catalog);
+  ctx.progress.begin("scenarios", 0);
+  ctx.scenarios = await collectScenarios(ctx);
+  ctx.log.info(`${ctx.catalog.tools.length} tools, ${describe(ctx.scenarios)}`);
+  ctx.trainer = await openTrainer(ctx, done, stop);
+  if (ctx.trainer) stack.use(ctx.trainer);
+  const { policy } = await climb(ctx, done);
+  ctx.progress.begin("verdict", 0);
+  const verdict = await makeVerdict({ store: ctx.store, config: ctx.config });
+  for (const { id, role } of ctx.roles.exporters) {
+    const trainer = ctx.trainer;
+    if (!trainer) break;
+    ctx.progress.begin("export", ctx.roles.exporters.length);
+    const { dir, proof } = await role.export({
+      dir: join(ctx.run_dir, "adapter"),
+      policy,
+      agent: ctx.agent,
+      catalog: ctx.catalog,
+      verdict: JSON.parse(JSON.stringify(verdict)) as JsonObject,
+      model: trainer.model,
+      write_adapter: (target) => trainer.export(target),
+    });
+    await emit(ctx, id, "export.completed", { exporter: id, dir, proof });
+  }
+  await writeReports(ctx.run_dir, ctx.store, verdict);
+  return verdict;
+}
+
+async function discover(ctx: RunContext): Promise<Catalog> {
+  const servers = Object.entries(ctx.config.servers).map(([name, server]) => ({ name, ...server }));
+  if (servers.length === 0 || !ctx.roles.discoverer) return { servers: [], tools: [], schema_hash: "" };
+  return await ctx.roles.discoverer.role.discover(servers, (server) => ctx.pool.discover(server.name));
+}
+
+async function openTrainer(ctx: RunContext, done: Completed, stop: AbortController): Promise<OnlineTrainer | null> {
+  if (!ctx.roles.trainer || !ctx.config.model) return null;
+  ctx.progress.begin("open the model", 0);
+  const trainer = await ctx.roles.trainer.role.open({
+    model: ctx.config.model,
+    agent: ctx.agent,
+    seed: ctx.config.seed,
+    run_dir: ctx.run_dir,
+    concurrency: ctx.config.train.concurrency,
+    resume_dir: done.checkpoint ?? undefined,
+    resume_step: done.step || undefined,
+    on_progress: (message) => ctx.progress.say(message),
+  });
+  trainer.lost?.then((error) => stop.abort(new HoneError(messages.trainer_lost(error.message), { cause: error })));
+  return trainer;
+}
+
+function agentOf(loaded: LoadedPipeline): Agent {
+  const { endpoint: _endpoint, examples, ...agent } = loaded.config.agent;
+  return {
+    ...agent,
+    examples: examples.flatMap(({ user, assistant }) => [
+      { role: "user" as const, content: user },
+      { role: "assistant" as const, content: assistant },
+    ]),
+  };
+}
+
+function describe(scenarios: Scenario[]): string {
+  const count = (split: string) => scenarios.filter((scenario) => scenario.split === split).length;
+  return `scenarios: ${count("train")} train, ${count("validation")} validation, ${count("heldout")} held-out`;
+}

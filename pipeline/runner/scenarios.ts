@@ -1,0 +1,71 @@
+/**
+ * Collects the scenarios of all sources and refuses bad ones together, before anything is leased or trained.
+ * @module
+ */
+import { type Diagnostic, HoneError, nearest, runner as messages } from "../diagnostics.ts";
+import type { Catalog, Scenario } from "../events.ts";
+import { emit, type RunContext } from "./context.ts";
+
+/** Reads every source, checks the scenarios against the catalog, and records them. */
+export async function collectScenarios(ctx: RunContext): Promise<Scenario[]> {
+  const scenarios: Scenario[] = [];
+  for (const { id, role } of ctx.roles.sources) {
+    for await (const scenario of role.produce(ctx.catalog)) {
+      scenarios.push(scenario);
+      if (!ctx.resumed) await ctx.bus.emit(id, "scenario.produced", scenario).ordered;
+    }
+  }
+  const problems = scenarioProblems(scenarios, ctx.catalog);
+  if (problems.length > 0) throw new HoneError(problems);
+  requireSplits(ctx, scenarios);
+  return scenarios;
+}
+
+/** Records discovery, or checks that the servers have not changed since the run began. */
+export async function recordCatalog(ctx: RunContext, catalog: Catalog) {
+  if (!ctx.resumed) await emit(ctx, ctx.roles.discoverer?.id ?? "runner", "catalog.discovered", catalog);
+}
+
+/** Ids used twice, and calls or tool lists that name what no server has. */
+export function scenarioProblems(scenarios: Scenario[], catalog: Catalog): Diagnostic[] {
+  const known = new Set(catalog.tools.flatMap((tool) => [tool.name, tool.model_name]));
+  const seen = new Set<string>();
+  const problems: Diagnostic[] = [];
+  for (const scenario of scenarios) {
+    if (seen.has(scenario.id)) problems.push(messages.duplicate_scenario(scenario.id));
+    seen.add(scenario.id);
+    for (const tool of namedTools(scenario)) {
+      if (!known.has(tool)) {
+        problems.push(messages.unknown_tool_in_scenario(scenario.id, tool, nearest(tool, known), [...known]));
+      }
+    }
+  }
+  return problems;
+}
+
+function namedTools(scenario: Scenario): Set<string> {
+  return new Set([
+    ...scenario.tools ?? [],
+    ...scenario.checks.flatMap((check) => "call" in check ? [check.call.tool] : []),
+    ...scenario.setup?.calls?.map(({ tool }) => tool) ?? [],
+    ...scenario.solution?.calls.map(({ tool }) => tool) ?? [],
+    ...scenario.calls?.expected?.map(({ tool }) => tool) ?? [],
+    ...scenario.calls?.forbidden ?? [],
+  ]);
+}
+
+function requireSplits(ctx: RunContext, scenarios: Scenario[]) {
+  const has = (wanted: string) => scenarios.some(({ split }) => split === wanted);
+  const problems: Diagnostic[] = [];
+  const { ladder, evaluate, train } = ctx.config;
+  if (evaluate.policies.length > 0 && !has(evaluate.split)) {
+    problems.push(messages.no_scenarios(evaluate.split, "evaluate"));
+  }
+  if ((ladder.includes("warm_start") || ladder.includes("rl")) && !has("train")) {
+    problems.push(messages.no_scenarios("train", "train"));
+  }
+  if (ladder.includes("rl") && train.validate_every > 0 && !has("validation")) {
+    problems.push(messages.no_scenarios("validation", "choose checkpoints (`train.validate_every`)"));
+  }
+  if (problems.length > 0) throw new HoneError(problems);
+}
