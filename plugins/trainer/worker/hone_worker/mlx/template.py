@@ -10,52 +10,74 @@ messages), the chain forks: it is rendered anew. The endpoint and `demonstrate` 
 from __future__ import annotations
 
 import hashlib
+import json
+import pathlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from ..errors import WorkerError
+from jinja2 import TemplateError
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from hone_worker.errors import WorkerError
 
 Message = dict[str, Any]
+_SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 
 class ChatTemplate:
-    """Text and ids of conversations, by a Hugging Face tokenizer and its chat template."""
+    """Text and ids of conversations, by a model's Jinja template and its tokenizer.
 
-    def __init__(self, tokenizer: Any, eos_ids: list[int]) -> None:
+    ``encode`` recognises special tokens and adds none; ``decode`` writes them out. ``variables``
+    are what the template may name besides messages and tools (bos_token, eos_token).
+    """
+
+    def __init__(
+        self,
+        source: str,
+        encode: Callable[[str], list[int]],
+        decode: Callable[[list[int]], str],
+        eos_ids: list[int],
+        variables: dict[str, str] | None = None,
+    ) -> None:
         if not eos_ids:
-            raise WorkerError("NO_EOS_TOKEN", "The model's tokenizer names no end token.",
-                              "Set eos_token_id in the model's config.json.")
-        source = tokenizer.chat_template
+            raise WorkerError(
+                "NO_EOS_TOKEN",
+                "The model names no end token.",
+                "Set eos_token_id in its config.json or generation_config.json.",
+            )
         if not source:
-            raise WorkerError("NO_CHAT_TEMPLATE", "The model's tokenizer has no chat template.",
-                              "Use an instruct model, or add chat_template.jinja to its folder.")
-        self._tokenizer = tokenizer
+            raise WorkerError(
+                "NO_CHAT_TEMPLATE",
+                "The model has no chat template.",
+                "Use an instruct model, or add chat_template.jinja to its folder.",
+            )
+        self.encode, self.decode = encode, decode
         self.eos_ids = list(eos_ids)
-        self.source = source if isinstance(source, str) else str(sorted(source.items()))
+        self.sha256 = hashlib.sha256(source.encode()).hexdigest()
+        self._variables = {"eos_token": decode([eos_ids[0]]), **(variables or {})}
+        self._template = _environment().from_string(source)
         self._shared: dict[str, list[int]] = {}
 
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.source.encode()).hexdigest()
-
-    def encode(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False))
-
-    def decode(self, ids: list[int]) -> str:
-        return self._tokenizer.decode(ids, skip_special_tokens=False,
-                                      clean_up_tokenization_spaces=False)
-
-    def text(self, messages: list[Message], tools: list[Any] | None = None,
-             add_generation_prompt: bool = True) -> str:
+    def text(
+        self, messages: list[Message], tools: list[Any] | None = None, add_generation_prompt: bool = True
+    ) -> str:
         """The rendered conversation; a template's refusal is a TEMPLATE_FAILED error."""
         try:
-            return self._tokenizer.apply_chat_template(
-                messages, tools=tools or None, tokenize=False,
-                add_generation_prompt=add_generation_prompt)
-        except Exception as error:  # jinja raises its own many kinds, and what the template wants
-            raise WorkerError("TEMPLATE_FAILED",
-                              f"The chat template refused the messages: {error}",
-                              "Check the roles and their order.") from error
+            return self._template.render(
+                messages=messages,
+                tools=tools or None,
+                add_generation_prompt=add_generation_prompt,
+                **self._variables,
+            )
+        except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
+            raise WorkerError(
+                "TEMPLATE_FAILED",
+                f"The chat template refused the messages: {error}",
+                "Check the roles, their order, and that every content is a string.",
+            ) from error
 
     def renders_tools(self) -> bool:
         """Whether the template shows tools to the model, tried with one."""
@@ -103,7 +125,7 @@ class Chain:
     stopped: str | None = None
 
     def prompt(self, messages: list[Message], tools: list[Any] | None = None) -> tuple[list[int], bool]:
-        """Moves to the prompt of `messages`. Returns its ids and whether they extend the old
+        """Moves to the prompt of ``messages``. Returns its ids and whether they extend the old
         ones. The chain is changed only when rendering succeeded."""
         text = self.template.text(messages, tools)
         following = self._following(text, messages)
@@ -118,7 +140,8 @@ class Chain:
         """Records the sampled ids (end token included) that were reported as `content`."""
         self.ids = self.ids + ids
         self.answer = content
-        self.stopped = self.template.decode(ids[-1:]) if ids and ids[-1] in self.template.eos_ids else None
+        ended = bool(ids) and ids[-1] in self.template.eos_ids
+        self.stopped = self.template.decode(ids[-1:]) if ended else None
 
     def _following(self, text: str, messages: list[Message]) -> str | None:
         """What `text` adds to the ids held, or None where it does not begin with them.
@@ -128,8 +151,8 @@ class Chain:
         only trim white space around an answer still extend.
         """
         reply = messages[self.length] if len(messages) > self.length else {}
-        if self.answer is None or reply.get("role") != "assistant" or \
-                (reply.get("content") or "") != self.answer or not text.startswith(self.text):
+        same = reply.get("role") == "assistant" and (reply.get("content") or "") == self.answer
+        if not same or not text.startswith(self.text):
             return None
         rest = text[len(self.text):]
         if rest.startswith(self.answer):
@@ -168,3 +191,29 @@ def common_length(a: list[int], b: list[int]) -> int:
             break
         length += 1
     return length
+
+
+def special_tokens(folder: pathlib.Path) -> dict[str, str]:
+    """The special tokens that a model folder's tokenizer_config.json names, for its template."""
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text()) if path.is_file() else {}
+    found = {name: config.get(name) for name in _SPECIAL}
+    texts = {name: value["content"] if isinstance(value, dict) else value for name, value in found.items()}
+    return {name: value for name, value in texts.items() if isinstance(value, str)}
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    """Jinja as transformers sets it up for chat templates."""
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    return environment
+
+
+def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
+
+
+def _raise(message: str) -> None:
+    raise TemplateError(message)
