@@ -1,0 +1,123 @@
+/**
+ * A child process that speaks JSON lines: calls, answers, and calls back while a call is open. It leads its own process
+ * group, which ends with it: on dispose, on abort, or when it dies by itself.
+ * @module
+ */
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import process from "node:process";
+import { createInterface } from "node:readline";
+
+/** What the program may call while it answers. */
+export type Callbacks = Record<string, (...params: unknown[]) => Promise<unknown>>;
+
+interface Open {
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+  callbacks: Callbacks;
+}
+
+type Line =
+  | { id: number; result?: unknown; error?: { message?: string } }
+  | { call: string; of: number; id: string; params?: unknown[] };
+
+const GRACE_MS = 2_000;
+const STDERR_CHARS = 2_000;
+
+/** A running program. Calls reject with a plain Error that ends in the program's last words. */
+export class Program implements AsyncDisposable {
+  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #open = new Map<number, Open>();
+  readonly #exited: Promise<unknown>;
+  readonly #kill = () => this.#signal("SIGKILL");
+  readonly #abort?: AbortSignal;
+  #ids = 0;
+  #stderr = "";
+  #lost: Error | undefined;
+
+  constructor(command: string[], options: { cwd: string; signal?: AbortSignal; log?: (line: string) => void }) {
+    this.#child = spawn(command[0]!, command.slice(1), { cwd: options.cwd, detached: true });
+    this.#exited = new Promise((resolve) => this.#child.once("close", resolve).once("error", resolve));
+    this.#child.once("error", (error) => this.#lose(error.message));
+    this.#child.once("close", (code, signal) => this.#lose(`it ended with ${signal ?? `exit code ${code}`}`));
+    this.#child.stdin.on("error", () => {}); // a dead reader is reported by its exit
+    createInterface({ input: this.#child.stdout }).on("line", (line) => this.#read(line));
+    createInterface({ input: this.#child.stderr }).on("line", (line) => {
+      this.#stderr = (this.#stderr + line + "\n").slice(-STDERR_CHARS);
+      options.log?.(line);
+    });
+    this.#abort = options.signal;
+    if (this.#abort?.aborted) this.#kill();
+    this.#abort?.addEventListener("abort", this.#kill);
+  }
+
+  /** Calls a method; `callbacks` are what the program may call until it has answered. */
+  async call(method: string, params: Record<string, unknown>, callbacks: Callbacks = {}): Promise<unknown> {
+    if (this.#lost) throw this.#lost;
+    const id = this.#ids++;
+    const answer = new Promise((resolve, reject) => this.#open.set(id, { resolve, reject, callbacks }));
+    this.#write({ v: 1, id, method, params });
+    return await answer;
+  }
+
+  /** Closes its stdin, waits a moment, then ends what is left of its process group. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#abort?.removeEventListener("abort", this.#kill);
+    this.#child.stdin.end();
+    const timer = setTimeout(this.#kill, GRACE_MS);
+    await this.#exited;
+    clearTimeout(timer);
+    this.#kill();
+  }
+
+  #write(message: unknown): void {
+    const line = JSON.stringify(
+      message,
+      (_, value) => ArrayBuffer.isView(value) ? Array.from(value as Int32Array) : value,
+    );
+    this.#child.stdin.write(line + "\n");
+  }
+
+  #read(text: string): void {
+    let line: Line;
+    try {
+      line = JSON.parse(text);
+    } catch {
+      return this.#lose(`it wrote a line that is not JSON: ${text.slice(0, 80)}`);
+    }
+    if ("call" in line) {
+      void this.#answer(line);
+      return;
+    }
+    const open = this.#open.get(line.id);
+    this.#open.delete(line.id);
+    if (line.error) open?.reject(new Error(line.error.message ?? "it gave no reason"));
+    else open?.resolve(line.result);
+  }
+
+  async #answer({ call, of, id, params = [] }: Extract<Line, { call: string }>): Promise<void> {
+    try {
+      const callback = this.#open.get(of)?.callbacks[call];
+      if (!callback) throw new Error(`nothing named ${call} can be called during call ${of}`);
+      this.#write({ return: id, result: await callback(...params) ?? null });
+    } catch (error) {
+      this.#write({ return: id, error: { message: (error as Error).message } });
+    }
+  }
+
+  #lose(cause: string): void {
+    const words = this.#stderr.trim();
+    this.#lost ??= new Error(words ? `${cause}; its last words: ${words}` : cause);
+    for (const open of this.#open.values()) open.reject(this.#lost);
+    this.#open.clear();
+    this.#kill();
+  }
+
+  #signal(name: "SIGKILL"): void {
+    if (this.#child.pid === undefined) return;
+    try {
+      process.kill(-this.#child.pid, name);
+    } catch {
+      this.#child.kill(name); // no group any more, or a system without groups
+    }
+  }
+}

@@ -1,0 +1,19 @@
+/**
+ * The table of built-in plugins: the one place, beside its own file, where a plugin is named. Imports are literal and
+ * happen when a plugin is asked for, so that listing them costs nothing and a compiled binary contains them all.
+ * @module
+ */
+import type { Builtins } from "../pipeline/loader.ts";
+
+/** Built-in plugins by `kind/name`. */
+export const builtins: Builtins = {
+  "discoverer/mcp": () => import("./discoverer/mcp.ts"),
+  "scenario-source/file": () => import("./scenario_source/file.ts"),
+  "rollout/chat": () => import("./rollout/chat.ts"),
+  "judge/state": () => import("./judge/state.ts"),
+  "judge/calls": () => import("./judge/calls.ts"),
+  "judge/answer": () => import("./judge/answer.ts"),
+  "reward-shaper/weighted": () => import("./reward_shaper/weighted.ts"),
+  "trainer/mlx": () => import("./trainer/mlx.ts"),
+  "exporter/adapter": () => import("./exporter/adapter.ts"),
+};
