@@ -92,8 +92,12 @@ def use(module: nn.Module, params: Mapping[str, np.ndarray | mx.array] | None) -
     """Makes ``module`` compute with this adapter (None: the base model)."""
     for path, part in module.named_modules():
         if isinstance(part, LoraLinear):
-            part.lora_a = None if params is None else mx.array(params[f"{path}.lora_a"])
-            part.lora_b = None if params is None else mx.array(params[f"{path}.lora_b"])
+            part.lora_a = None if params is None else _mlx(params[f"{path}.lora_a"])
+            part.lora_b = None if params is None else _mlx(params[f"{path}.lora_b"])
+
+
+def _mlx(value: np.ndarray | mx.array) -> mx.array:
+    return value if isinstance(value, mx.array) else mx.array(value)
 
 
 def _wanted(path: str, config: LoraConfig, first: int) -> bool:
