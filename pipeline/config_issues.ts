@@ -23,9 +23,17 @@ const TYPE_NAMES: Record<string, string> = {
 /** Diagnostics of a failed parse; `base` is where in the file the parsed value stands. */
 export function explain(issues: readonly Issue[], source: Source, schema: z.ZodType, base: Path = []): Diagnostic[] {
   const fields = memo(() => jsonSchema(schema));
-  return issues.flatMap((issue) => one(issue, source, fields, base, [])).filter((d, i, all) =>
-    all.findIndex((other) => other.message === d.message && other.line === d.line) === i
-  );
+  const all = issues.flatMap((issue) => one(issue, source, fields, base, []));
+  return all.filter((d, i) => i === all.findIndex(({ message, line }) => message === d.message && line === d.line))
+    .filter((d) => !all.some((other) => isMisspelling(other, d)));
+}
+
+/** A field that is missing because it is misspelt is one problem, not two. */
+function isMisspelling(unknown: Diagnostic, missing: Diagnostic): boolean {
+  if (unknown.code !== "UNKNOWN_FIELD" || missing.code !== "MISSING_FIELD") return false;
+  const parent = / in (\S+): did you mean/.exec(unknown.message)?.[1];
+  const meant = /did you mean "([^"]+)"/.exec(unknown.message)?.[1];
+  return missing.message.startsWith(`${parent ? parent + "." : ""}${meant} is missing`);
 }
 
 /** The schema as JSON Schema, as people write it; parts that JSON Schema cannot say are left open. */
@@ -64,6 +72,9 @@ function one(issue: Issue, source: Source, schema: () => JsonSchema, base: Path,
       );
     case "invalid_union":
       return union(issue, source, schema, base, inner) ?? at(config.invalid_value(field, got, issue.message));
+    case "invalid_format":
+      if (issue.format === "url") return at(config.out_of_range(field, got, "an http:// or https:// address"));
+      return at(config.invalid_value(field, got, reason(issue.message)));
     case "invalid_key":
       return at(config.invalid_value(field, path.at(-1), reason(issue.issues[0]?.message ?? issue.message)), "key");
     default:

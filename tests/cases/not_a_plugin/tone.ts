@@ -1,0 +1,1 @@
+export default { kind: "judge", name: "tone", summary: "Scores tone.", config: {}, create: () => ({}) };

@@ -1,0 +1,1 @@
+export default { kind: "juge", name: "tone", summary: "Scores tone.", examples: [], create: () => ({}) };
