@@ -1,0 +1,90 @@
+import assert from "node:assert/strict";
+import { lineChart, significant } from "./chart.ts";
+import { htmlReport } from "./html.ts";
+import { markdownReport } from "./markdown.ts";
+import { clip, escape, markup, visible } from "./markup.ts";
+import { HOSTILE, sampleReport } from "./sample_report.ts";
+import type { Report } from "./report_types.ts";
+import { judgeEpisodes } from "./verdict.ts";
+
+Deno.test("markup() escapes every string and leaves markup as it is", () => {
+  const inner = markup`<b>${"<i> & \"'`"}</b>`;
+  assert.equal(
+    markup`<p title="${'"x'}">${[inner, 1, null, false]}</p>`.text,
+    '<p title="&#34;x"><b>&#60;i&#62; &#38; &#34;&#39;&#96;</b>1</p>',
+  );
+});
+
+Deno.test("visible() shows controls, direction marks and lone surrogates and keeps tabs, newlines and letters", () => {
+  assert.equal(visible("a\tb\r\nc\u0000\u202e\u200b\ud800é日"), "a\tb\nc⟨U+0000⟩⟨U+202E⟩⟨U+200B⟩\ufffdé日");
+  assert.equal(escape("<"), "&#60;");
+});
+
+Deno.test("clip() says how much it left out", () => {
+  assert.equal(clip("abcdef", 4), "abcd… (2 more characters)");
+  assert.equal(clip("abcd", 4), "abcd");
+});
+
+Deno.test("lineChart() draws one dot per point and survives a single point", () => {
+  const one = lineChart({
+    title: "t",
+    unit: "number",
+    x_label: "step",
+    series: [{ name: "v", points: [{ x: 3, y: 0.5 }] }],
+  });
+  assert.equal(one.text.match(/<circle/g)?.length, 1);
+  assert.doesNotMatch(one.text, /NaN|Infinity|undefined/);
+});
+
+Deno.test("significant() keeps three figures", () => {
+  assert.deepEqual([0, 0.12345, 1234.5, 12.345, 0.00001].map(significant), ["0", "0.123", "1,235", "12.3", "1.0e-5"]);
+});
+
+Deno.test("htmlReport() has no script, no address to fetch and every section", () => {
+  const page = htmlReport(sampleReport());
+  assert.doesNotMatch(page, /<script|<img|<link | src="|url\(|NaN|undefined|\[object/);
+  for (
+    const name of [
+      "Verdict",
+      "Learning curve",
+      "Policies",
+      "Failures by cause",
+      "Success by tag",
+      "Samples, side by side",
+    ]
+  ) {
+    assert.ok(page.includes(`<h2>${name}</h2>`), name);
+  }
+  assert.equal(page.match(/<details>/g)?.length, 12);
+});
+
+Deno.test("htmlReport() and markdownReport() are readable when a run has nothing yet", () => {
+  const { run } = sampleReport();
+  const verdict = judgeEpisodes([], {
+    name: "files",
+    seed: 7,
+    evaluate: { policies: ["base"], split: "heldout", tries: 1, sampling: ["greedy"] },
+  });
+  const empty: Report = {
+    run: { ...run, status: "running", ended_at: null },
+    verdict,
+    curve: [],
+    validation: [],
+    tags: [],
+    samples: [],
+  };
+  assert.match(htmlReport(empty), /Nothing can be said/);
+  assert.match(
+    markdownReport(empty),
+    /^# files\n\nNothing can be said: .*\n\n- Not evaluated: base\.\n\nRun .*running/,
+  );
+});
+
+Deno.test("markdownReport() has the same figures and keeps hostile text inside its fence", () => {
+  const report = sampleReport();
+  const text = markdownReport(report);
+  assert.ok(text.includes(report.verdict.sentence));
+  assert.ok(text.includes("| success, greedy | 0.03 (0.01 to 0.11) | 0.35 (0.24 to 0.47) | 0.63 (0.50 to 0.73) |"));
+  const shown = HOSTILE.replace("\u202E\u0007", "⟨U+202E⟩⟨U+0007⟩");
+  assert.ok(text.includes("````text\n" + shown + "\n````"));
+});

@@ -1,0 +1,103 @@
+/**
+ * Makes the verdict of a run from its store: success and costs of every evaluated policy, all paired comparisons with
+ * intervals, and one plain sentence. Reads only; the same store and seed give the same verdict.
+ * @module
+ */
+import { evaluationEpisodes } from "./episodes.ts";
+import { type Findings, label, sentence } from "./sentence.ts";
+import { compare, summarise } from "./summary.ts";
+import type { Comparison, Episode, PolicySummary, Queryable, Sampling, Verdict, VerdictConfig } from "./types.ts";
+
+/** Makes the verdict. Works on a live run too: what is not judged yet is counted as left out, with that cause. */
+export async function makeVerdict({ store, config }: { store: Queryable; config: VerdictConfig }): Promise<Verdict> {
+  return judgeEpisodes(await evaluationEpisodes(store, config.evaluate.split), config);
+}
+
+/** The verdict over given episodes. Pure. */
+export function judgeEpisodes(all: readonly Episode[], config: VerdictConfig): Verdict {
+  const names = policyNames(all, config);
+  const episodes = all.filter((e) => names.includes(e.policy));
+  const sampling = primarySampling(episodes, config);
+  const policies: Record<string, PolicySummary> = {};
+  for (const name of names) {
+    policies[name] = summarise(episodes.filter((e) => e.policy === name), sampling, config.seed);
+  }
+  const comparisons: Comparison[] = [];
+  for (const [i, policy] of names.entries()) {
+    for (const against of names.slice(0, i)) {
+      comparisons.push(...compare(policy, against, episodes, sampling, config.seed));
+    }
+  }
+  const findings: Findings = {
+    split: config.evaluate.split,
+    sampling,
+    scenarios: new Set(episodes.map((e) => e.scenario_id)).size,
+    tries: Math.max(1, ...episodes.map((e) => e.try + 1)),
+    policies,
+    comparisons,
+    difference: principal(names, comparisons),
+  };
+  return {
+    schema: "verdict.v1",
+    run: config.name,
+    ...findings,
+    sentence: sentence(findings),
+    notes: notes(findings, episodes, config),
+  };
+}
+
+/** Policies in the configured order, then others that were evaluated on held-out scenarios. */
+function policyNames(episodes: readonly Episode[], config: VerdictConfig): string[] {
+  const present = new Set(episodes.map((e) => e.policy));
+  const configured = config.evaluate.policies.filter((name) => present.has(name));
+  if (config.evaluate.split !== "heldout" && configured.length > 0) return configured;
+  return [...configured, ...[...present].filter((name) => !configured.includes(name)).sort()];
+}
+
+function primarySampling(episodes: readonly Episode[], config: VerdictConfig): Sampling {
+  const wanted = config.evaluate.sampling[0] ?? "greedy";
+  if (episodes.length === 0 || episodes.some((e) => e.sampling === wanted)) return wanted;
+  return episodes[0]!.sampling;
+}
+
+/** Tuned against base where both exist, else the last trained policy against the first. */
+function principal(names: string[], comparisons: readonly Comparison[]): Verdict["difference"] {
+  const policy = names.includes("tuned") ? "tuned" : names.at(-1);
+  const against = names.includes("base") ? "base" : names[0];
+  const found = comparisons.find((c) => c.metric === "success" && c.policy === policy && c.against === against);
+  if (!found) return null;
+  const { mean, low, high, n } = found;
+  return { policy: found.policy, against: found.against, mean, low, high, n };
+}
+
+function notes(findings: Findings, episodes: readonly Episode[], config: VerdictConfig): string[] {
+  const found: string[] = [];
+  const missing = config.evaluate.policies.filter((name) => !findings.policies[name]);
+  if (missing.length > 0) found.push(`Not evaluated: ${missing.map(label).join(", ")}.`);
+  for (const [name, summary] of Object.entries(findings.policies)) {
+    const mine = episodes.filter((e) => e.policy === name);
+    const { total, counted, excluded } = summary.rollouts;
+    if (counted < total) {
+      const causes = Object.entries(excluded).map(([cause, n]) => `${cause}: ${n}`).join("; ");
+      const worst = summary.success.n > 0 ? Math.round(summary.success.mean * summary.success.n) : 0;
+      const asked = mine.filter((e) => e.sampling === findings.sampling).length;
+      found.push(
+        `${total - counted} of ${total} rollouts of ${label(name)} are left out (${causes}). ` +
+          `Were they all failures, its ${findings.sampling} success would be ${worst} of ${asked}.`,
+      );
+    }
+    const seen = new Set(mine.map((e) => e.scenario_id)).size;
+    if (seen < findings.scenarios) {
+      found.push(`${label(name)} was tried on ${seen} of ${findings.scenarios} scenarios.`);
+    }
+    const judged = mine.filter((e) => e.invalid === null);
+    const mute = judged.filter((e) => e.call_turns - e.invalid_calls <= 0).length;
+    if (judged.length > 0 && mute > judged.length / 2) {
+      found.push(
+        `In ${mute} of ${judged.length} rollouts ${label(name)} made no valid tool call: ` +
+          `what beats it learned the form of calls, and perhaps more.`,
+      );
+    }
+  }
+  return found;
+}
