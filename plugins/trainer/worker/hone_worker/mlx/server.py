@@ -64,6 +64,7 @@ class Endpoint:
         self._token = token
         self._limit = max_connections
         self._connections = 0
+        self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="http", daemon=True)
 
@@ -74,16 +75,29 @@ class Endpoint:
                               "The endpoint listens on 127.0.0.1 only.")
         self._thread.start()
         try:
-            server = asyncio.run_coroutine_threadsafe(
+            self._server = asyncio.run_coroutine_threadsafe(
                 asyncio.start_server(self._connection, host, port, backlog=512), self._loop).result()
         except OSError as error:
             raise WorkerError("PORT_UNAVAILABLE", f"Cannot listen on {host}:{port}: {error}.",
                               "Use port 0 for a free one.") from error
         shown = f"[{host}]" if ":" in host else host
-        return f"http://{shown}:{server.sockets[0].getsockname()[1]}/v1"
+        return f"http://{shown}:{self._server.sockets[0].getsockname()[1]}/v1"
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        """Stops listening and drops open connections."""
+        if self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(self._finish(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        self._loop.close()
+
+    async def _finish(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1
