@@ -248,6 +248,59 @@ export const loader = {
 
 // ── Area: mcp ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** Servers that cannot be started, reached or used. `tail` is the last that the server wrote to stderr. */
+export const mcp = {
+  command_not_found: (command: string, cwd: string) =>
+    say(
+      "COMMAND_NOT_FOUND",
+      `Cannot start ${quote(command)}: no such program on PATH (or no folder ${quote(cwd)})`,
+      "install it, or write its full path in command:",
+    ),
+  command_failed: (command: string, cause: string) => say("COMMAND_FAILED", `Cannot start ${quote(command)}: ${cause}`),
+  start_failed: (server: string, cause: string, tail: string) =>
+    say("SERVER_START_FAILED", `Server ${quote(server)} cannot be used: ${cause}${after(tail)}`),
+  start_timeout: (server: string, secs: number, tail: string) =>
+    say(
+      "SERVER_START_TIMEOUT",
+      `Server ${quote(server)} did not answer within ${secs} s of its start${after(tail)}`,
+      `raise servers.${server}.start_timeout_secs if it is only slow`,
+    ),
+  http_status: (server: string, url: string, status: number, cause: string) =>
+    say(
+      "SERVER_HTTP_STATUS",
+      `Server ${quote(server)} at ${url} answered HTTP ${status}: ${cause}`,
+      status === 401 || status === 403
+        ? `set bearer_env or headers of servers.${server}`
+        : status === 404
+        ? "check the path of the url"
+        : undefined,
+    ),
+  unreachable: (server: string, url: string, cause: string) =>
+    say("SERVER_UNREACHABLE", `Server ${quote(server)} at ${url} cannot be reached: ${cause}`),
+  list_failed: (server: string, what: string, cause: string) =>
+    say("SERVER_LIST_FAILED", `Server ${quote(server)} cannot list its ${what}: ${cause}`),
+  tools_missing: (server: string, missing: string[], offered: string[]) =>
+    say(
+      "TOOLS_MISSING",
+      `Server ${quote(server)} does not offer ${missing.map(quote).join(", ")}, which servers.${server} names`,
+      `it offers ${offered.join(", ") || "no tools"}`,
+    ),
+  container_unsupported: (server: string) =>
+    say(
+      "CONTAINER_UNSUPPORTED",
+      `Server ${quote(server)} asks for isolation: container, which this version cannot give`,
+      "use isolation: process, or start the container from command:",
+    ),
+  setup_failed: (tool: string, outcome: string, text: string) =>
+    say("SETUP_FAILED", `Setup call ${quote(tool)} of the scenario failed (${outcome}): ${text}`),
+  outside_workdir: (path: string) =>
+    say("OUTSIDE_WORKDIR", `Setup file ${quote(path)} is outside the rollout's own folder: wanted a path below it`),
+};
+
+function after(tail: string): string {
+  return tail ? `. It wrote:\n${tail}` : "";
+}
+
 // ── Area: chat ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 // ── Area: store ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -255,6 +308,26 @@ export const loader = {
 // ── Area: worker ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 // ── Area: cli ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Problems of the command line. */
+export const cli = {
+  no_such_files: (pattern: string) => say("NO_SUCH_FILES", `No file matches ${quote(pattern)}`),
+  no_plugins_of: (kind: string) => say("NO_PLUGINS", `No built-in plugin is a ${kind}`),
+  unknown_kind: (kind: string, kinds: readonly string[]) => {
+    const meant = nearest(kind, kinds);
+    return say(
+      "UNKNOWN_KIND",
+      `Cannot make a plugin of kind ${quote(kind)}: wanted one of ${kinds.join(", ")}`,
+      meant && `did you mean ${quote(meant)}?`,
+    );
+  },
+  plugin_name: (name: string) =>
+    say(
+      "PLUGIN_NAME",
+      `Cannot name a plugin ${quote(name)}: wanted lower case letters, digits and -, as in exact-match`,
+    ),
+  file_exists: (path: string) => say("FILE_EXISTS", `Cannot write ${quote(path)}: it is there already`),
+};
 
 // ── Area: runner ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,12 +1,13 @@
 /**
  * What every plugin must pass: `conformance(plugin)` registers the tests, and is the first line of a plugin's own test
- * file. `fakeContext` makes what `create` receives.
+ * file. `fakeContext`, `fakeScenario` and `fakeTrajectory` make what roles receive.
  * @module
  */
 import assert from "node:assert/strict";
 import { tmpdir } from "node:os";
 import { jsonSchema } from "./config_issues.ts";
 import { KINDS } from "./loader.ts";
+import type { Scenario, Trajectory } from "./events.ts";
 import type { Context, Kind, Plugin } from "./plugin.ts";
 
 const METHODS: Record<Kind, string[]> = {
@@ -26,6 +27,35 @@ export function fakeContext<C>(config: C, given: Partial<Context<C>> = {}): Cont
   const log = { debug: write("debug"), info: write("info"), warn: write("warn") };
   const signal = new AbortController().signal;
   return { config, stage: "test", log, signal, base_dir: tmpdir(), ...given, lines };
+}
+
+/** A scenario with nothing but a task; `given` fills in what a test needs. */
+export function fakeScenario(given: Partial<Scenario> = {}): Scenario {
+  return { id: "one", task: "Write hi to a.txt.", split: "train", tags: [], checks: [], ...given };
+}
+
+/** A finished rollout without turns; `given` fills in what a test needs. */
+export function fakeTrajectory(given: Partial<Trajectory> = {}): Trajectory {
+  return {
+    rollout_id: "r1",
+    group_id: "g1",
+    scenario_id: "one",
+    purpose: "train",
+    split: "train",
+    temperature: 1,
+    try: 0,
+    policy: "base",
+    policy_version: 0,
+    step: 0,
+    seed: 0,
+    attempt: 1,
+    turns: [],
+    tool_calls: [],
+    outcome: { end: "answered", answer: "" },
+    observations: {},
+    seconds: 0,
+    ...given,
+  };
 }
 
 /** Registers the tests that every plugin must pass. */
