@@ -33,7 +33,7 @@ export function htmlReport(report: Report): string {
       <body>
         <main>
     <header><h1>${run.name}</h1>
-    <div class="meta"><span>run ${run.id}</span><span>${run.status}</span>${
+    <div class="meta"><span>run ${run.id}</span>${run.status && markup`<span>${run.status}</span>`}${
     started(report)
   }<span>seed ${run.seed}</span>
     <span>hone ${run.hone_version}</span></div></header>

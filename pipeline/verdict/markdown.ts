@@ -20,7 +20,7 @@ export function markdownReport(report: Report): string {
     `# ${line(run.name)}`,
     line(verdict.sentence),
     verdict.notes.map((note) => `- ${line(note)}`).join("\n"),
-    `Run ${line(run.id)}, ${line(run.status)}, seed ${run.seed}, hone ${line(run.hone_version)}.`,
+    `Run ${line(run.id)}, ${run.status && `${line(run.status)}, `}seed ${run.seed}, hone ${line(run.hone_version)}.`,
     section(
       "Policies",
       ["per rollout", ...heads],

@@ -21,7 +21,10 @@ export function sentence(findings: Findings): string {
   }
   if (!difference) {
     const only = names[0]!;
-    return `${capital(label(only))} solves ${count(findings, only, true)}: ${share(policies[only]!.success)}. ` +
+    const enough = policies[only]!.success.mean >= ENOUGH ? "Do not train: prompting is enough. " : "";
+    return `${enough}${capital(label(only))} solves ${count(findings, only, true)}: ${
+      share(policies[only]!.success)
+    }. ` +
       `No other policy was evaluated, so there is nothing to compare.${exclusions(findings)}`;
   }
   return main(findings, difference) + reinforcement(findings, difference) + sampled(findings) + exclusions(findings);
@@ -29,7 +32,7 @@ export function sentence(findings: Findings): string {
 
 /** The name of a policy as a sentence uses it. */
 export function label(policy: string): string {
-  return policy === "warm_start" ? "the warm start" : policy;
+  return { warm_start: "the warm start", prompt: "the prompt with examples" }[policy] ?? policy;
 }
 
 /** A signed figure with two decimals: `+0.64`, `-0.03`, `0.00`. */
@@ -53,9 +56,9 @@ function main(findings: Findings, difference: NonNullable<Verdict["difference"]>
     `${label(against)} ${count(findings, against, false)}: ${signed(difference.mean)} ` +
     `(95 % interval ${plain(difference.low)} to ${plain(difference.high)}).`;
   const prompt = findings.policies.prompt ? "prompt" : "base";
-  const overPrompt = successOf(findings, policy, prompt);
   const prompted = findings.policies[prompt];
-  if (prompted && overPrompt && prompted.success.mean >= ENOUGH && overPrompt.low <= 0) {
+  const beyond = policy === prompt ? 0 : successOf(findings, policy, prompt)?.low ?? 1;
+  if (prompted && prompted.success.mean >= ENOUGH && beyond <= 0) {
     return `Do not train: prompting is enough, ${label(prompt)} solves ${count(findings, prompt, true)}; ${figures}`;
   }
   if (difference.low > 0) return capital(figures);

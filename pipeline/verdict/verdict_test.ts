@@ -187,3 +187,15 @@ Deno.test("judgeEpisodes() warns when base never made a valid call", () => {
     "In 8 of 8 rollouts base made no valid tool call: what beats it learned the form of calls, and perhaps more.",
   );
 });
+
+Deno.test("judgeEpisodes() says do not train when the prompt with examples is enough", () => {
+  const evaluate = { ...CONFIG.evaluate, policies: ["base", "prompt", "tuned"] };
+  const prompted = [...solved("base", 0, 20), ...solved("prompt", 0, 61)];
+  const untrained = judgeEpisodes(prompted, { ...CONFIG, evaluate });
+  assert.match(
+    untrained.sentence,
+    /^Do not train: prompting is enough, the prompt with examples solves 61 of 64 held-out scenarios; .*base 20: \+0\.64/,
+  );
+  const trained = judgeEpisodes([...prompted, ...solved("tuned", 0, 62)], { ...CONFIG, evaluate });
+  assert.match(trained.sentence, /^Do not train: prompting is enough, the prompt .*; tuned solves 62 of 64 .*base 20/);
+});

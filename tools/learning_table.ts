@@ -1,0 +1,90 @@
+/**
+ * The table of `bench:learning`: success of each run, and the comparisons pooled over seeds. Pure; episodes in,
+ * Markdown out. The same held-out scenarios meet every seed, so a scenario with its seeds is one cluster.
+ * @module
+ */
+import type { Interval } from "../pipeline/events.ts";
+import type { Comparison, Episode, Metric, Verdict, VerdictConfig } from "../pipeline/verdict/types.ts";
+import { plain, signed } from "../pipeline/verdict/sentence.ts";
+import { judgeEpisodes } from "../pipeline/verdict/verdict.ts";
+
+/** One finished run of the benchmark. */
+export interface LearningRun {
+  /** `rewards as they are` or `rewards shuffled`. */
+  arm: string;
+  seed: number;
+  minutes: number;
+  episodes: Episode[];
+}
+
+const POLICIES = ["base", "warm_start", "tuned"];
+const SAMPLINGS = ["greedy", "sampled"] as const;
+
+/** One verdict over the runs of an arm: a run's tries become further tries of the same scenarios. */
+export function pool(runs: readonly LearningRun[]): Verdict {
+  const tries = 1 + Math.max(0, ...runs.flatMap((run) => run.episodes.map((e) => e.try)));
+  const episodes = runs.flatMap((run, index) => run.episodes.map((e) => ({ ...e, try: index * tries + e.try })));
+  const config: VerdictConfig = {
+    name: "bench:learning",
+    seed: runs[0]?.seed ?? 0,
+    evaluate: { policies: POLICIES, split: "heldout", tries: tries * runs.length, sampling: ["greedy"] },
+  };
+  return judgeEpisodes(episodes, config);
+}
+
+/** The table of all runs and pools, and a sentence per arm. */
+export function learningTable(runs: readonly LearningRun[]): string {
+  const head = ["run", "sampling", "base", "warm start", "tuned", "tuned − base", "tuned − warm start", "minutes"];
+  const rows: string[][] = [];
+  const sentences: string[] = [];
+  for (const [arm, mine] of Map.groupBy(runs, (run) => run.arm)) {
+    for (const run of mine) rows.push(...verdictRows(`${arm}, seed ${run.seed}`, pool([run]), run.minutes));
+    const pooled = pool(mine);
+    const minutes = mine.reduce((sum, run) => sum + run.minutes, 0);
+    if (mine.length > 1) rows.push(...verdictRows(`**${arm}, ${mine.length} seeds pooled**`, pooled, minutes));
+    sentences.push(`${arm}, pooled: ${pooled.sentence}`, ...pooled.notes.map((note) => `${arm}: ${note}`));
+  }
+  const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
+  const table = [line(head), `|${" --- |".repeat(head.length)}`, ...rows.map(line)].join("\n");
+  return `${table}\n\n${sentences.map((sentence) => `- ${sentence.replaceAll("\n", " ")}`).join("\n")}\n\n` +
+    "Success is the share of held-out scenarios solved; brackets are 95 % intervals over scenarios (Wilson for one " +
+    "policy, Tango's paired score interval for differences; in the pools all seeds of a scenario are one cluster). " +
+    "They do not cover the spread between training seeds, which the rows of the seeds show.";
+}
+
+function verdictRows(name: string, verdict: Verdict, minutes: number): string[][] {
+  return SAMPLINGS.flatMap((sampling, index) => {
+    const key = `${sampling}_success` as const;
+    if (!POLICIES.some((policy) => verdict.policies[policy]?.[key])) return [];
+    return [[
+      index === 0 ? name : "",
+      sampling,
+      ...POLICIES.map((policy) => share(verdict.policies[policy]?.[key])),
+      difference(verdict, key, "base"),
+      difference(verdict, key, "warm_start"),
+      index === 0 ? minutes.toFixed(0) : "",
+    ]];
+  });
+}
+
+function share(interval: Interval | undefined): string {
+  if (!interval || interval.n === 0) return "–";
+  return `${plain(interval.mean)} (${plain(interval.low)} to ${plain(interval.high)})`;
+}
+
+function difference({ comparisons }: Verdict, metric: Metric, against: string): string {
+  const found: Comparison | undefined = comparisons.find((c) =>
+    c.metric === metric && c.policy === "tuned" && c.against === against
+  );
+  if (!found || found.n === 0) return "–";
+  return `${signed(found.mean)} (${plain(found.low)} to ${plain(found.high)})`;
+}
+
+/** Puts `text` between the two marks of a document; adds them at its end where they are missing. */
+export function replaceBetween(document: string, mark: string, text: string): string {
+  const open = `<!-- ${mark} -->`, close = `<!-- /${mark} -->`;
+  const block = `${open}\n${text}\n${close}`;
+  const from = document.indexOf(open), to = document.indexOf(close);
+  if (from < 0 || to < from) return `${document.trimEnd()}\n\n${block}\n`.trimStart();
+  return document.slice(0, from) + block + document.slice(to + close.length);
+}

@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import type { Episode } from "../pipeline/verdict/types.ts";
+import { type LearningRun, learningTable, pool, replaceBetween } from "./learning_table.ts";
+
+function run(arm: string, seed: number, solved: Record<string, number>): LearningRun {
+  const episodes = Object.entries(solved).flatMap(([policy, count]) =>
+    Array.from({ length: 64 }, (_, i): Episode => ({
+      rollout_id: `${arm}-${seed}-${policy}-${i}`,
+      policy,
+      scenario_id: `s${i}`,
+      try: 0,
+      sampling: "greedy",
+      end: "answered",
+      success: i < count,
+      reward: i < count ? 1 : 0,
+      invalid: null,
+      turns: 2,
+      tool_calls: 1,
+      failed_calls: 0,
+      invalid_calls: 0,
+      call_turns: 1,
+      prompt_tokens: 10,
+      output_tokens: 5,
+      seconds: 1,
+    }))
+  );
+  return { arm, seed, minutes: 25, episodes };
+}
+
+const RUNS = [
+  run("rewards as they are", 7, { base: 0, warm_start: 28, tuned: 40 }),
+  run("rewards as they are", 8, { base: 0, warm_start: 30, tuned: 38 }),
+  run("rewards as they are", 9, { base: 1, warm_start: 26, tuned: 41 }),
+  run("rewards shuffled", 7, { base: 0, warm_start: 28, tuned: 27 }),
+];
+
+Deno.test("pool() counts the seeds of a scenario as one cluster when it pools runs", () => {
+  const verdict = pool(RUNS.slice(0, 3));
+  assert.equal(verdict.policies.tuned!.success.n, 192);
+  assert.equal(verdict.policies.tuned!.success.mean, 119 / 192);
+  const added = verdict.comparisons.find((c) =>
+    c.policy === "tuned" && c.against === "warm_start" && c.metric === "success"
+  )!;
+  assert.equal(added.mean, 35 / 192);
+  const single = pool(RUNS.slice(0, 1)).comparisons.find((c) => c.policy === "tuned" && c.against === "warm_start")!;
+  assert.ok(added.low > single.low - 0.05 && added.high - added.low > 0.1, JSON.stringify(added));
+});
+
+Deno.test("learningTable() has a row per run and a pool per arm when two arms ran", () => {
+  const table = learningTable(RUNS);
+  assert.match(
+    table,
+    /\| rewards as they are, seed 8 \| greedy \| 0\.00 \(0\.00 to 0\.06\) \| 0\.47 \(.*\) \| 0\.59 \(/,
+  );
+  assert.match(table, /\| \*\*rewards as they are, 3 seeds pooled\*\* \| greedy \|/);
+  assert.match(table, /\| rewards shuffled, seed 7 \|.*\| -0\.02 \(/);
+  assert.doesNotMatch(table, /1 seeds/);
+  assert.match(table, /- rewards shuffled, pooled: .*RL did not measurably improve on the warm start/);
+});
+
+Deno.test("replaceBetween() replaces what stands between the marks, and adds them when they are missing", () => {
+  const once = replaceBetween("# Benchmarks\n", "bench:learning", "one");
+  assert.equal(once, "# Benchmarks\n\n<!-- bench:learning -->\none\n<!-- /bench:learning -->\n");
+  assert.equal(replaceBetween(once + "after\n", "bench:learning", "two"), once.replace("one", "two") + "after\n");
+});
