@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import ctypes.util
+import functools
 import importlib.util
 import pathlib
 import sys
@@ -48,6 +48,7 @@ def _preload_from_faiss() -> str | None:
     return str(paths[-1])
 
 
+@functools.cache
 def _numpy_blas() -> tuple[ctypes.CDLL, str] | None:
     """numpy's own OpenBLAS and the symbol suffix of its build, or None (Accelerate, MKL)."""
     spec = importlib.util.find_spec("numpy")
@@ -63,17 +64,22 @@ def _numpy_blas() -> tuple[ctypes.CDLL, str] | None:
 
 
 @contextlib.contextmanager
-def single_threaded() -> Iterator[bool]:
-    """Inside, numpy's BLAS uses the calling thread only. Yields whether that was possible."""
+def numpy_threads(count: int) -> Iterator[None]:
+    """Inside, numpy's BLAS runs each product on ``count`` threads, in the whole process."""
     found = _numpy_blas()
     if found is None:
-        yield False
+        yield
         return
     library, suffix = found
     set_threads = getattr(library, f"scipy_openblas_set_num_threads{suffix}")
     before = getattr(library, f"scipy_openblas_get_num_threads{suffix}")()
-    set_threads(1)
+    set_threads(count)
     try:
-        yield True
+        yield
     finally:
         set_threads(before)
+
+
+def single_threaded() -> contextlib.AbstractContextManager[None]:
+    """Inside, numpy's BLAS uses the calling thread only."""
+    return numpy_threads(1)

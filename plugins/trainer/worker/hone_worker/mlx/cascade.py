@@ -13,9 +13,11 @@ Results are reduced in the order of packs, hence the same bits whatever the thre
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,6 +27,8 @@ from hone_worker.packing import Result, Slope, Tree, balance, pack
 from hone_worker.trajectory import Row
 
 PACK_TOKENS = 512
+T, U = TypeVar("T"), TypeVar("U")
+Map = Callable[[Callable[[T], U], Sequence[T]], Iterable[U]]
 
 
 @dataclass
@@ -135,11 +139,16 @@ class Cascade:
         (indices) whose leaves are computed; for passes without gradient.
         """
         work = _Work(self, plan, params, slope, only)
-        with ThreadPoolExecutor(self.workers) as pool, blas.single_threaded():
-            work.forward(pool.map)
+        with ThreadPoolExecutor(self.workers) as pool:
+            work.forward(partial(self._map, pool))
             if slope is not None:
-                work.backward(pool.map)
+                work.backward(partial(self._map, pool))
         return work.result
+
+    def _map(self, pool: ThreadPoolExecutor, work: Callable[[T], U], items: Sequence[T]) -> Iterator[U]:
+        """``map`` over packs, with a core for each; a pack that is alone gets them all."""
+        with blas.numpy_threads(self.workers if len(items) == 1 else 1):
+            yield from pool.map(work, items)
 
 
 @dataclass
@@ -176,7 +185,7 @@ class _Work:
             self.boundary = np.empty((len(plan.tree.ids), w.hidden), np.float32)
         self.waiting: list[list[_Done]] = []
 
-    def forward(self, map_: Callable) -> None:
+    def forward(self, map_: Map) -> None:
         for packs in self.plan.levels[:-1]:
             self.waiting.append(list(map_(self._forward_pack, packs)))
         last = self.plan.levels[-1]
@@ -189,7 +198,7 @@ class _Work:
         if self.only is None:
             self.plan.boundary = self.boundary
 
-    def backward(self, map_: Callable) -> None:
+    def backward(self, map_: Map) -> None:
         for done in reversed(self.waiting):
             self._reduce(map_(self._backward_pack, done))
         self.waiting = []

@@ -18,7 +18,8 @@ from hone_worker.mlx.ops import rms_norm, rotate, sigmoid
 
 Parts = Sequence[tuple[slice, np.ndarray]]
 QUERY_BLOCK = 128
-HEAD_BLOCK = 64
+HEAD_BLOCK = 192
+HEAD_ROWS = 8
 _MASKED = np.float32(-1e30)
 
 
@@ -266,35 +267,57 @@ def head(
     """
     distinct, which = np.unique(states, return_inverse=True)
     normed, inverse = rms_norm(x[distinct], w.norm, w.eps)
-    logp, entropy = np.empty(len(states), np.float32), np.empty(len(states), np.float32)
-    d_normed = None if slope is None else np.zeros_like(normed)
+    job = _Head(w.head, targets, slope, np.empty(len(states), np.float32), np.empty(len(states), np.float32))
+    d_normed = np.zeros_like(normed)
     order = np.argsort(which, kind="stable")
-    bounds = np.searchsorted(which[order], np.arange(0, len(distinct) + HEAD_BLOCK, HEAD_BLOCK))
-    for block, (low, high) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
-        start = block * HEAD_BLOCK
-        here, rows = order[low:high], slice(start, min(start + HEAD_BLOCK, len(distinct)))
-        local = which[here] - start
-        logits = normed[rows] @ w.head.T
-        top = logits.max(axis=1, keepdims=True)
-        weight = np.subtract(logits, top)
-        np.exp(weight, out=weight)
-        total = weight.sum(axis=1, keepdims=True)
-        log_norm = (top + np.log(total))[:, 0]
-        logp[here] = logits[local, targets[here]] - log_norm[local]
-        mean = np.einsum("ij,ij->i", weight, logits) / total[:, 0]
-        entropy[here] = (log_norm - mean)[local]
-        if slope is None:
-            continue
-        d_logp = slope(here, logp[here]).astype(np.float32)
-        if not d_logp.any():
-            continue
-        weight *= -np.bincount(local, weights=d_logp, minlength=len(total))[:, None].astype(np.float32) / total
-        np.add.at(weight, (local, targets[here]), d_logp)
-        d_normed[rows] = weight @ w.head
-    if d_normed is None:
-        return logp, entropy, None
+    bounds = np.searchsorted(which[order], np.arange(len(distinct) + 1))
+    for start in range(0, len(distinct), HEAD_BLOCK):
+        stop = min(start + HEAD_BLOCK, len(distinct))
+        job.block(normed[start:stop], order, bounds[start : stop + 1], d_normed[start:stop])
+    if slope is None:
+        return job.logp, job.entropy, None
     d_x = np.zeros_like(x)
     d_states = np.zeros_like(normed)
     rms_norm_backward(d_normed, x[distinct], inverse, w.norm, d_states)
     d_x[distinct] = d_states
-    return logp, entropy, d_x
+    return job.logp, job.entropy, d_x
+
+
+@dataclass
+class _Head:
+    matrix: np.ndarray
+    targets: np.ndarray
+    slope: Callable[[np.ndarray, np.ndarray], np.ndarray] | None
+    logp: np.ndarray
+    entropy: np.ndarray
+
+    def block(self, normed: np.ndarray, order: np.ndarray, bounds: np.ndarray, d_normed: np.ndarray) -> None:
+        """Fills logp and entropy of the entries order[bounds[i]:bounds[i+1]] of each state i."""
+        logits = normed @ self.matrix.T
+        # A few rows at a time, so that the passes over them stay in the cache.
+        scratch = np.empty((min(HEAD_ROWS, len(normed)), logits.shape[1]), np.float32)
+        needed = False
+        for start in range(0, len(normed), HEAD_ROWS):
+            stop = min(start + HEAD_ROWS, len(normed))
+            here = order[bounds[start] : bounds[stop]]
+            local = np.repeat(np.arange(stop - start), np.diff(bounds[start : stop + 1]))
+            needed |= self._rows(logits[start:stop], scratch[: stop - start], here, local)
+        if needed:
+            np.matmul(logits, self.matrix, out=d_normed)
+
+    def _rows(self, logits: np.ndarray, weight: np.ndarray, here: np.ndarray, local: np.ndarray) -> bool:
+        """Turns logits into dL/dlogits in place; False if that is zero."""
+        logits -= logits.max(axis=1, keepdims=True)
+        np.exp(logits, out=weight)
+        total = weight.sum(axis=1)
+        log_norm = np.log(total)
+        self.logp[here] = logits[local, self.targets[here]] - log_norm[local]
+        mean = np.einsum("ij,ij->i", weight, logits) / total
+        self.entropy[here] = (log_norm - mean)[local]
+        if self.slope is None:
+            return False
+        d_logp = self.slope(here, self.logp[here]).astype(np.float32)
+        factor = np.bincount(local, weights=d_logp, minlength=len(total)).astype(np.float32)
+        np.multiply(weight, (-factor / total)[:, None], out=logits)
+        np.add.at(logits, (local, self.targets[here]), d_logp)
+        return bool(d_logp.any())
