@@ -10,58 +10,15 @@ merged into the weights when a policy is loaded.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 
-from hone_worker.mlx import blas, ops
+from hone_worker.mlx import blas
+from hone_worker.mlx.attend import Group, Prefix, Row, Scratch, attend_many
 from hone_worker.mlx.llama import LlamaLayer, LlamaWeights
 from hone_worker.mlx.panels import ROW_UNIT, Panels, Team, has_small_kernels, share
-
-_GROWTH = 32
-
-
-@dataclass(frozen=True, eq=False)
-class Prefix:
-    """Keys and values (layers, 2, kv_heads, length, d) of tokens that several rows begin with."""
-
-    kv: np.ndarray
-
-    @property
-    def length(self) -> int:
-        return self.kv.shape[3]
-
-    @property
-    def bytes(self) -> int:
-        return self.kv.nbytes
-
-
-@dataclass(eq=False)
-class Row:
-    """One sequence: its prefix, and ``length`` own tokens in kv (layers, 2, kv_heads, room, d)."""
-
-    prefix: Prefix | None
-    kv: np.ndarray
-    length: int = 0
-
-    @property
-    def position(self) -> int:
-        return self.length + (self.prefix.length if self.prefix else 0)
-
-    @property
-    def bytes(self) -> int:
-        return self.kv.nbytes
-
-    def reserve(self, tokens: int) -> None:
-        """Makes room for ``tokens`` more."""
-        layers, two, heads, room, d = self.kv.shape
-        wanted = self.length + tokens
-        if wanted <= room:
-            return
-        grown = np.empty((layers, two, heads, -(-wanted // _GROWTH) * _GROWTH, d), np.float32)
-        grown[:, :, :, : self.length] = self.kv[:, :, :, : self.length]
-        self.kv = grown
 
 
 @dataclass
@@ -75,30 +32,19 @@ class _Layer:
 
 @dataclass
 class _Batch:
-    """The tokens of one pass, one-token rows first and sorted by prefix, then padding."""
+    """The tokens of one pass: rows that take one token first, sorted by prefix, then padding.
+
+    turns: (tokens, d/2) complex, the rotations; groups and readers: by thread, the one-token
+    rows with one prefix, and the places of rows that read several tokens.
+    """
 
     rows: list[Row]
     starts: list[int]
     counts: list[int]
-    singles: int
     ids: np.ndarray
-    cos: np.ndarray
-    sin: np.ndarray
-    last: list[int]
-
-
-@dataclass
-class _Scratch:
-    """Memory that lives from pass to pass: fresh pages cost more than the arithmetic."""
-
-    arrays: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
-
-    def take(self, name: str, shape: tuple[int, ...], owner: int = 0) -> np.ndarray:
-        size = int(np.prod(shape))
-        held = self.arrays.get((name, owner))
-        if held is None or held.size < size or held.size > 8 * size + 4_000_000:
-            held = self.arrays[name, owner] = np.empty(size, np.float32)
-        return held[:size].reshape(shape)
+    turns: np.ndarray
+    groups: list[list[Group]]
+    readers: list[list[int]]
 
 
 class LlamaDecoder:
@@ -108,7 +54,10 @@ class LlamaDecoder:
         self.base = base
         self._narrow = has_small_kernels() if narrow is None else narrow
         self._team = Team()
-        self._scratch = _Scratch()
+        self._scratch = Scratch()
+        self._part_scratch = [Scratch() for _ in range(self._team.size)]
+        self._turns = (base.cos + 1j * base.sin).astype(np.complex64)
+        self._order = _interleaved(base)
         self._adapted: set[int] = set()
         self._layers = [self._pack(layer) for layer in base.layers]
         self._head = self._panels(base.head * base.norm)
@@ -148,9 +97,11 @@ class LlamaDecoder:
             x = self.base.embed[batch.ids]
             for index, layer in enumerate(self._layers):
                 self._block(x, index, layer, batch)
+            for group in (group for groups in batch.groups for group in groups):
+                group.store()
             for row, count in zip(batch.rows, batch.counts, strict=True):
                 row.length += count
-            last = {i: batch.last[place] for place, i in enumerate(order)}
+            last = {i: batch.starts[place] + batch.counts[place] - 1 for place, i in enumerate(order)}
             picked = [last[i] for i in range(len(rows)) if wanted[i]]
             return self._logits(x, picked)
 
@@ -160,7 +111,7 @@ class LlamaDecoder:
     def _pack(self, layer: LlamaLayer) -> _Layer:
         w = self.base
         # The norms' weights and the attention's scale go into the maps that follow them.
-        qkv = layer.qkv * layer.input_norm
+        qkv = layer.qkv[self._order] * layer.input_norm
         qkv[: w.heads * w.head_dim] *= np.float32(w.head_dim**-0.5)
         gate_up = layer.gate_up * layer.post_norm
         return _Layer(
@@ -183,15 +134,23 @@ class LlamaDecoder:
             positions[start : start + len(tokens)] = np.arange(row.position, row.position + len(tokens))
             starts.append(start)
             start += len(tokens)
+        singles = sum(1 for count in counts if count == 1)
+        size = self._team.size
+        groups: list[list[Group]] = []
+        for part in range(size):
+            start, groups_here = share(singles, part, size).start, []
+            for _, same in groupby(rows[share(singles, part, size)], key=lambda row: id(row.prefix)):
+                groups_here.append(Group(list(same), start, self.base, self._part_scratch[part]))
+                start = groups_here[-1].span.stop
+            groups.append(groups_here)
         return _Batch(
             rows=rows,
             starts=starts,
             counts=counts,
-            singles=sum(1 for count in counts if count == 1),
             ids=ids,
-            cos=self.base.cos[positions],
-            sin=self.base.sin[positions],
-            last=[start + count - 1 for start, count in zip(starts, counts, strict=True)],
+            turns=self._turns[positions],
+            groups=groups,
+            readers=[_fair(counts, singles, part, size) for part in range(size)],
         )
 
     def _block(self, x: np.ndarray, index: int, layer: _Layer, batch: _Batch) -> None:
@@ -214,7 +173,7 @@ class LlamaDecoder:
             columns = layer.gate.multiply(normed, gate, panels)
             layer.up.multiply(normed, up, panels)
             g, u = gate[:, columns], up[:, columns]
-            s = take("sigmoid", g.shape, part)
+            s = self._part_scratch[part].take("sigmoid", g.shape)
             np.negative(g, out=s)
             np.minimum(s, 80.0, out=s)
             np.exp(s, out=s)
@@ -232,81 +191,14 @@ class LlamaDecoder:
 
     def _attend(self, part: int, index: int, heads: np.ndarray, mixed: np.ndarray, batch: _Batch) -> None:
         """This thread's share of the rows: rotation, keys and values, attention into ``mixed``."""
-        w, size = self.base, self._team.size
-        turned = w.heads + w.kv_heads
-        singles = share(batch.singles, part, size)
-        if singles.stop > singles.start:
-            ops.rotate(heads[singles, :turned], batch.cos[singles], batch.sin[singles])
-            place = singles.start
-            for _, group in groupby(batch.rows[singles], key=lambda row: id(row.prefix)):
-                rows = list(group)
-                span = slice(place, place + len(rows))
-                self._attend_singles(part, index, rows, heads[span], mixed[span])
-                place += len(rows)
-        for place in _fair(batch.counts, batch.singles, part, size):
+        turned = self.base.heads + self.base.kv_heads
+        for group in batch.groups[part]:
+            _rotate(heads[group.span, :turned], batch.turns[group.span])
+            group.attend(index, heads[group.span], mixed[group.span])
+        for place in batch.readers[part]:
             span = slice(batch.starts[place], batch.starts[place] + batch.counts[place])
-            ops.rotate(heads[span, :turned], batch.cos[span], batch.sin[span])
-            self._attend_many(part, index, batch.rows[place], heads[span], mixed[span])
-
-    def _attend_singles(
-        self, part: int, index: int, rows: list[Row], heads: np.ndarray, mixed: np.ndarray
-    ) -> None:
-        """One token of each of several rows with the same prefix. heads: (rows, q + k + v, d)."""
-        w, count = self.base, len(rows)
-        groups, d = w.heads // w.kv_heads, w.head_dim
-        shared = rows[0].prefix.kv[index] if rows[0].prefix else None
-        before = 0 if shared is None else shared.shape[2]
-        longest = max(row.length for row in rows) + 1
-        take = self._scratch.take
-        query = take("query", (w.kv_heads, count, groups, d), part)
-        query[...] = heads[:, : w.heads].reshape(count, w.kv_heads, groups, d).transpose(1, 0, 2, 3)
-        scores = take("scores", (w.kv_heads, count, groups, before + longest), part)
-        answer = take("answer", query.shape, part)
-        flat = (w.kv_heads, count * groups, -1)
-        if shared is not None:
-            np.matmul(query.reshape(flat), shared[0].transpose(0, 2, 1), out=scores.reshape(flat)[..., :before])
-        for i, row in enumerate(rows):
-            own, end = row.kv[index], row.length + 1
-            own[0, :, row.length] = heads[i, w.heads : w.heads + w.kv_heads]
-            own[1, :, row.length] = heads[i, w.heads + w.kv_heads :]
-            np.matmul(query[:, i], own[0, :, :end].transpose(0, 2, 1), out=scores[:, i, :, before : before + end])
-            if end < longest:
-                scores[:, i, :, before + end :] = -np.inf
-        total = _exponentials(scores)
-        for i, row in enumerate(rows):
-            end = row.length + 1
-            np.matmul(scores[:, i, :, before : before + end], row.kv[index, 1, :, :end], out=answer[:, i])
-        if shared is not None:
-            answer += (scores.reshape(flat)[..., :before] @ shared[1]).reshape(answer.shape)
-        answer /= total
-        mixed.reshape(count, w.kv_heads, groups, d)[...] = answer.transpose(1, 0, 2, 3)
-
-    def _attend_many(self, part: int, index: int, row: Row, heads: np.ndarray, mixed: np.ndarray) -> None:
-        """Several new tokens of one row, each seeing what is before it. heads: (tokens, q + k + v, d)."""
-        w, count = self.base, len(heads)
-        groups, d = w.heads // w.kv_heads, w.head_dim
-        shared = row.prefix.kv[index] if row.prefix else None
-        before = 0 if shared is None else shared.shape[2]
-        own, start, end = row.kv[index], row.length, row.length + count
-        own[0, :, start:end] = heads[:, w.heads : w.heads + w.kv_heads].transpose(1, 0, 2)
-        own[1, :, start:end] = heads[:, w.heads + w.kv_heads :].transpose(1, 0, 2)
-        take = self._scratch.take
-        query = take("query", (w.kv_heads, groups, count, d), part)
-        query[...] = heads[:, : w.heads].reshape(count, w.kv_heads, groups, d).transpose(1, 2, 0, 3)
-        query = query.reshape(w.kv_heads, groups * count, d)
-        scores = take("scores", (w.kv_heads, groups * count, before + end), part)
-        if shared is not None:
-            np.matmul(query, shared[0].transpose(0, 2, 1), out=scores[..., :before])
-        np.matmul(query, own[0, :, :end].transpose(0, 2, 1), out=scores[..., before:])
-        ahead = scores.reshape(w.kv_heads, groups, count, -1)[..., before + start :]
-        ahead[..., np.triu(np.ones((count, count), bool), 1)] = -np.inf
-        total = _exponentials(scores)
-        answer = scores[..., before:] @ own[1, :, :end]
-        if shared is not None:
-            answer += scores[..., :before] @ shared[1]
-        answer /= total
-        mixed.reshape(count, w.kv_heads, groups, d)[...] = answer.reshape(
-            w.kv_heads, groups, count, d).transpose(2, 0, 1, 3)
+            _rotate(heads[span, :turned], batch.turns[span])
+            attend_many(batch.rows[place], index, heads[span], mixed[span], self._part_scratch[part])
 
     def _logits(self, x: np.ndarray, picked: list[int]) -> np.ndarray:
         rows = len(picked)
@@ -327,13 +219,6 @@ def _normalise(x: np.ndarray, out: np.ndarray, eps: float) -> np.ndarray:
     return np.divide(x, scale[:, None], out=out)
 
 
-def _exponentials(scores: np.ndarray) -> np.ndarray:
-    """exp(scores - max) over the last axis, in place; returns the sums, last axis kept."""
-    scores -= scores.max(axis=-1, keepdims=True)
-    np.exp(scores, out=scores)
-    return scores.sum(axis=-1, keepdims=True)
-
-
 def _fair(counts: list[int], first: int, part: int, size: int) -> list[int]:
     """The rows from ``first`` on that a thread takes: longest first to the least loaded."""
     loads = [0] * size
@@ -344,3 +229,22 @@ def _fair(counts: list[int], first: int, part: int, size: int) -> list[int]:
         if least == part:
             mine.append(place)
     return mine
+
+
+def _rotate(heads: np.ndarray, turns: np.ndarray) -> None:
+    """Turns heads (tokens, heads, d) in place; in the interleaved order a pair is one number."""
+    pairs = heads.view(np.complex64)
+    pairs *= turns[:, None]
+
+
+def _interleaved(w: LlamaWeights) -> np.ndarray:
+    """The order of the qkv map's rows in which each rotated pair (i, i + d/2) is adjacent.
+
+    Queries and keys are reordered alike, so their products stay what they are.
+    """
+    d = w.head_dim
+    pairs = np.arange(d).reshape(2, -1).T.reshape(-1)
+    turned = (w.heads + w.kv_heads) * d
+    order = np.arange(turned + w.kv_heads * d)
+    order[:turned] = (np.arange(0, turned, d)[:, None] + pairs).reshape(-1)
+    return order
