@@ -22,7 +22,9 @@ export function wrongArrow(file: string, specifier: string, plugins: ReadonlySet
   if (!target || /_(test|bench)\.ts$/.test(file)) return undefined;
   const [from] = file.split("/");
   const [to] = target.split("/");
-  if (from === "pipeline" && to !== "pipeline") return "the core knows no plugin and no runner";
+  if (from === "pipeline" && to !== "pipeline" && target.endsWith(".ts")) {
+    return "the core knows no plugin and no runner";
+  }
   if (from === "plugins" && to === "runners") return "plugins know no runner";
   if (from !== "plugins" || file === "plugins/mod.ts") return undefined;
   if (to === "pipeline") return 'plugins reach the core through "@hone/hone"';

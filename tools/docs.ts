@@ -1,0 +1,119 @@
+/**
+ * Writes what is generated from the schemas: plugins/README.md, docs/pipeline.md, docs/pipeline.schema.json, docs/cli.md.
+ * With `--check` it writes nothing and fails where a file is out of date.
+ * Run: deno run -A tools/docs.ts [--check]
+ * @module
+ */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { stringify } from "yaml";
+import { pipeline_schema } from "../pipeline/config_schema.ts";
+import type { Plugin } from "../pipeline/plugin.ts";
+import { fieldRows, markdownTable, pipelineJsonSchema } from "../pipeline/schema.ts";
+import { builtins } from "../plugins/mod.ts";
+import type { Verb } from "../runners/cli/verb.ts";
+import { ROOT } from "./sources.ts";
+
+const GENERATED = "<!-- Written by tools/docs.ts (deno task docs); do not edit. -->";
+
+function pluginPage(plugins: Record<string, Plugin>): string {
+  const overview = Object.entries(plugins).map(([use, { summary }]) =>
+    `| [\`${use}\`](#${anchor(use)}) | ${summary} |`
+  );
+  const sections = Object.entries(plugins).map(([use, { summary, config, examples }]) => {
+    const shown = examples.map(({ title, with: settings }) => {
+      const stage = { use, ...(Object.keys(settings).length > 0 && { with: settings }) };
+      return `${title}:\n\n\`\`\`yaml\n${stringify([stage]).trimEnd()}\n\`\`\``;
+    });
+    return [`## ${use}`, summary, markdownTable(fieldRows(config)), ...shown].join("\n\n");
+  });
+  const head = ["| plugin | what |", "|---|---|", ...overview].join("\n");
+  return [GENERATED, "# Built-in plugins", head, ...sections].join("\n\n") + "\n";
+}
+
+/** The anchor that Markdown renderers make of a heading. */
+function anchor(heading: string): string {
+  return heading.toLowerCase().replace(/[^a-z0-9 _-]/g, "").replaceAll(" ", "-");
+}
+
+function pipelinePage(): string {
+  return [
+    GENERATED,
+    "# The pipeline file",
+    "Every field of a pipeline, with its default. Settings of plugins (`with:`) are in [plugins](../plugins/README.md). " +
+    "`${NAME}` is read from the environment, `${workdir}` is the rollout's own folder, `$${NAME}` stays as text. " +
+    "Paths are relative to the file.",
+    markdownTable(fieldRows(pipeline_schema)),
+  ].join("\n\n") + "\n";
+}
+
+function verbSection(verb: Verb): string {
+  const words = verb.positional.map(({ name, optional, variadic }) => {
+    const word = variadic ? `${name}…` : name;
+    return optional ? `[${word}]` : `<${word}>`;
+  });
+  const flags = fieldRows(verb.args).map((row) => ({ ...row, field: `--${row.field.replaceAll("_", "-")}` }));
+  const formats = (verb.formats ?? ["text", "json"]).map((format) => `"${format}"`).join(" | ");
+  const format = {
+    field: "--format",
+    type: formats,
+    default: '"text"',
+    required: false,
+    description: "Form of the result.",
+  };
+  return [
+    `## hone ${[verb.name, ...words].join(" ")}`,
+    verb.description,
+    ...(verb.positional.length
+      ? [verb.positional.map(({ name, description }) => `- \`${name}\`: ${description}`).join("\n")]
+      : []),
+    markdownTable([...flags, ...(flags.some(({ field }) => field === "--format") ? [] : [format])]),
+    `\`\`\`sh\n${verb.examples.join("\n")}\n\`\`\``,
+  ].join("\n\n");
+}
+
+/** Every verb under runners/cli, by name: the files whose default export is one. */
+async function verbs(): Promise<Verb[]> {
+  const folder = join(ROOT, "runners/cli");
+  const files = readdirSync(folder).filter((file) => /^[a-z_]+\.ts$/.test(file) && !/_(test|bench)\.ts$/.test(file));
+  const modules = await Promise.all(files.map((file) => import(`../runners/cli/${file}`)));
+  const found = modules.map((module) => module.default as Verb | undefined).filter((verb) => verb?.run && verb.args);
+  return (found as Verb[]).toSorted((a, b) => a.name < b.name ? -1 : 1);
+}
+
+async function generate(): Promise<Record<string, string>> {
+  const loaded = await Promise.all(Object.entries(builtins).map(async ([use, load]) => [use, (await load()).default]));
+  const plugins: Record<string, Plugin> = Object.fromEntries(loaded);
+  const sections = (await verbs()).map(verbSection);
+  return {
+    "plugins/README.md": pluginPage(plugins),
+    "docs/pipeline.md": pipelinePage(),
+    "docs/pipeline.schema.json": JSON.stringify(pipelineJsonSchema(plugins), null, 2) + "\n",
+    "docs/cli.md": [GENERATED, "# The command line", ...sections].join("\n\n") + "\n",
+  };
+}
+
+if (import.meta.main) {
+  const check = Deno.args.includes("--check");
+  const stale: string[] = [];
+  for (const [file, text] of Object.entries(await generate())) {
+    const path = join(ROOT, file);
+    const before = ((): string | undefined => {
+      try {
+        return readFileSync(path, "utf8");
+      } catch {
+        return undefined;
+      }
+    })();
+    if (before === text) continue;
+    stale.push(file);
+    if (check) continue;
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, text);
+  }
+  if (check && stale.length > 0) {
+    console.error(`out of date: ${stale.join(", ")}; run: deno task docs`);
+    Deno.exit(1);
+  }
+  console.log(stale.length === 0 ? "generated documentation is up to date" : `written: ${stale.join(", ")}`);
+}

@@ -1,0 +1,124 @@
+/**
+ * Runs every test there is and says so honestly: Deno's, and the worker's under pytest in the worker's own environment.
+ * The last line is `N passed, N failed`; the exit code is 1 when anything failed or a suite ran nothing.
+ * Run: deno run -A tools/test.ts [--unit] [--deno | --worker]   (--unit leaves out tests/ and the worker)
+ * @module
+ */
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+import { ensureWorkerEnv } from "../pipeline/worker_env.ts";
+import { ROOT } from "./sources.ts";
+
+const WORKER = join(ROOT, "plugins/trainer/worker");
+
+/** Counts of one suite. */
+export interface Counts {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+/** Adds up the suites of a JUnit file. */
+export function countJunit(xml: string): Counts {
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  for (const [, body = ""] of xml.matchAll(/<testcase\b(?:[^>]*\/>|([\s\S]*?)<\/testcase>)/g)) {
+    if (/<(failure|error)\b/.test(body)) counts.failed++;
+    else if (/<skipped\b/.test(body)) counts.skipped++;
+    else counts.passed++;
+  }
+  return counts;
+}
+
+/** What a suite's counts and exit code amount to: a suite that broke or ran nothing has failed, whatever it counted. */
+export function verdictOf(counts: Counts, code: number): Counts {
+  const broken = counts.failed === 0 && (code !== 0 || counts.passed === 0);
+  return broken ? { ...counts, failed: 1 } : counts;
+}
+
+async function suite(
+  name: string,
+  command: string[],
+  junit: string,
+  options: { cwd: string; env?: Record<string, string> },
+): Promise<Counts> {
+  console.log(`── ${name}`);
+  const child = spawn(command[0]!, command.slice(1), {
+    cwd: options.cwd,
+    env: { ...Deno.env.toObject(), ...options.env },
+    stdio: "inherit",
+  });
+  const code = await new Promise<number>((resolve) => {
+    child.once("close", (code) => resolve(code ?? 1));
+    child.once("error", () => resolve(1));
+  });
+  return verdictOf(
+    existsSync(junit) ? countJunit(readFileSync(junit, "utf8")) : { passed: 0, failed: 0, skipped: 0 },
+    code,
+  );
+}
+
+async function denoSuite(folder: string, unit: boolean): Promise<Counts> {
+  const junit = join(folder, "deno.xml");
+  const paths = unit ? ["pipeline", "plugins", "runners", "tools"] : [];
+  const command = [Deno.execPath(), "test", "-A", "--parallel", "--reporter=dot", `--junit-path=${junit}`, ...paths];
+  return await suite("Deno", command, junit, { cwd: ROOT });
+}
+
+async function workerSuite(folder: string): Promise<Counts> {
+  const junit = join(folder, "pytest.xml");
+  try {
+    const signal = new AbortController().signal;
+    const { python } = await ensureWorkerEnv({ backend: "mlx", on_progress: (line) => console.log(line), signal });
+    const site = await pytestFolder(python);
+    const command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", `--junitxml=${junit}`];
+    return await suite("worker (pytest)", command, junit, {
+      cwd: WORKER,
+      env: { PYTHONPATH: site, PYTHONDONTWRITEBYTECODE: "1" },
+    });
+  } catch (error) {
+    console.error(`the worker's tests could not run: ${(error as Error).message}`);
+    return { passed: 0, failed: 1, skipped: 0 };
+  }
+}
+
+/** A folder with pytest for this Python, made once: hone's own environment stays as users have it. */
+async function pytestFolder(python: string): Promise<string> {
+  const lock = join(WORKER, "requirements/test.txt");
+  const key = createHash("sha256").update(readFileSync(lock)).update(python).digest("hex").slice(0, 16);
+  const cache = Deno.env.get("HONE_CACHE_DIR") ?? join(homedir(), ".cache", "hone");
+  const site = join(cache, "test-site", key);
+  if (existsSync(join(site, ".complete"))) return site;
+  await mkdir(site, { recursive: true });
+  const run = (command: string[]) =>
+    new Promise<number>((resolve) => {
+      const child = spawn(command[0]!, command.slice(1), { stdio: ["ignore", "ignore", "inherit"] });
+      child.once("close", (code) => resolve(code ?? 1)).once("error", () => resolve(127));
+    });
+  const rest = ["--require-hashes", "--target", site, "-r", lock];
+  const code = await run(["uv", "pip", "install", "--quiet", "--python", python, ...rest]);
+  if (code !== 0 && await run([python, "-m", "pip", "install", "--quiet", ...rest]) !== 0) {
+    throw new Error(`cannot install pytest from ${lock}`);
+  }
+  await writeFile(join(site, ".complete"), "");
+  return site;
+}
+
+if (import.meta.main) {
+  const flags = new Set(Deno.args);
+  const folder = mkdtempSync(join(tmpdir(), "hone-tests-"));
+  const results: [string, Counts][] = [];
+  if (!flags.has("--worker")) results.push(["Deno", await denoSuite(folder, flags.has("--unit"))]);
+  if (!flags.has("--deno") && !flags.has("--unit")) results.push(["worker", await workerSuite(folder)]);
+  rmSync(folder, { recursive: true });
+  for (const [name, { passed, failed, skipped }] of results) {
+    console.log(`${name}: ${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ""}`);
+  }
+  const total = (pick: (counts: Counts) => number) => results.reduce((sum, [, counts]) => sum + pick(counts), 0);
+  const failed = total((counts) => counts.failed);
+  console.log(`${total((counts) => counts.passed)} passed, ${failed} failed`);
+  Deno.exit(failed > 0 ? 1 : 0);
+}
