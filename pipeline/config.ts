@@ -78,7 +78,7 @@ export async function examinePipeline(
   if (!loaded || diagnostics.length > 0) return { diagnostics };
   return {
     diagnostics,
-    loaded: { ...loaded, path: resolve(file), resolved_yaml: resolved(origin, loaded, reading.raw) },
+    loaded: { ...loaded, path: resolve(file), resolved_yaml: resolved(origin, loaded.config, reading.raw) },
   };
 }
 
@@ -272,7 +272,7 @@ class Reading {
     }
     const reachable = ["base", ...config.ladder, ...(config.ladder.some((rung) => rung !== "prompt") ? ["tuned"] : [])];
     config.evaluate.policies = config.evaluate.policies.filter((policy) => reachable.includes(policy));
-    config.stages = config.stages.map((stage, i) => ({ ...stage, id: stages[i]!.id }));
+    config.stages = stages.map(({ id, use, with: parsed }) => ({ id, use, with: parsed as Record<string, unknown> }));
     return config;
   }
 }
@@ -298,9 +298,8 @@ function prefixed<T extends { path: PropertyKey[] }>(issues: T[]): T[] {
 }
 
 /** The pipeline with its defaults as YAML, `${NAME}` kept wherever it was written. */
-function resolved(origin: string, { config, stages }: Pick<LoadedPipeline, "config" | "stages">, raw: unknown): string {
-  const placed = stages.map(({ id, use, with: settings }) => ({ id, use, with: settings }));
-  const text = JSON.stringify({ ...config, stages: placed });
+function resolved(origin: string, config: PipelineConfig, raw: unknown): string {
+  const text = JSON.stringify(config);
   const whole = JSON.parse(text, (_, value) => typeof value === "string" ? escapeReferences(value) : value);
   restore(whole, raw);
   return `${RESOLVED}${resolve(origin)}\n${stringify(whole, { lineWidth: 120 })}`;
