@@ -18,17 +18,15 @@ _GROWTH = 32
 
 @dataclass(frozen=True, eq=False)
 class Prefix:
-    """Keys and values (layers, 2, kv_heads, length, d) of tokens that several rows begin with."""
+    """Tokens that several rows begin with. keys: (layers, kv_heads, d, length); values: (layers,
+    kv_heads, length, d)."""
 
-    kv: np.ndarray
+    keys: np.ndarray
+    values: np.ndarray
 
     @property
     def length(self) -> int:
-        return self.kv.shape[3]
-
-    @property
-    def bytes(self) -> int:
-        return self.kv.nbytes
+        return self.values.shape[2]
 
 
 @dataclass(eq=False)
@@ -81,8 +79,8 @@ class Group:
 
     def __init__(self, rows: list[Row], start: int, w: LlamaWeights, scratch: Scratch) -> None:
         self.rows, self.span = rows, slice(start, start + len(rows))
-        self._shared = rows[0].prefix.kv if rows[0].prefix else None
-        before = rows[0].prefix.length if rows[0].prefix else 0
+        self._prefix = rows[0].prefix
+        before = self._prefix.length if self._prefix else 0
         count, groups, d = len(rows), w.heads // w.kv_heads, w.head_dim
         longest = max(row.length for row in rows)
         self._heads, self._kv_heads, self._before = w.heads, w.kv_heads, before
@@ -108,8 +106,8 @@ class Group:
         self._query[...] = heads[:, : self._heads].reshape(count, kv_heads, groups, d).transpose(1, 0, 2, 3)
         fresh = self._fresh[index]
         fresh[...] = heads[:, self._heads :].reshape(count, 2, kv_heads, d).transpose(1, 2, 0, 3)
-        if self._shared is not None:
-            np.matmul(self._flat_query, self._shared[index, 0].transpose(0, 2, 1), out=self._flat_scores)
+        if self._prefix is not None:
+            np.matmul(self._flat_query, self._prefix.keys[index], out=self._flat_scores)
         for query, keys, scores in self._keys:
             np.matmul(query, keys[index], out=scores)
         for pad in self._pads:
@@ -118,8 +116,8 @@ class Group:
         total = _exponentials(self._scores)
         for scores, values, answer in self._values:
             np.matmul(scores, values[index], out=answer)
-        if self._shared is not None:
-            self._flat_answer += self._flat_scores @ self._shared[index, 1]
+        if self._prefix is not None:
+            self._flat_answer += self._flat_scores @ self._prefix.values[index]
         self._answer += self._scores[..., -1:] * fresh[1][:, :, None]
         self._answer /= total
         mixed.reshape(count, kv_heads, groups, d)[...] = self._answer.transpose(1, 0, 2, 3)
@@ -136,8 +134,7 @@ def attend_many(row: Row, index: int, heads: np.ndarray, mixed: np.ndarray, scra
     heads: (tokens, q + k + v, d), already rotated; mixed: (tokens, heads · d). Keys and values go
     into the row, whose ``length`` the caller advances after the last layer.
     """
-    shared = row.prefix.kv[index] if row.prefix else None
-    before = 0 if shared is None else shared.shape[2]
+    before = row.prefix.length if row.prefix else 0
     own, start = row.kv[index], row.length
     kv_heads, d = own.shape[1], own.shape[3]
     count, total_heads = heads.shape[:2]
@@ -149,15 +146,15 @@ def attend_many(row: Row, index: int, heads: np.ndarray, mixed: np.ndarray, scra
     query[...] = heads[:, : -2 * kv_heads].reshape(count, kv_heads, groups, d).transpose(1, 2, 0, 3)
     query = query.reshape(kv_heads, groups * count, d)
     scores = scratch.take("many_scores", (kv_heads, groups * count, before + end))
-    if shared is not None:
-        np.matmul(query, shared[0].transpose(0, 2, 1), out=scores[..., :before])
+    if row.prefix is not None:
+        np.matmul(query, row.prefix.keys[index], out=scores[..., :before])
     np.matmul(query, own[0, :, :end].transpose(0, 2, 1), out=scores[..., before:])
     ahead = scores.reshape(kv_heads, groups, count, -1)[..., before + start :]
     ahead[..., np.triu(np.ones((count, count), bool), 1)] = -np.inf
     total = _exponentials(scores)
     answer = scores[..., before:] @ own[1, :, :end]
-    if shared is not None:
-        answer += scores[..., :before] @ shared[1]
+    if row.prefix is not None:
+        answer += scores[..., :before] @ row.prefix.values[index]
     answer /= total
     mixed.reshape(count, kv_heads, groups, d)[...] = answer.reshape(kv_heads, groups, count, d).transpose(2, 0, 1, 3)
 

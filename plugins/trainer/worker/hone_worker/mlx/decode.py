@@ -84,7 +84,8 @@ class LlamaDecoder:
         row.reserve(len(ids))
         for start in range(0, len(ids), 512):
             self.forward([row], [ids[start : start + 512]], [False])
-        return Prefix(np.ascontiguousarray(row.kv[:, :, :, : row.length]))
+        kept = row.kv[:, :, :, : row.length]
+        return Prefix(np.ascontiguousarray(kept[:, 0].transpose(0, 1, 3, 2)), np.ascontiguousarray(kept[:, 1]))
 
     def forward(
         self, rows: Sequence[Row], new: Sequence[Sequence[int]], wanted: Sequence[bool]
