@@ -1,0 +1,100 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import process from "node:process";
+import { loadProgram } from "./exec_plugin.ts";
+import { Program } from "./exec_program.ts";
+import type { Context, Environment, Plugin, Roles } from "./plugin.ts";
+import { conformance, fakeContext, fakeScenario, fakeTrajectory } from "./testing.ts";
+
+const BASE = join(import.meta.dirname!, "../tests/fixtures/programs");
+const load = () => loadProgram("exec:./judge.py", BASE) as Promise<Plugin<"judge">>;
+
+async function judge(word: string, given: Partial<Context<unknown>> = {}) {
+  const plugin = await load();
+  const context = fakeContext(plugin.config.parse({ word }), { base_dir: BASE, ...given });
+  const role = await plugin.create(context) as Roles["judge"] & AsyncDisposable;
+  return { role, context };
+}
+
+conformance(await load());
+
+Deno.test("loadProgram() reads kind, settings and defaults from the program's hello", async () => {
+  const plugin = await load();
+  assert.deepEqual([plugin.kind, plugin.name], ["judge", "word"]);
+  assert.deepEqual(plugin.config.parse({}), { word: "hi" });
+  assert.equal(plugin.config.safeParse({ wort: "hi" }).success, false);
+});
+
+Deno.test("a program's judge observes through hone and judges stored records, token arrays included", async () => {
+  const { role, context } = await judge("hi");
+  await using _ = role;
+  const asked: unknown[] = [];
+  const environment: Environment = {
+    id: "e1",
+    workdir: null,
+    tools: [],
+    call: () => Promise.reject(new Error("not called")),
+    observe: (spec) => {
+      asked.push(spec);
+      return Promise.resolve({ outcome: "ok", text: "hi there", result: null, seconds: 0 });
+    },
+  };
+  const scenario = fakeScenario({ id: "a.txt" });
+  const observation = await role.observe!(environment, scenario);
+  assert.deepEqual(asked, [{ tool: "read_text_file", arguments: { path: "a.txt" } }]);
+  assert.equal(observation, "hi there");
+  const turn = {
+    type: "turn" as const,
+    index: 0,
+    input: [],
+    text: "",
+    tool_calls: [],
+    output_token_ids: Int32Array.of(1, 2, 3),
+    finish_reason: "stop" as const,
+    prompt_tokens: 1,
+    output_tokens: 3,
+    seconds: 0,
+  };
+  const seen = fakeTrajectory({ turns: [turn], observations: { word: observation } });
+  assert.deepEqual(await role.judge([seen, fakeTrajectory()], scenario), [
+    { score: 1, reason: "3 tokens, word found" },
+    { score: 0, reason: "0 tokens, no word" },
+  ]);
+  assert.deepEqual(context.lines, ["info: ready in test"]);
+});
+
+Deno.test("a program's error is thrown with its own words", async () => {
+  const { role } = await judge("fail");
+  await using _ = role;
+  await assert.rejects(
+    async () => await role.judge([fakeTrajectory()], fakeScenario()),
+    new Error("the judge has no opinion"),
+  );
+});
+
+Deno.test("a program ends when the run is aborted, and its open call says so", async () => {
+  const controller = new AbortController();
+  const { role } = await judge("sleep", { signal: controller.signal });
+  const verdict = role.judge([fakeTrajectory()], fakeScenario()) as Promise<unknown>;
+  controller.abort();
+  await assert.rejects(verdict, new Error("it ended with SIGKILL; its last words: ready in test"));
+  await role[Symbol.asyncDispose]();
+});
+
+Deno.test("Program ends its whole process group when it is disposed", async () => {
+  const script = 'sleep 600 & echo "{\\"id\\":0,\\"result\\":$!}"; read -r line; wait';
+  const program = new Program(["/bin/sh", "-c", script], { cwd: BASE });
+  const grandchild = await program.call("hello", {}) as number;
+  assert.equal(process.kill(grandchild, 0), true);
+  await program[Symbol.asyncDispose]();
+  while (isRunning(grandchild)) await new Promise((resolve) => setTimeout(resolve, 5));
+});
+
+/** False once a process is gone or only waits for its parent to notice. */
+function isRunning(pid: number): boolean {
+  try {
+    return !/^\d+ \(.*\) [ZX]/.test(Deno.readTextFileSync(`/proc/${pid}/stat`));
+  } catch {
+    return false;
+  }
+}
