@@ -4,6 +4,8 @@
  * @module
  */
 export { definePlugin } from "./pipeline/plugin.ts";
+export * from "./pipeline/chat/mod.ts";
+export { joinCatalogs } from "./pipeline/mcp/catalog.ts";
 export type * from "./pipeline/plugin.ts";
 export type * from "./pipeline/events.ts";
 

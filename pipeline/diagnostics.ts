@@ -303,6 +303,56 @@ function after(tail: string): string {
 
 // ── Area: chat ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** Problems of endpoints that serve a policy. */
+export const chat = {
+  endpoint_unreachable: (url: string, cause: string) =>
+    say(
+      "ENDPOINT_UNREACHABLE",
+      `Cannot reach the model at ${url}: ${cause}`,
+      "is the server running, and the address right?",
+    ),
+  endpoint_refused: (url: string, status: number, reason: string) =>
+    say(
+      "ENDPOINT_REFUSED",
+      `The model at ${url} answered ${status}: ${reason}`,
+      status === 401 || status === 403 ? "set the variable that agent.endpoint.api_key_env names" : undefined,
+    ),
+  endpoint_unreadable: (url: string, body: string) =>
+    say("ENDPOINT_UNREADABLE", `The model at ${url} answered ${quote(body)}: wanted an OpenAI chat completion`),
+};
+
+// ── Area: scenarios ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Problems of scenario files. `which` is an id or a place such as `[3]`. */
+export const scenarios = {
+  file_unreadable: (path: string, cause: string) =>
+    say("SCENARIOS_UNREADABLE", `Cannot read scenarios ${quote(path)}: ${cause}`),
+  file_unknown: (path: string) =>
+    say("SCENARIOS_FORMAT", `Cannot read scenarios ${quote(path)}: wanted a .yaml, .yml, .json or .jsonl file`),
+  not_a_list: (got: unknown) =>
+    say(
+      "SCENARIOS_NOT_A_LIST",
+      `Scenarios are ${typeName(got)}: wanted a list of scenarios`,
+      '[{ "task": "…" }] is enough',
+    ),
+  none: (path: string) => say("SCENARIOS_EMPTY", `${quote(path)} has no scenarios: wanted at least one`),
+  json_syntax: (cause: string) => say("SCENARIOS_SYNTAX", `Cannot read the JSON: ${cause}`),
+  without_task: (which: string) =>
+    say("SCENARIO_WITHOUT_TASK", `Scenario ${which} has no task: wanted the words that the agent is given`),
+  duplicate: (id: string, place: string) =>
+    say("DUPLICATE_SCENARIO", `Scenario id ${quote(id)} is taken by ${place}: ids are unique`),
+  unknown_tool: (id: string, field: string, tool: string, known: string[]) => {
+    const meant = nearest(tool, known);
+    return say(
+      "SCENARIO_UNKNOWN_TOOL",
+      `Scenario ${quote(id)} names tool ${quote(tool)} in ${field}, and no server has it${
+        meant ? `: did you mean ${quote(meant)}?` : ""
+      }`,
+      meant ? undefined : `tools: ${known.join(", ") || "none"}`,
+    );
+  },
+};
+
 // ── Area: store ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 // ── Area: worker ─────────────────────────────────────────────────────────────────────────────────────────────────────

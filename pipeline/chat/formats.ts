@@ -1,0 +1,149 @@
+/**
+ * How tools are shown to a model and how its calls are read: the one place that knows the formats of tool calls.
+ * `native` leaves both to the endpoint's chat template; every other format is rendered into the system prompt by hone
+ * and read from the model's raw text. Malformed calls come back as `invalid`, never as an exception.
+ * @module
+ */
+import type { CallOutcome, ChatMessage, Json, JsonObject, ToolSpec } from "../events.ts";
+import type { ToolFormat } from "../plugin.ts";
+import { spacedJson } from "./json_text.ts";
+import { parsers } from "./parsers.ts";
+import { pythonLiteral, type WrittenCall } from "./pythonic.ts";
+
+export type { WrittenCall };
+
+/** What a model's text holds. With neither calls nor `invalid`, `content` is its answer. */
+export interface ParsedText {
+  calls: WrittenCall[];
+  /** The text without its reasoning and its calls. */
+  content: string;
+  reasoning?: string;
+  /** Why the text, which looks like a call, is none; in words for the model. */
+  invalid?: string;
+}
+
+/** Reads a model's raw text. `tools` type the values of `qwen_xml`. */
+export function parseCalls(text: string, format: ToolFormat, tools: readonly ToolSpec[] = []): ParsedText {
+  const { reasoning, rest } = splitReasoning(text);
+  const read = parsers[format](rest, tools);
+  const thought = reasoning === undefined ? {} : { reasoning };
+  if ("invalid" in read) return { calls: [], content: rest, invalid: read.invalid, ...thought };
+  return { calls: read.calls, content: read.rest.trim(), ...thought };
+}
+
+const THOUGHTS = [["<think>", "</think>"], ["[THINK]", "[/THINK]"]] as const;
+
+/** Takes a leading thought apart. Templates may open it themselves, so that only its end is in the text. */
+function splitReasoning(text: string): { reasoning?: string; rest: string } {
+  for (const [open, close] of THOUGHTS) {
+    const begins = text.trimStart().startsWith(open);
+    const end = text.indexOf(close);
+    if (end < 0 && !begins) continue;
+    const from = begins ? text.indexOf(open) + open.length : 0;
+    const reasoning = text.slice(from, end < 0 ? undefined : end).trim();
+    return { reasoning, rest: end < 0 ? "" : text.slice(end + close.length) };
+  }
+  return { rest: text };
+}
+
+const HOW: Record<Exclude<ToolFormat, "native">, string> = {
+  llama_json: 'To use a tool, answer only with JSON: {"name":"tool","arguments":{"key":"value"}}',
+  hermes: "To use a tool, answer with\n<tool_call>\n" +
+    '{"name": "tool", "arguments": {"key": "value"}}\n</tool_call>',
+  qwen_xml: "To use a tool, answer with\n<tool_call>\n<function=tool>\n<parameter=key>\nvalue\n</parameter>\n" +
+    "</function>\n</tool_call>",
+  pythonic: 'To use a tool, answer only with a list of calls: [tool(key="value")]',
+  mistral: 'To use a tool, answer only with [TOOL_CALLS][{"name": "tool", "arguments": {"key": "value"}}]',
+};
+
+/** The part of the system prompt that names the tools, one line each, and says how to call one; empty for `native`. */
+export function renderTools(tools: readonly ToolSpec[], format: ToolFormat): string {
+  if (format === "native" || tools.length === 0) return "";
+  return `Tools:\n${tools.map(toolLine).join("\n")}\n${HOW[format]}`;
+}
+
+function toolLine({ model_name, description, input_schema }: ToolSpec): string {
+  const required = new Set((input_schema.required ?? []) as string[]);
+  const properties = Object.entries((input_schema.properties ?? {}) as Record<string, JsonObject>);
+  const fields = properties.map(([key, schema]) => `${key}${required.has(key) ? "" : "?"}${typeName(schema)}`);
+  const line = `${model_name}(${fields.join(", ")})`;
+  const summary = firstSentence(description);
+  return summary ? `${line}: ${summary}` : line;
+}
+
+/** Text is what arguments mostly are, and goes without saying. */
+function typeName(schema: JsonObject): string {
+  if (Array.isArray(schema.enum)) return `: ${schema.enum.map((value) => JSON.stringify(value)).join("|")}`;
+  if (schema.type === "array") return `: ${(typeName((schema.items ?? {}) as JsonObject) || ": string").slice(2)}[]`;
+  return schema.type === undefined || schema.type === "string" ? "" : `: ${[schema.type].flat().join("|")}`;
+}
+
+function firstSentence(description: string): string {
+  const line = description.trim().split("\n")[0]!;
+  const sentence = /^(.*?)\.(\s|$)/.exec(line)?.[1] ?? line;
+  return sentence.length > 120 ? `${sentence.slice(0, 117)}…` : sentence;
+}
+
+/** A call as the model should have written it. `native` is written as Hermes, which most templates with tools print. */
+export function renderCall(call: WrittenCall, format: ToolFormat): string {
+  const { name, arguments: given } = call;
+  switch (format) {
+    case "llama_json":
+      return JSON.stringify({ name, arguments: given });
+    case "native":
+    case "hermes":
+      return `<tool_call>\n${spacedJson({ name, arguments: given })}\n</tool_call>`;
+    case "mistral":
+      return `[TOOL_CALLS]${spacedJson([{ name, arguments: given }])}`;
+    case "pythonic":
+      return `[${name}(${Object.entries(given).map(([key, value]) => `${key}=${pythonLiteral(value)}`).join(", ")})]`;
+    case "qwen_xml":
+      return `<tool_call>\n<function=${name}>\n${xmlParameters(given)}</function>\n</tool_call>`;
+  }
+}
+
+function xmlParameters(given: JsonObject): string {
+  const text = (value: Json) => typeof value === "string" ? value : spacedJson(value);
+  return Object.entries(given).map(([key, value]) => `<parameter=${key}>\n${text(value)}\n</parameter>\n`).join("");
+}
+
+/** The result of one call, as far as the model is concerned. */
+export interface ShownResult {
+  /** Id of the call, where the endpoint gave one. */
+  id?: string;
+  outcome: CallOutcome;
+  text: string;
+}
+
+/**
+ * The messages that bring results back: `tool` ones where the template knows tools, else one `user` message, so that
+ * roles keep taking turns. The same results give the same text, whatever came before.
+ */
+export function resultMessages(results: readonly ShownResult[], format: ToolFormat): ChatMessage[] {
+  if (format === "native") {
+    return results.map(({ id, text, outcome }) => ({
+      role: "tool",
+      content: outcome === "ok" ? text : `Error: ${text}`,
+      ...(id === undefined ? {} : { tool_call_id: id }),
+    }));
+  }
+  const wrap = format === "hermes" || format === "qwen_xml"
+    ? (text: string) => `<tool_response>\n${text}\n</tool_response>`
+    : (text: string) => text;
+  const lines = results.map(({ outcome, text }) => {
+    if (outcome !== "ok") return wrap(`Error: ${text}`);
+    return wrap(format === "hermes" || format === "qwen_xml" ? text : `Result: ${text || "(empty)"}`);
+  });
+  return [{ role: "user", content: lines.join("\n") }];
+}
+
+/** Cuts a result for the model, and says so; the whole stays in the record. */
+export function clip(text: string, max_chars: number): { text: string; truncated: boolean } {
+  if (text.length <= max_chars) return { text, truncated: false };
+  const last = text.charCodeAt(max_chars - 1);
+  const kept = text.slice(0, last >= 0xd800 && last <= 0xdbff ? max_chars - 1 : max_chars);
+  return {
+    text: `${kept}\n[cut: ${text.length - kept.length} of ${text.length} characters left out]`,
+    truncated: true,
+  };
+}

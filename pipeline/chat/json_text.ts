@@ -1,0 +1,38 @@
+/**
+ * JSON as models write it inside other text: where a value ends, and the spacing that chat templates print
+ * (Python's, `{"a": 1}`). Linear in the length of the text; never throws.
+ * @module
+ */
+import type { Json } from "../events.ts";
+
+/** Index after the object or array that opens at `start`, or -1 where the text ends first. */
+export function jsonEnd(text: string, start: number): number {
+  let depth = 0;
+  let quoted = false;
+  for (let at = start; at < text.length; at++) {
+    const char = text[at];
+    if (quoted) {
+      if (char === "\\") at++;
+      else if (char === '"') quoted = false;
+    } else if (char === '"') quoted = true;
+    else if (char === "{" || char === "[") depth++;
+    else if ((char === "}" || char === "]") && --depth === 0) return at + 1;
+  }
+  return -1;
+}
+
+/** The value that `text` spells, or why it spells none. */
+export function readJson(text: string): { value: Json } | { error: string } {
+  try {
+    return { value: JSON.parse(text) };
+  } catch (error) {
+    return { error: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** A value as Python's `json.dumps` prints it: `", "` and `": "` between parts. */
+export function spacedJson(value: Json): string {
+  if (Array.isArray(value)) return `[${value.map(spacedJson).join(", ")}]`;
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  return `{${Object.entries(value).map(([key, inner]) => `${JSON.stringify(key)}: ${spacedJson(inner)}`).join(", ")}}`;
+}

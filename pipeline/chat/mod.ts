@@ -1,0 +1,16 @@
+/**
+ * What plugins may use to talk to a policy: endpoints, formats of tool calls, conversations, time limits.
+ * @module
+ */
+export { completionTool, correction, demonstration, offeredTools, opening } from "./conversation.ts";
+export { pause, TimeUp, within } from "./deadline.ts";
+export { complete, type Completion, type CompletionRequest, EndpointError, releaseRollout } from "./endpoint.ts";
+export {
+  clip,
+  parseCalls,
+  type ParsedText,
+  renderCall,
+  renderTools,
+  resultMessages,
+  type WrittenCall,
+} from "./formats.ts";
