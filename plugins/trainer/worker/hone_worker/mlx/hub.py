@@ -7,6 +7,7 @@ could not be reached or refused), MODEL_INCOMPLETE (a folder without config.json
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
 
@@ -43,6 +44,7 @@ def _download(reference: str, cache_dir: pathlib.Path) -> pathlib.Path:
             repository,
             revision=revision or None,
             cache_dir=str(cache_dir / "hub"),
+            endpoint=os.environ.get("HF_ENDPOINT") or None,
             allow_patterns=_PATTERNS,
         )
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:

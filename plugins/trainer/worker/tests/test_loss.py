@@ -1,0 +1,174 @@
+"""The loss against closed forms, finite differences and poison."""
+
+import numpy as np
+import pytest
+
+from hone_worker.config import PRESETS, LossConfig, LoraConfig, OptimConfig
+from hone_worker.errors import WorkerError
+from hone_worker.mlx import loss
+from hone_worker.optim import AdamW, clip, global_norm
+from hone_worker.packing import Entries
+
+LENGTHS = [3, 5, 2, 4]
+ADVANTAGE = np.array([1.0, -0.5, 0.75, -1.25])
+N = sum(LENGTHS)
+
+
+def entries(logp, offsets=0.0):
+    sequence = np.repeat(np.arange(4), LENGTHS)
+    return Entries(
+        state=np.arange(N),
+        target=np.zeros(N, int),
+        behaviour=(logp - offsets).astype(np.float32),
+        advantage=ADVANTAGE[sequence].astype(np.float32),
+        weight=np.ones(N, np.float32),
+        row=sequence,
+        sequence=sequence,
+    )
+
+
+def run(config, logp, found, reference=None):
+    factor = loss.factors(np.ones(4), np.array(LENGTHS), config)[found.sequence]
+    return loss.policy(logp, found, factor, config, reference)
+
+
+@pytest.fixture
+def logp(rng):
+    return (-2 + 0.5 * rng.standard_normal(N)).astype(np.float32).astype(np.float64)
+
+
+def preset(name, **changes):
+    return LossConfig.from_json({"preset": name, **changes})
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("dapo", lambda a, n: -a / N),
+        ("cispo", lambda a, n: -a / N),
+        ("reinforce", lambda a, n: -a / N),
+        ("grpo", lambda a, n: -a / (4 * n)),
+        ("gspo", lambda a, n: -a / (4 * n)),
+        ("dr_grpo", lambda a, n: -a / 80),
+    ],
+)
+def test_slope_on_policy_has_its_closed_form(logp, name, expected):
+    found = entries(logp)
+    result = run(preset(name, constant=80), logp, found)
+    lengths = np.array(LENGTHS)[found.sequence]
+    assert np.allclose(result.slope, expected(found.advantage, lengths), rtol=1e-6)
+
+
+def test_value_on_policy_has_its_closed_form(logp):
+    found = entries(logp)
+    assert np.isclose(run(preset("grpo"), logp, found).value.sum(), -ADVANTAGE.mean(), rtol=1e-6)
+    assert np.isclose(run(preset("gspo"), logp, found).value.sum(), -ADVANTAGE.mean(), rtol=1e-6)
+    weighted = -(ADVANTAGE * LENGTHS).sum() / N
+    assert np.isclose(run(preset("dapo"), logp, found).value.sum(), weighted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["dapo", "grpo", "dr_grpo", "gspo", "reinforce"])
+def test_slope_is_the_derivative_of_the_value(logp, rng, name):
+    found = entries(logp, 0.4 * rng.standard_normal(N) if name != "gspo" else 2e-4 * rng.standard_normal(N))
+    config = preset(name, beta=0.2)
+    reference = logp + 0.3 * rng.standard_normal(N)
+    slope = run(config, logp, found, reference).slope
+    for i in range(N):
+        step = np.zeros(N)
+        step[i] = 1e-6
+        up, down = (run(config, logp + s * step, found, reference).value.sum() for s in (1, -1))
+        assert np.isclose(slope[i], (up - down) / 2e-6, rtol=1e-4, atol=1e-7)
+
+
+def test_ppo_stops_where_the_ratio_went_the_wanted_way_too_far(logp):
+    far = np.where(np.arange(N) % 2, 0.5, -0.5)
+    found = entries(logp, far)
+    result = run(preset("dapo"), logp, found)
+    stopped = ((found.advantage > 0) & (far > 0)) | ((found.advantage < 0) & (far < 0))
+    assert (result.slope[stopped] == 0).all() and (result.slope[~stopped] != 0).all()
+    assert np.array_equal(result.clipped, stopped)
+
+
+def test_cispo_caps_the_weight_but_keeps_the_gradient(logp):
+    found = entries(logp, 3.0)
+    result = run(preset("cispo"), logp, found)
+    assert np.allclose(result.slope, -5.0 * found.advantage / N) and result.clipped.all()
+
+
+def test_tis_truncates_the_weight(logp):
+    found = entries(logp, 2.0)
+    result = run(preset("reinforce", tis_cap=2.0), logp, found)
+    assert np.allclose(result.slope, -2.0 * found.advantage / N)
+
+
+def test_unknown_behaviour_counts_as_on_policy(logp):
+    found = entries(logp)
+    found.behaviour[::2] = np.nan
+    result = run(preset("dapo"), logp, found)
+    assert np.allclose(result.slope, -found.advantage / N, rtol=1e-6) and np.isfinite(result.value).all()
+
+
+def test_zero_advantage_has_exactly_no_gradient(logp, rng):
+    found = entries(logp, rng.standard_normal(N))
+    found.advantage[:] = 0
+    for name in PRESETS:
+        assert not run(preset(name), logp, found).slope.any()
+
+
+def test_beta_pulls_towards_the_reference_and_k3_is_its_value(logp, rng):
+    reference = logp + rng.standard_normal(N)
+    found = entries(logp)
+    found.advantage[:] = 0
+    result = run(preset("dapo", beta=0.5), logp, found, reference)
+    gap = reference - logp
+    assert np.allclose(result.value, 0.5 / N * (np.exp(gap) - gap - 1))
+    assert (np.sign(result.slope) == -np.sign(gap)).all()
+    assert (loss.k3(logp, reference) >= 0).all() and (loss.k3(logp, logp) == 0).all()
+
+
+def test_factors_sum_to_one_over_the_step_and_follow_the_weights():
+    lengths, weights = np.array(LENGTHS), np.array([1.0, 0.5, 2.0, 0.0])
+    for normaliser in ("tokens", "sequences"):
+        found = loss.factors(weights, lengths, LossConfig(normaliser=normaliser))
+        assert np.isclose((found * lengths).sum(), 1.0) and found[3] == 0
+    assert loss.factors(weights, lengths, LossConfig(normaliser="constant", constant=8))[2] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("cls", "values", "problem"),
+    [
+        (LossConfig, {"preset": "ppo2"}, "no preset 'ppo2'"),
+        (LossConfig, {"clip": "hard"}, "clip 'hard'"),
+        (LossConfig, {"epsilon": 1}, "no option 'epsilon'"),
+        (LossConfig, {"cap": 0}, "cap 0"),
+        (LoraConfig, {"rank": 0}, "rank 0"),
+        (LoraConfig, {"target_modules": "q_proj"}, "target_modules 'q_proj'"),
+        (OptimConfig, {"beta1": 1}, "beta1 1"),
+        (OptimConfig, {"learning_rate": 0}, "learning_rate 0"),
+    ],
+)
+def test_from_json_names_the_impossible_value(cls, values, problem):
+    with pytest.raises(WorkerError, match=problem) as caught:
+        cls.from_json(values)
+    assert caught.value.code == "CONFIG_INVALID" and caught.value.hint
+
+
+def test_adamw_follows_its_definition(rng):
+    config = OptimConfig(learning_rate=0.1, warmup_steps=2, weight_decay=0.01)
+    optimizer, value = AdamW(config), rng.standard_normal(5)
+    params = {"x": value.astype(np.float32)}
+    first = second = np.zeros(5)
+    for step in range(1, 4):
+        grad = rng.standard_normal(5).astype(np.float32)
+        params = optimizer.update(params, {"x": grad})
+        first, second = 0.9 * first + 0.1 * grad, 0.999 * second + 0.001 * grad**2
+        scaled = (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+        value = value - 0.1 * min(1, step / 2) * (scaled + 0.01 * value)
+        assert np.allclose(params["x"], value, rtol=1e-5, atol=1e-6)
+
+
+def test_clip_scales_to_the_limit_and_no_further(rng):
+    grads = {"x": rng.standard_normal(9).astype(np.float32), "y": rng.standard_normal(3).astype(np.float32)}
+    norm = global_norm(grads)
+    assert np.isclose(global_norm(clip(grads, norm, norm / 3)), norm / 3, rtol=1e-5)
+    assert clip(grads, norm, 0) is grads and clip(grads, norm, 2 * norm) is grads
