@@ -18,7 +18,7 @@ const endpoint = z.strictObject({
   model: z.string().min(1).describe("Name of the model at this endpoint.").meta({ examples: ["qwen3-4b"] }),
   api_key_env: z.string().optional().describe("Environment variable that holds the API key.")
     .meta({ examples: ["OPENAI_API_KEY"] }),
-  headers: text_values("Headers sent with every request.").default({}),
+  headers: text_values("Headers sent with every request.").prefault({}),
   context_tokens: count().optional().describe("Context window; unknown when left out.").meta({ examples: [32768] }),
 });
 
@@ -49,6 +49,7 @@ const server_fields = {
   read_only_tools: z.array(z.string()).optional()
     .describe("Tools that you know to change nothing; the others are refused on a shared server.")
     .meta({ examples: [["read_text_file"]] }),
+  resources: z.boolean().default(false).describe("Offer the server's resources as tools that list and read them."),
   reset: z.enum(["restart", "workdir"]).default("restart")
     .describe("Between rollouts: restart the process, or keep it and refill its `${workdir}`."),
   fixture: z.string().optional().describe("Folder copied into `${workdir}` before each rollout.")
@@ -63,9 +64,9 @@ const server_fields = {
 
 const process_server = z.strictObject({
   command: z.string().min(1).describe("Program to start.").meta({ examples: ["npx"] }),
-  args: z.array(z.union([z.string(), z.number()]).transform(String)).default([])
+  args: z.array(z.union([z.string(), z.number()]).transform(String)).prefault([])
     .describe("Its arguments; `${workdir}` is the rollout's own folder."),
-  env: text_values("Environment variables of the process, beside the few that hone passes on.").default({}),
+  env: text_values("Environment variables of the process, beside the few that hone passes on.").prefault({}),
   cwd: z.string().optional().describe("Working folder; `${workdir}` when left out.").meta({ examples: ["./server"] }),
   ...server_fields,
   isolation: z.enum(["shared", "process", "container"]).default("process")
@@ -77,7 +78,7 @@ const process_server = z.strictObject({
 const url_server = z.strictObject({
   url: z.url({ protocol: /^https?$/ }).describe("Address of a running server.")
     .meta({ examples: ["http://127.0.0.1:3000/mcp"] }),
-  headers: text_values("Headers sent with every request.").default({}),
+  headers: text_values("Headers sent with every request.").prefault({}),
   transport: z.enum(["auto", "http", "sse"]).default("auto").describe("Streamable HTTP, the older SSE, or try both."),
   bearer_env: z.string().optional().describe("Environment variable that holds a bearer token.")
     .meta({ examples: ["MCP_TOKEN"] }),
@@ -173,7 +174,7 @@ export const pipeline_schema = z.strictObject({
     .meta({ examples: ["smollm2-135m", "Qwen/Qwen3-0.6B", "./models/mine"] }),
   agent: agent.prefault({}).describe("How the agent is prompted, sampled and bounded."),
   servers: z.record(z.string().regex(/^[A-Za-z0-9_-]{1,32}$/, "must be letters, digits, _ or -, at most 32"), server)
-    .default({}).describe("MCP servers by name, or the path of an `mcpServers` JSON file."),
+    .prefault({}).describe("MCP servers by name, or the path of an `mcpServers` JSON file."),
   stages: z.array(stage).min(1).describe("The plugins of the pipeline and their settings.")
     .meta({ examples: [[{ use: "discoverer/mcp" }]] }),
   ladder: z.array(z.enum(["prompt", "warm_start", "rl"])).default(["warm_start", "rl"])
