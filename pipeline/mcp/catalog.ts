@@ -1,0 +1,172 @@
+/**
+ * Catalogs: what a server's lists become, how several servers' catalogs are joined (names that models accept, unique
+ * over all), the hash that a run stores, and what changed between two catalogs, in words.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { HoneError, mcp } from "../diagnostics.ts";
+import type { Catalog, CatalogServer, Json, JsonObject, ToolSpec } from "../events.ts";
+import { modelNames } from "./names.ts";
+import type { RawTool } from "./session.ts";
+
+/** Names of tools that hone itself may offer to the agent. */
+const BUILT_IN = ["complete_task"];
+const CHARS_PER_TOKEN = 4;
+const ANY_OBJECT: JsonObject = { type: "object" };
+
+/** Which tools of a server the agent is offered. */
+export interface ToolFilter {
+  tools?: string[];
+  deny?: string[];
+  read_only_tools?: string[];
+}
+
+/** The catalog's form of a tool as its server listed it; `model_name` is final only in a joined catalog. */
+export function toolSpec(server: string, raw: RawTool): ToolSpec {
+  const hints = asObject(raw.annotations) ?? {};
+  const hint = (name: string) => typeof hints[name] === "boolean" ? hints[name] as boolean : undefined;
+  const output_schema = asObject(raw.outputSchema);
+  const spec: Omit<ToolSpec, "tokens"> = {
+    server,
+    name: raw.name,
+    model_name: raw.name,
+    description: typeof raw.description === "string" ? raw.description : "",
+    input_schema: asObject(raw.inputSchema) ?? ANY_OBJECT,
+    ...(output_schema && { output_schema }),
+    annotations: known({
+      read_only: hint("readOnlyHint"),
+      destructive: hint("destructiveHint"),
+      idempotent: hint("idempotentHint"),
+      open_world: hint("openWorldHint"),
+    }),
+  };
+  return { ...spec, tokens: estimateTokens(spec) };
+}
+
+/** Tokens of a tool as a model is shown it, estimated from its characters. */
+export function estimateTokens(tool: Pick<ToolSpec, "name" | "description" | "input_schema">): number {
+  const { $schema: _, ...parameters } = tool.input_schema;
+  const shown = JSON.stringify({ name: tool.name, description: tool.description, parameters });
+  return Math.ceil(shown.length / CHARS_PER_TOKEN);
+}
+
+/** The tools that the filter lets through. Throws where the filter names a tool that the server does not offer. */
+export function filterTools(server: string, tools: ToolSpec[], filter: ToolFilter): ToolSpec[] {
+  const offered = new Set(tools.map((tool) => tool.name));
+  const named = [...filter.tools ?? [], ...filter.read_only_tools ?? []];
+  const missing = [...new Set(named)].filter((name) => !offered.has(name));
+  if (missing.length) throw new HoneError(mcp.tools_missing(server, missing, [...offered]));
+  return tools.filter(({ name }) => (filter.tools?.includes(name) ?? true) && !filter.deny?.includes(name));
+}
+
+/** Joins catalogs of single servers into the run's: unique model names, tokens, hash. */
+export function joinCatalogs(catalogs: Catalog[]): Catalog {
+  const listed = catalogs.flatMap((catalog) => catalog.tools);
+  const names = modelNames(listed, BUILT_IN);
+  const tools = listed.map((tool, i) => ({ ...tool, model_name: names[i]! }));
+  return { servers: catalogs.flatMap((catalog) => catalog.servers), tools, schema_hash: schemaHash(tools) };
+}
+
+/** A hash over names, descriptions and schemas of all tools, whatever their order. */
+export function schemaHash(tools: ToolSpec[]): string {
+  const lines = tools.map((tool) => canonical(identity(tool))).sort();
+  return createHash("sha256").update(lines.join("\n")).digest("hex");
+}
+
+/** What changed from one catalog to another, one line each; empty where the hashes agree. */
+export function describeDrift(before: Catalog, after: Catalog): string[] {
+  if (before.schema_hash === after.schema_hash) return [];
+  const key = (tool: ToolSpec) => `${tool.server}/${tool.name}`;
+  const was = new Map(before.tools.map((tool) => [key(tool), tool]));
+  const is = new Map(after.tools.map((tool) => [key(tool), tool]));
+  const lines = [...was.keys()].filter((name) => !is.has(name)).map((name) => `tool ${name} is gone`);
+  for (const [name, tool] of is) {
+    const old = was.get(name);
+    if (!old) lines.push(`tool ${name} is new`);
+    else lines.push(...changes(old, tool).map((change) => `tool ${name}: ${change}`));
+  }
+  for (const server of after.servers) {
+    const old = before.servers.find(({ name }) => name === server.name)?.implementation;
+    if (old && old.version !== server.implementation.version) {
+      lines.push(`server ${server.name} is ${server.implementation.version}, was ${old.version}`);
+    }
+  }
+  return lines;
+}
+
+function changes(old: ToolSpec, tool: ToolSpec): string[] {
+  const lines = old.description === tool.description ? [] : ["description changed"];
+  const properties = (spec: ToolSpec) => asObject(spec.input_schema.properties) ?? {};
+  const [was, is] = [properties(old), properties(tool)];
+  for (const name of new Set([...Object.keys(was), ...Object.keys(is)])) {
+    if (!(name in is)) lines.push(`argument ${name} is gone`);
+    else if (!(name in was)) lines.push(`argument ${name} is new`);
+    else if (canonical(was[name]!) !== canonical(is[name]!)) lines.push(`argument ${name} changed`);
+  }
+  const required = (spec: ToolSpec) => canonical((spec.input_schema.required ?? []) as Json);
+  if (required(old) !== required(tool)) lines.push(`required arguments are ${required(tool)}, were ${required(old)}`);
+  if (canonical(old.output_schema ?? null) !== canonical(tool.output_schema ?? null)) lines.push("output changed");
+  return lines.length || canonical(identity(old)) === canonical(identity(tool)) ? lines : ["input schema changed"];
+}
+
+function identity({ server, name, description, input_schema, output_schema }: ToolSpec): JsonObject {
+  return { server, name, description, input_schema, output_schema: output_schema ?? null };
+}
+
+/** JSON with sorted keys. */
+function canonical(value: Json): string {
+  return JSON.stringify(
+    value,
+    (_, inner) =>
+      asObject(inner) ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => a < b ? -1 : 1)) : inner,
+  );
+}
+
+/** A server's catalog from its lists. */
+export function serverCatalog(
+  description: Pick<CatalogServer, "name" | "transport" | "protocol" | "implementation" | "instructions">,
+  lists: { tools: ToolSpec[]; resources: JsonObject[]; templates: JsonObject[]; prompts: JsonObject[] },
+): Catalog {
+  const server: CatalogServer = {
+    ...description,
+    resources: lists.resources.map((one) =>
+      known({
+        uri: text(one.uri),
+        name: text(one.name),
+        description: optional(one.description),
+        mime_type: optional(one.mimeType),
+      })
+    ),
+    resource_templates: lists.templates.map((one) =>
+      known({ uri_template: text(one.uriTemplate), name: text(one.name), description: optional(one.description) })
+    ),
+    prompts: lists.prompts.map((one) =>
+      known({
+        name: text(one.name),
+        description: optional(one.description),
+        arguments: (Array.isArray(one.arguments) ? one.arguments : []).map((argument) => {
+          const { name, required } = asObject(argument) ?? {};
+          return { name: text(name), required: required === true };
+        }),
+      })
+    ),
+  };
+  return joinCatalogs([{ servers: [server], tools: lists.tools, schema_hash: "" }]);
+}
+
+function asObject(value: unknown): JsonObject | undefined {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? value as JsonObject : undefined;
+}
+
+function text(value: unknown): string {
+  return typeof value === "string" ? value : "";
+}
+
+function optional(value: unknown): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
+
+/** The record without its undefined fields. */
+function known<T extends object>(record: T): T {
+  return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as T;
+}

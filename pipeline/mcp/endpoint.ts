@@ -1,0 +1,53 @@
+/**
+ * From a server's declaration to how it is reached: `${workdir}` filled in, paths made absolute, secrets read from the
+ * environment. `./` and `../` in `command`, `args` and `cwd` are relative to the pipeline file, unless `cwd` is given:
+ * then `args` are left to it.
+ * @module
+ */
+import { resolve } from "node:path";
+import type { ServerConfig } from "../config_schema.ts";
+import type { Json } from "../events.ts";
+import { protect } from "../redact.ts";
+import type { Folders } from "./folders.ts";
+import { childEnv } from "./process.ts";
+import type { Endpoint } from "./transport.ts";
+
+/** The endpoint of a server for one slot. */
+export function endpointOf(
+  config: ServerConfig,
+  { base_dir, folders, max_result_bytes }: { base_dir: string; folders: Folders; max_result_bytes: number },
+): Endpoint {
+  if ("url" in config) {
+    const token = config.bearer_env ? Deno.env.get(config.bearer_env) : undefined;
+    const headers = { ...config.headers, ...(token && { Authorization: `Bearer ${token}` }) };
+    protect(Object.values(headers).map((value) => value.replace(/^Bearer\s+/i, "")));
+    return { kind: "url", url: config.url, transport: config.transport, headers };
+  }
+  const fill = (text: string) => expand(text, folders.work);
+  const local = (text: string) => /^\.\.?\//.test(text) ? resolve(base_dir, text) : text;
+  const env = Object.fromEntries(Object.entries(config.env).map(([name, value]) => [name, fill(value)]));
+  return {
+    kind: "stdio",
+    max_message_bytes: max_result_bytes,
+    spec: {
+      command: local(fill(config.command)),
+      args: config.args.map((arg) => config.cwd === undefined ? local(fill(arg)) : fill(arg)),
+      env: childEnv(env, folders),
+      cwd: config.cwd === undefined ? folders.work : resolve(base_dir, fill(config.cwd)),
+    },
+  };
+}
+
+/** `${workdir}` in a text. */
+export function expand(text: string, workdir: string): string {
+  return text.replaceAll("${workdir}", workdir);
+}
+
+/** `${workdir}` in every text of a JSON value. */
+export function expandAll<T extends Json>(value: T, workdir: string | null): T {
+  if (workdir === null) return value;
+  if (typeof value === "string") return expand(value, workdir) as T;
+  if (Array.isArray(value)) return value.map((item) => expandAll(item, workdir)) as T;
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, expandAll(item, workdir)])) as T;
+}

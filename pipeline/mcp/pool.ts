@@ -1,0 +1,204 @@
+/**
+ * The pool that leases environments to rollouts. Each lease has a slot of its own (processes, sessions, folders) under
+ * `<run_dir>/env/`; released slots are made as good as new in the background and leased again, first come, first served.
+ * One slot's failure never touches another. Disposing the pool ends every process and removes every folder.
+ * @module
+ */
+import { availableParallelism } from "node:os";
+import type { ServerConfig } from "../config_schema.ts";
+import { HoneError, mcp } from "../diagnostics.ts";
+import type { Catalog, Scenario, ToolSpec } from "../events.ts";
+import type { Log } from "../plugin.ts";
+import { Semaphore } from "../runner/semaphore.ts";
+import { removeFolders, writeSetup } from "./folders.ts";
+import { type Lease, PoolLease } from "./lease.ts";
+import { ServerTable } from "./servers.ts";
+import type { Session } from "./session.ts";
+import { Slot, type SlotContext } from "./slot.ts";
+
+export type { Lease, LeaseStats } from "./lease.ts";
+
+/** What a pool is made from. */
+export interface PoolOptions {
+  servers: Record<string, ServerConfig>;
+  /** Absolute folder of the run; the pool owns its `env/`. */
+  run_dir: string;
+  /** Absolute folder of the pipeline file. */
+  base_dir: string;
+  /** The pipeline's own `allow_writes`. */
+  allow_writes: boolean;
+  log: Log;
+  /** Ends starting and leasing. */
+  signal: AbortSignal;
+  /** Largest message of a server, in bytes; 64 MiB when left out. */
+  max_result_bytes?: number;
+  /** Limit of calls to servers without their own `call_timeout_secs`; 30 when left out. */
+  call_timeout_secs?: number;
+}
+
+/** Leases environments. */
+export class EnvironmentPool implements AsyncDisposable {
+  readonly #options: PoolOptions;
+  readonly #servers: ServerTable;
+  readonly #ctx: SlotContext;
+  readonly #own: string[];
+  readonly #idle: Promise<Slot>[] = [];
+  readonly #all = new Set<Slot>();
+  readonly #stop = new AbortController();
+  #shared: Promise<Slot> | undefined;
+  #made = 0;
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+    const { allow_writes, call_timeout_secs = 30, max_result_bytes = 64 * 1024 * 1024 } = options;
+    for (const [name, server] of Object.entries(options.servers)) {
+      if (server.isolation === "container") throw new HoneError(mcp.container_unsupported(name));
+    }
+    this.#servers = new ServerTable(options.servers, { allow_writes, call_timeout_secs });
+    this.#own = this.#servers.names("own");
+    this.#ctx = {
+      servers: options.servers,
+      base_dir: options.base_dir,
+      max_result_bytes,
+      signal: AbortSignal.any([options.signal, this.#stop.signal]),
+      starts: new Semaphore(Math.max(4, 2 * availableParallelism())),
+      known: new Map(),
+    };
+  }
+
+  /** Connects to one server and reads what it offers. Throws a HoneError where it cannot be used. */
+  async discover(server: string): Promise<Catalog> {
+    const known = this.#servers.get(server);
+    if (!known) throw new Error(`no server "${server}" in this pipeline`);
+    if (known.is_shared_process) return await known.discover(await this.#sharedSession(server), this.#ctx.signal);
+    const slot = await this.#take();
+    try {
+      return await known.discover(await slot.session(server), this.#ctx.signal);
+    } finally {
+      this.#keep(Promise.resolve(slot));
+    }
+  }
+
+  /**
+   * Leases a fresh environment, with the scenario's setup done. Throws where a server cannot be started or the setup
+   * fails; the rollout then ends with that cause.
+   */
+  async lease(
+    args: { rollout_id: string; scenario: Scenario; catalog: Catalog; signal: AbortSignal },
+  ): Promise<Lease> {
+    const { rollout_id, scenario, catalog, signal } = args;
+    signal.throwIfAborted();
+    const slot = this.#own.length > 0 ? await this.#take() : null;
+    const lease = new PoolLease({
+      id: rollout_id,
+      slot,
+      workdir: slot && this.#own.some((name) => this.#servers.get(name)!.is_process) ? slot.folders.work : null,
+      tools: offered(catalog, scenario),
+      servers: this.#servers,
+      signal,
+      shared: (name) => this.#sharedSession(name),
+      released: (used) => this.#recycle(used),
+    });
+    try {
+      signal.throwIfAborted();
+      await setUp(lease, scenario);
+      return lease;
+    } catch (error) {
+      await lease.release();
+      throw error;
+    }
+  }
+
+  /** Starts slots until there are `count`; resolves when they are ready. Failures surface at the lease. */
+  async warm(count: number): Promise<void> {
+    if (this.#own.length === 0) return;
+    while (this.#made < count) this.#keep(this.#create());
+    await Promise.allSettled(this.#idle);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(new Error("the pool is closed"));
+    await Promise.allSettled([...this.#all].map((slot) => slot.close()));
+    await Promise.allSettled([...this.#idle, this.#shared]);
+    await Promise.allSettled([...this.#all].map((slot) => slot.close()));
+    await removeFolders(`${this.#options.run_dir}/env`);
+  }
+
+  async #take(): Promise<Slot> {
+    for (let waiting = this.#idle.shift(); waiting; waiting = this.#idle.shift()) {
+      const slot = await waiting.catch(() => null);
+      if (!slot) continue;
+      try {
+        await slot.ready();
+        return slot;
+      } catch (error) {
+        await this.#discard(slot);
+        throw error;
+      }
+    }
+    return await this.#create();
+  }
+
+  async #create(): Promise<Slot> {
+    this.#ctx.signal.throwIfAborted();
+    const number = this.#made++;
+    try {
+      const root = `${this.#options.run_dir}/env/${String(number).padStart(4, "0")}`;
+      const slot = await Slot.create(this.#ctx, this.#own, root);
+      this.#all.add(slot);
+      return slot;
+    } catch (error) {
+      this.#options.log.warn(error instanceof Error ? error.message : String(error));
+      throw error;
+    }
+  }
+
+  async #discard(slot: Slot): Promise<void> {
+    this.#all.delete(slot);
+    await slot.close();
+  }
+
+  #keep(slot: Promise<Slot>) {
+    slot.catch(() => {});
+    this.#idle.push(slot);
+  }
+
+  /** Returns at once: the slot is made ready while others work. */
+  async #recycle(slot: Slot | null): Promise<void> {
+    if (!slot || this.#ctx.signal.aborted) return;
+    this.#keep(
+      slot.reset().then(() => slot, async (error) => {
+        await this.#discard(slot);
+        throw error;
+      }),
+    );
+    await Promise.resolve();
+  }
+
+  async #sharedSession(name: string): Promise<Session> {
+    const names = this.#servers.names("shared");
+    this.#shared ??= Slot.create(this.#ctx, names, `${this.#options.run_dir}/env/shared`).then((slot) => {
+      this.#all.add(slot);
+      return slot;
+    });
+    try {
+      return await (await this.#shared).session(name);
+    } catch (error) {
+      if (await this.#shared.then(() => false, () => true)) this.#shared = undefined;
+      throw error;
+    }
+  }
+}
+
+function offered(catalog: Catalog, { tools }: Scenario): ToolSpec[] {
+  return tools ? catalog.tools.filter((tool) => tools.includes(tool.model_name)) : catalog.tools;
+}
+
+async function setUp(lease: Lease, { setup }: Scenario): Promise<void> {
+  if (!setup) return;
+  if (lease.workdir) await writeSetup(lease.workdir, setup);
+  for (const call of setup.calls ?? []) {
+    const { outcome, text } = await lease.observe(call);
+    if (outcome !== "ok") throw new HoneError(mcp.setup_failed(call.tool, outcome, text.slice(0, 500)));
+  }
+}

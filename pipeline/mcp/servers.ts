@@ -1,0 +1,123 @@
+/**
+ * The servers of a pool and what is known of them: their tools under their own names, whether a tool may be called
+ * there, whether it may be retried, and how a call reaches it (a tool, or a resource offered as one).
+ * @module
+ */
+import type { ServerConfig } from "../config_schema.ts";
+import type { Catalog, JsonObject, ToolSpec } from "../events.ts";
+import type { CallResult } from "../plugin.ts";
+import { filterTools, serverCatalog, toolSpec } from "./catalog.ts";
+import { resourceLines, type ResourceTools, resourceTools } from "./resources.ts";
+import type { RawTool, Session } from "./session.ts";
+
+/** Limits and permissions that hold for every server of a pool. */
+export interface ServerRules {
+  allow_writes: boolean;
+  call_timeout_secs: number;
+}
+
+/** One server: its declaration and its tools. */
+export class KnownServer {
+  readonly tools = new Map<string, ToolSpec>();
+  #resources?: ResourceTools;
+
+  constructor(readonly name: string, readonly config: ServerConfig, private readonly rules: ServerRules) {}
+
+  get is_process(): boolean {
+    return "command" in this.config;
+  }
+
+  /** True for one process that all rollouts call. */
+  get is_shared_process(): boolean {
+    return this.is_process && this.config.isolation === "shared";
+  }
+
+  /** Reads the server's lists; keeps all tools for observation and returns those that the agent is offered. */
+  async discover(session: Session, signal: AbortSignal): Promise<Catalog> {
+    const limits = { timeout_secs: this.config.start_timeout_secs, signal };
+    const raw = session.offers("tools") ? await session.list("tools", limits) as RawTool[] : [];
+    const listed = raw.filter(({ name }) => typeof name === "string").map((tool) => toolSpec(this.name, tool));
+    const has_resources = session.offers("resources");
+    const resources = has_resources ? await session.list("resources", limits) : [];
+    const templates = has_resources ? await session.list("resourceTemplates", limits).catch(() => []) : [];
+    const prompts = session.offers("prompts") ? await session.list("prompts", limits) : [];
+    const tools = filterTools(this.name, listed, this.config);
+    if (this.config.resources && has_resources) {
+      this.#resources = resourceTools(listed.map(({ name }) => name), templates);
+      const added = [this.#resources.list, this.#resources.read].map((tool) => toolSpec(this.name, tool));
+      tools.push(...added);
+      listed.push(...added);
+    }
+    this.tools.clear();
+    for (const tool of listed) this.tools.set(tool.name, tool);
+    return serverCatalog(session.description, { tools, resources, templates, prompts });
+  }
+
+  /**
+   * Why a tool may not be called, or null. On a shared server only what the user's own list calls read-only may be,
+   * unless writing is allowed; the server's hints can forbid what the list allows, never the other way round.
+   */
+  denial(tool: ToolSpec): string | null {
+    if (this.config.isolation !== "shared" || this.rules.allow_writes || this.config.allow_writes) return null;
+    if (this.#isResource(tool.name)) return null;
+    const on = `"${tool.name}" may not be called on the shared server "${this.name}"`;
+    if (!this.config.read_only_tools?.includes(tool.name)) {
+      return `${on}: servers.${this.name}.read_only_tools does not name it, and allow_writes is not set.`;
+    }
+    const { read_only, destructive } = tool.annotations;
+    if (read_only === false || (destructive === true && read_only !== true)) {
+      return `${on}: the server itself says that it changes things, and allow_writes is not set.`;
+    }
+    return null;
+  }
+
+  /** A dead process has lost its state; a call over the network may be repeated where that changes nothing. */
+  mayRetry(tool: ToolSpec): boolean {
+    if (this.is_process) return false;
+    const { read_only, idempotent } = tool.annotations;
+    return read_only === true || idempotent === true || this.config.read_only_tools?.includes(tool.name) === true;
+  }
+
+  /** Calls a tool of this server, or reads a resource. */
+  async run(session: Session, tool: ToolSpec, args: JsonObject, signal: AbortSignal): Promise<CallResult> {
+    const limits = { timeout_secs: this.config.call_timeout_secs ?? this.rules.call_timeout_secs, signal };
+    if (!this.#isResource(tool.name)) return await session.call(tool.name, args, limits);
+    if (tool.name === this.#resources!.read.name) return await session.read(String(args.uri), limits);
+    const started = performance.now();
+    const resources = await session.list("resources", limits);
+    const seconds = (performance.now() - started) / 1000;
+    return { outcome: "ok", text: resourceLines(resources), result: { resources }, seconds };
+  }
+
+  #isResource(name: string): boolean {
+    return this.#resources !== undefined && (name === this.#resources.read.name || name === this.#resources.list.name);
+  }
+}
+
+/** All servers of a pool by name. */
+export class ServerTable {
+  #servers: Map<string, KnownServer>;
+
+  constructor(configs: Record<string, ServerConfig>, rules: ServerRules) {
+    this.#servers = new Map(Object.entries(configs).map(([name, one]) => [name, new KnownServer(name, one, rules)]));
+  }
+
+  get(name: string): KnownServer | undefined {
+    return this.#servers.get(name);
+  }
+
+  /** Names of the servers that each slot holds for itself, and of those that all slots share. */
+  names(kind: "own" | "shared"): string[] {
+    return [...this.#servers.values()].filter((one) => one.is_shared_process === (kind === "shared"))
+      .map((one) => one.name);
+  }
+
+  /** A tool by its server's own name, or why there is none. The server may be left out where the name is unique. */
+  find(tool: string, server?: string): ToolSpec | string {
+    const candidates = server === undefined ? [...this.#servers.values()] : [this.#servers.get(server)];
+    const found = candidates.flatMap((one) => one?.tools.get(tool) ?? []);
+    if (found.length === 1) return found[0]!;
+    if (found.length === 0) return `There is no tool "${tool}"${server ? ` on server "${server}"` : ""}.`;
+    return `Several servers have a tool "${tool}": ${found.map((one) => one.server).join(", ")}. Say which.`;
+  }
+}

@@ -1,0 +1,297 @@
+/**
+ * One connection to one MCP server: negotiated, bounded in time, and never throwing out of a call. Opening throws a
+ * HoneError that says why the server cannot be used; a call returns a `CallResult` whatever happens.
+ * Requests that a server makes of its client are answered by policy: elicitation is declined, sampling and roots are
+ * not offered.
+ * @module
+ */
+import { Client, type PriorDiscovery, ProtocolError, SdkError, SdkErrorCode } from "@modelcontextprotocol/client";
+import { z } from "zod";
+import { HoneError, mcp } from "../diagnostics.ts";
+import type { CallOutcome, CatalogServer, Json, JsonObject } from "../events.ts";
+import type { CallResult } from "../plugin.ts";
+import { VERSION } from "../version.ts";
+import { type Endpoint, type OpenTransport, openTransport } from "./transport.ts";
+import { resourceText, resultText } from "./result.ts";
+
+/** A tool as its server lists it; only the name is sure to be there. */
+export type RawTool = { name: string } & JsonObject;
+
+/** Limits of one call. */
+export interface CallLimits {
+  /** Seconds without an answer or a progress notification. */
+  timeout_secs: number;
+  signal?: AbortSignal;
+}
+
+/** What a session needs to open. */
+export interface OpenOptions {
+  start_timeout_secs: number;
+  signal?: AbortSignal;
+  /** What an earlier session with the same server negotiated; saves the probe. */
+  prior?: PriorDiscovery;
+}
+
+const PROBE_SECS = 5;
+const MAX_PAGES = 1000;
+const LEGACY: PriorDiscovery = { kind: "legacy" };
+const page = z.looseObject({ nextCursor: z.string().optional() });
+
+/** An open connection to a server. */
+export class Session {
+  #lost = false;
+
+  private constructor(
+    readonly server: string,
+    readonly endpoint: Endpoint,
+    private readonly client: Client,
+    private readonly transport: OpenTransport,
+    readonly kind: CatalogServer["transport"],
+  ) {}
+
+  /**
+   * Connects and negotiates, within `start_timeout_secs` for each attempt. A stdio server that ends when it is asked
+   * for its revision is started again and greeted in the old way; streamable HTTP falls back to SSE.
+   */
+  static async open(server: string, endpoint: Endpoint, options: OpenOptions): Promise<Session> {
+    try {
+      return await Session.#connect(server, endpoint, options);
+    } catch (error) {
+      const failure = error as Failure;
+      if (options.signal?.aborted || !(error instanceof Failure)) throw error;
+      if (endpoint.kind === "stdio") {
+        if (options.prior || !failure.closed) throw failure.error;
+        return await Session.#connect(server, endpoint, { ...options, prior: LEGACY }).catch(rethrow);
+      }
+      if (endpoint.transport !== "auto" || !failure.wrong_transport) throw failure.error;
+      return await Session.#connect(server, { ...endpoint, transport: "sse" }, options).catch(() => {
+        throw failure.error;
+      });
+    }
+  }
+
+  static async #connect(server: string, endpoint: Endpoint, options: OpenOptions): Promise<Session> {
+    const { transport, kind } = openTransport(endpoint);
+    const client = new Client({ name: "hone", version: VERSION }, {
+      capabilities: { elicitation: { form: {} } },
+      versionNegotiation: { mode: "auto", probe: { timeoutMs: probeMs(options) } },
+    });
+    client.setRequestHandler("elicitation/create", () => ({ action: "decline" as const }));
+    client.onerror = () => {};
+    const timeout = options.start_timeout_secs * 1000;
+    const limit = AbortSignal.timeout(timeout);
+    const signal = options.signal ? AbortSignal.any([options.signal, limit]) : limit;
+    const prior = options.prior ?? (kind === "sse" ? LEGACY : undefined);
+    try {
+      await raced(client.connect(transport, { timeout, signal, ...(prior && { prior }) }), signal);
+      return new Session(server, endpoint, client, transport, kind);
+    } catch (error) {
+      const failure = explain(server, endpoint, transport, error, limit.aborted ? options.start_timeout_secs : null);
+      await client.close().catch(() => {});
+      await transport.close().catch(() => {});
+      throw failure;
+    }
+  }
+
+  /** True once the connection is closed, whoever closed it, or a request could not be carried over it. */
+  get broken(): boolean {
+    return this.#lost || this.client.transport === undefined;
+  }
+
+  /** What later sessions with this server may take as known. */
+  get prior(): PriorDiscovery {
+    const discover = this.client.getDiscoverResult();
+    return discover ? { kind: "modern", discover } : LEGACY;
+  }
+
+  /** The server as the catalog records it, without its resources and prompts. */
+  get description(): Pick<CatalogServer, "name" | "transport" | "protocol" | "implementation" | "instructions"> {
+    const { name = "", version = "" } = this.client.getServerVersion() ?? {};
+    const instructions = this.client.getInstructions();
+    return {
+      name: this.server,
+      transport: this.kind,
+      protocol: this.client.getNegotiatedProtocolVersion() ?? "",
+      implementation: { name, version },
+      ...(instructions && { instructions }),
+    };
+  }
+
+  /** Whether the server says that it has tools, resources or prompts. */
+  offers(what: "tools" | "resources" | "prompts"): boolean {
+    return this.client.getServerCapabilities()?.[what] !== undefined;
+  }
+
+  /** All pages of a list, entries as they came. Throws a HoneError where the server cannot list. */
+  async list(
+    what: "tools" | "resources" | "resourceTemplates" | "prompts",
+    limits: CallLimits,
+  ): Promise<JsonObject[]> {
+    const method = what === "resourceTemplates" ? "resources/templates/list" : `${what}/list`;
+    const entries: JsonObject[] = [];
+    const cursors = new Set<string>();
+    let cursor: string | undefined;
+    try {
+      do {
+        const request = { method, params: cursor === undefined ? {} : { cursor } };
+        const answer = await this.client.request(request, page, this.#request(limits));
+        const got = answer[what];
+        if (!Array.isArray(got)) throw new Error(`the answer has no list "${what}"`);
+        entries.push(...got.filter((entry) => typeof entry === "object" && entry !== null));
+        cursor = answer.nextCursor;
+        if (cursor !== undefined && (cursors.has(cursor) || cursors.size > MAX_PAGES)) {
+          throw new Error(`its pages do not end (cursor ${JSON.stringify(cursor)})`);
+        }
+        if (cursor !== undefined) cursors.add(cursor);
+      } while (cursor !== undefined);
+    } catch (error) {
+      const cause = error instanceof Error ? error.message : String(error);
+      throw new HoneError(mcp.list_failed(this.server, what, cause), { cause: error });
+    }
+    return entries;
+  }
+
+  /** Calls a tool by the server's own name. Never throws. */
+  call(tool: string, args: JsonObject, limits: CallLimits): Promise<CallResult> {
+    return this.#recorded(limits, async () => {
+      const params = { name: tool, arguments: args };
+      const options = this.#request(limits);
+      // Over modern HTTP the SDK mirrors arguments into headers; elsewhere its output check would lose the result.
+      const mirrored = this.kind === "http" && this.client.getProtocolEra() === "modern";
+      const result = mirrored
+        ? await this.client.callTool(params, options)
+        : await this.client.request({ method: "tools/call", params }, options);
+      return {
+        outcome: result.isError === true ? "tool_error" : "ok",
+        text: resultText(result),
+        result: result as unknown as Json,
+      };
+    });
+  }
+
+  /** Reads a resource as if it were a tool. Never throws. */
+  read(uri: string, limits: CallLimits): Promise<CallResult> {
+    return this.#recorded(limits, async () => {
+      const result = await this.client.request({ method: "resources/read", params: { uri } }, this.#request(limits));
+      return { outcome: "ok", text: resourceText(result.contents), result: result as unknown as Json };
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.client.close().catch(() => {});
+    await this.transport.close().catch(() => {});
+  }
+
+  #request({ timeout_secs, signal }: CallLimits) {
+    return { timeout: timeout_secs * 1000, signal, onprogress: () => {}, resetTimeoutOnProgress: true };
+  }
+
+  async #recorded(limits: CallLimits, run: () => Promise<Omit<CallResult, "seconds">>): Promise<CallResult> {
+    const started = performance.now();
+    let made: Omit<CallResult, "seconds">;
+    try {
+      made = await run();
+    } catch (error) {
+      made = this.#failed(error, limits);
+    }
+    return { ...made, seconds: (performance.now() - started) / 1000 };
+  }
+
+  #failed(error: unknown, { timeout_secs, signal }: CallLimits): Omit<CallResult, "seconds"> {
+    const message = error instanceof Error ? error.message : String(error);
+    if (signal?.aborted) return failed("cancelled", "The call was cancelled.", "cancelled");
+    if (error instanceof ProtocolError) return failed("protocol_error", message, error.code);
+    if (error instanceof SdkError && error.code === SdkErrorCode.RequestTimeout) {
+      return failed("timeout", `The tool did not answer within ${timeout_secs} s.`, "timeout");
+    }
+    if (error instanceof RangeError) return failed("invalid_arguments", "The arguments are nested too deep.", "range");
+    if (error instanceof SdkError && MALFORMED.has(error.code)) return failed("protocol_error", message, error.code);
+    this.#lost = true;
+    const cause = this.transport.cause ?? (error instanceof Error ? innermost(error) : message);
+    const text = this.endpoint.kind === "stdio" ? `The server ${cause}.` : `The server cannot be reached: ${cause}`;
+    const stderr = this.transport.tail;
+    return {
+      outcome: "server_died",
+      text,
+      result: { error: { code: "server_died", message: text, ...(stderr && { stderr }) } },
+    };
+  }
+}
+
+const MALFORMED: ReadonlySet<string> = new Set([
+  SdkErrorCode.InvalidResult,
+  SdkErrorCode.UnsupportedResultType,
+  SdkErrorCode.CapabilityNotSupported,
+  SdkErrorCode.InputRequiredRoundsExceeded,
+]);
+
+function failed(outcome: CallOutcome, text: string, code: string | number): Omit<CallResult, "seconds"> {
+  return { outcome, text, result: { error: { code, message: text } } };
+}
+
+/** Why connecting failed, and what that says of the next attempt. */
+class Failure extends Error {
+  constructor(readonly error: HoneError, readonly closed: boolean, readonly wrong_transport: boolean) {
+    super(error.message);
+  }
+}
+
+function rethrow(error: unknown): never {
+  throw error instanceof Failure ? error.error : error;
+}
+
+function explain(
+  server: string,
+  endpoint: Endpoint,
+  transport: OpenTransport,
+  error: unknown,
+  timed_out_secs: number | null,
+): Failure | HoneError {
+  if (error instanceof HoneError) return error;
+  const message = error instanceof Error ? innermost(error) : String(error);
+  const tail = transport.tail ?? "";
+  if (timed_out_secs !== null) {
+    return new Failure(new HoneError(mcp.start_timeout(server, timed_out_secs, tail), { cause: error }), false, false);
+  }
+  if (endpoint.kind === "stdio") {
+    const cause = transport.cause ? `it ${transport.cause}` : message;
+    const closed = transport.cause !== undefined;
+    return new Failure(new HoneError(mcp.start_failed(server, cause, tail), { cause: error }), closed, false);
+  }
+  const status = httpStatus(error);
+  if (status !== undefined) {
+    const found = new HoneError(mcp.http_status(server, endpoint.url, status, message.slice(0, 300)), { cause: error });
+    return new Failure(found, false, status >= 400 && status < 500 && status !== 401 && status !== 403);
+  }
+  return new Failure(new HoneError(mcp.unreachable(server, endpoint.url, message), { cause: error }), true, true);
+}
+
+/** The message of the deepest cause: wrappers say less than what they wrap. */
+function innermost(error: Error): string {
+  let deepest = error;
+  while (deepest.cause instanceof Error) deepest = deepest.cause;
+  return deepest.message || error.message;
+}
+
+function httpStatus(error: unknown): number | undefined {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    if (at.name === "UnauthorizedError") return 401;
+    const data = (at as { data?: { status?: unknown }; status?: unknown; code?: unknown }).data;
+    const status = data?.status ?? (at as { status?: unknown }).status ?? (at as { code?: unknown }).code;
+    if (typeof status === "number" && status >= 300 && status < 600) return status;
+  }
+}
+
+function probeMs({ start_timeout_secs }: OpenOptions): number {
+  return Math.min(PROBE_SECS, start_timeout_secs / 2) * 1000;
+}
+
+/** The SDK's own timers bound each request of the handshake; this bounds the handshake. */
+function raced<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal.reason);
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+  });
+}

@@ -1,0 +1,155 @@
+/**
+ * A slot: the server processes and sessions that one rollout has for itself, and their folders. Slots are reused one
+ * rollout after another; `reset` makes sure that nothing of the last one is left. A session that may still be working
+ * on an unanswered call is never reused.
+ * @module
+ */
+import type { PriorDiscovery } from "@modelcontextprotocol/client";
+import { resolve } from "node:path";
+import type { ServerConfig } from "../config_schema.ts";
+import { HoneError } from "../diagnostics.ts";
+import type { Semaphore } from "../runner/semaphore.ts";
+import { endpointOf } from "./endpoint.ts";
+import { copyInto, emptyFolder, type Folders, makeFolders, removeFolders } from "./folders.ts";
+import { Session } from "./session.ts";
+
+/** What all slots of a pool share. */
+export interface SlotContext {
+  servers: Record<string, ServerConfig>;
+  base_dir: string;
+  max_result_bytes: number;
+  signal: AbortSignal;
+  /** Bounds how many servers start at once. */
+  starts: Semaphore;
+  /** What earlier sessions learned, by server. */
+  known: Map<string, { prior: PriorDiscovery; transport: "http" | "sse" | "stdio" }>;
+}
+
+const CONNECT_TRIES = 3;
+const TRANSIENT: ReadonlySet<number> = new Set([429, 500, 502, 503, 504]);
+
+/** Server processes, sessions and folders for one rollout at a time. */
+export class Slot {
+  /** Servers whose last call has no answer: they may still be working on it. */
+  readonly unsettled = new Set<string>();
+  readonly sessions = new Map<string, Session>();
+  #opening = new Map<string, Promise<Session>>();
+  #closed = false;
+
+  private constructor(
+    private readonly ctx: SlotContext,
+    /** Servers that this slot holds for itself. */
+    private readonly names: string[],
+    readonly folders: Folders,
+  ) {}
+
+  /** Makes the folders, fills in the fixtures and starts the servers. */
+  static async create(ctx: SlotContext, names: string[], root: string): Promise<Slot> {
+    const slot = new Slot(ctx, names, await makeFolders(root));
+    try {
+      await slot.#fill();
+      await slot.ready();
+      return slot;
+    } catch (error) {
+      await slot.close();
+      throw error;
+    }
+  }
+
+  /** Opens what is not open. */
+  async ready(): Promise<void> {
+    const opened = await Promise.allSettled(this.names.map((name) => this.session(name)));
+    const failed = opened.find((one) => one.status === "rejected");
+    if (failed) throw failed.reason;
+  }
+
+  /** The open session of a server; opened (again) where it is not. */
+  session(name: string): Promise<Session> {
+    const open = this.sessions.get(name);
+    if (open && !open.broken) return Promise.resolve(open);
+    const opening = this.#opening.get(name) ?? this.#replace(name).finally(() => this.#opening.delete(name));
+    this.#opening.set(name, opening);
+    return opening;
+  }
+
+  async #replace(name: string): Promise<Session> {
+    await this.drop(name);
+    const session = await this.ctx.starts.use(() => this.#open(name));
+    if (this.#closed) {
+      await session.close();
+      throw new Error(`the slot of server "${name}" is closed`);
+    }
+    this.sessions.set(name, session);
+    return session;
+  }
+
+  /** Makes the slot as good as new: restarts what must be, refills the workdir, opens again. */
+  async reset(): Promise<void> {
+    const stale = this.names.filter((name) => this.#mustRestart(name));
+    await Promise.all(stale.map((name) => this.drop(name)));
+    this.unsettled.clear();
+    await emptyFolder(this.folders.work);
+    if (stale.length === this.names.length) {
+      await Promise.all([emptyFolder(this.folders.home), emptyFolder(this.folders.tmp)]);
+    }
+    await this.#fill();
+    await this.ready();
+  }
+
+  /** Closes the session with one server and ends its process. */
+  async drop(name: string): Promise<void> {
+    await this.sessions.get(name)?.close();
+    this.sessions.delete(name);
+  }
+
+  /** Ends every process and removes the folders. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all(this.names.map((name) => this.drop(name)));
+    await removeFolders(this.folders.root);
+  }
+
+  #mustRestart(name: string): boolean {
+    return this.ctx.servers[name]!.reset === "restart" || this.unsettled.has(name) ||
+      this.sessions.get(name)?.broken !== false;
+  }
+
+  async #fill(): Promise<void> {
+    for (const name of this.names) {
+      const { fixture } = this.ctx.servers[name]!;
+      if (fixture) await copyInto(resolve(this.ctx.base_dir, fixture), this.folders.work);
+    }
+  }
+
+  async #open(name: string): Promise<Session> {
+    const { ctx } = this;
+    const config = ctx.servers[name]!;
+    const known = ctx.known.get(name);
+    const endpoint = endpointOf(config, { ...ctx, folders: this.folders });
+    if (endpoint.kind === "url" && known && known.transport !== "stdio") endpoint.transport = known.transport;
+    const options = { start_timeout_secs: config.start_timeout_secs, signal: ctx.signal, prior: known?.prior };
+    for (let attempt = 1;; attempt++) {
+      ctx.signal.throwIfAborted();
+      try {
+        const session = await Session.open(name, endpoint, options);
+        ctx.known.set(name, { prior: session.prior, transport: session.kind });
+        return session;
+      } catch (error) {
+        if (endpoint.kind !== "url" || attempt === CONNECT_TRIES || !transient(error)) throw error;
+        await jitter(attempt);
+      }
+    }
+  }
+}
+
+/** A short, random wait that grows with the attempt. */
+export function jitter(attempt: number): Promise<void> {
+  const milliseconds = 100 * 2 ** attempt * (0.5 + Math.random());
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+function transient(error: unknown): boolean {
+  if (!(error instanceof HoneError)) return false;
+  const status = Number(/answered HTTP (\d+)/.exec(error.message)?.[1]);
+  return error.code === "SERVER_UNREACHABLE" || TRANSIENT.has(status);
+}

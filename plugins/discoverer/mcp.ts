@@ -1,0 +1,24 @@
+/**
+ * `discoverer/mcp`: asks every server of the pipeline what it offers, all at once, and joins the answers into one
+ * catalog. A server that cannot be used fails the stage; the message names the server and its cause.
+ * @module
+ */
+import { z } from "zod";
+import { definePlugin, joinCatalogs, type Plugin } from "@hone/hone";
+
+const plugin: Plugin<"discoverer"> = definePlugin({
+  kind: "discoverer",
+  name: "mcp",
+  summary: "Reads tools, resources and prompts of the pipeline's MCP servers.",
+  config: z.strictObject({}),
+  examples: [{ title: "As it is", with: {} }],
+  create: ({ log }) => ({
+    async discover(servers, connect) {
+      const catalog = joinCatalogs(await Promise.all(servers.map(connect)));
+      const tokens = catalog.tools.reduce((sum, tool) => sum + tool.tokens, 0);
+      log.info(`${catalog.tools.length} tools of ${servers.length} servers, about ${tokens} tokens`);
+      return catalog;
+    },
+  }),
+});
+export default plugin;
