@@ -1,0 +1,242 @@
+/**
+ * The tool loop: the model speaks, its calls are made, their results come back, until it answers or a limit ends it.
+ * Every way to fail is a turn, a call or an outcome; only what is broken in hone itself throws.
+ * @module
+ */
+import {
+  clip,
+  complete,
+  type Completion,
+  completionTool,
+  correction,
+  definePlugin,
+  demonstration,
+  EndpointError,
+  offeredTools,
+  opening,
+  parseCalls,
+  type Plugin,
+  releaseRollout,
+  resultMessages,
+  TimeUp,
+  within,
+} from "@hone/hone";
+import type {
+  CallResult,
+  ChatMessage,
+  JsonObject,
+  Outcome,
+  RolloutArgs,
+  RolloutRecord,
+  ToolCallRecord,
+  ToolSpec,
+  TurnRecord,
+} from "@hone/hone";
+import { z } from "zod";
+
+const plugin: Plugin<"rollout"> = definePlugin({
+  kind: "rollout",
+  name: "chat",
+  summary: "Lets the policy talk and call tools until it answers; the `agent` block sets its limits.",
+  config: z.strictObject({}),
+  examples: [{ title: "As it is", with: {} }],
+  create: () => ({
+    async *run(args) {
+      const episode = new Episode(args);
+      try {
+        return yield* episode.play();
+      } finally {
+        await releaseRollout(args.policy, args.rollout_id);
+      }
+    },
+    demonstrate: demonstration,
+  }),
+});
+export default plugin;
+
+interface Call {
+  id: string;
+  name: string;
+  arguments: JsonObject;
+}
+
+/** One turn as it was read: what it asks for, and what is wrong with it. */
+interface ReadTurn {
+  record: TurnRecord;
+  message: ChatMessage;
+  content: string;
+}
+
+/** One rollout while it runs. */
+class Episode {
+  readonly #tools: ToolSpec[];
+  readonly #ending: ToolSpec | undefined;
+  readonly #messages: ChatMessage[] = [];
+  #input: ChatMessage[];
+  #bad_in_a_row = 0;
+  #last_call = "";
+  #repeats = 0;
+
+  constructor(readonly args: RolloutArgs) {
+    const { agent, scenario, environment, policy } = args;
+    this.#tools = offeredTools(scenario, environment.tools);
+    this.#ending = agent.complete_task ? completionTool(this.#tools) : undefined;
+    this.#input = opening(agent, policy, scenario, this.#shown);
+  }
+
+  get #shown(): ToolSpec[] {
+    return this.#ending ? [...this.#tools, this.#ending] : this.#tools;
+  }
+
+  async *play(): AsyncGenerator<RolloutRecord, Outcome> {
+    const { agent, signal } = this.args;
+    for (let index = 0; index < agent.max_turns; index++) {
+      signal.throwIfAborted();
+      const completion = await this.#sample(index);
+      if ("end" in completion) return completion;
+      const { record, message, content } = this.#read(index, completion);
+      yield record;
+      this.#messages.push(message);
+      if (record.finish_reason === "length") return ended("length", "the turn was cut off at max_tokens");
+      if (record.finish_reason === "error") return ended("endpoint_failed", "the endpoint broke off the turn");
+      const outcome = record.tool_calls.length > 0
+        ? yield* this.#callAll(record)
+        : record.invalid_call === undefined
+        ? { end: "answered" as const, answer: content }
+        : this.#correct(record.invalid_call);
+      if (outcome) return outcome;
+    }
+    return ended("max_turns", `no answer within ${agent.max_turns} turns`);
+  }
+
+  async #sample(index: number): Promise<Completion | Outcome> {
+    const { policy, agent, seed, rollout_id, signal } = this.args;
+    this.#messages.push(...this.#input);
+    const max_tokens = Math.min(agent.max_tokens, policy.sampling.max_tokens);
+    const request = { policy, messages: this.#messages, tools: this.#shown, rollout_id, max_tokens };
+    try {
+      return await within(
+        agent.turn_timeout_secs,
+        signal,
+        (inner) => complete({ ...request, seed: (seed + index) & 0x7fffffff, signal: inner }),
+      );
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof TimeUp) return ended("timeout", `turn ${index + 1}: ${error.message}`);
+      if (error instanceof EndpointError) {
+        return ended(error.context_full ? "context_full" : "endpoint_failed", error.message);
+      }
+      throw error;
+    }
+  }
+
+  #read(index: number, completion: Completion): ReadTurn {
+    const { text, native_calls, usage, finish_reason, seconds } = completion;
+    const { prompt_token_ids, output_token_ids, logprobs } = completion;
+    const parsed = native_calls
+      ? { calls: [], content: text.trim(), reasoning: undefined, invalid: undefined }
+      : parseCalls(text, this.args.policy.tool_format, this.#shown);
+    const tool_calls = native_calls
+      ? native_calls.flatMap((call) => "arguments" in call ? [call] : [])
+      : parsed.calls.map((call, number) => ({ id: `call-${index}-${number}`, ...call }));
+    const invalid = parsed.invalid ?? native_calls?.flatMap((call) => "invalid" in call ? [call.invalid] : [])[0];
+    const reasoning = completion.reasoning ?? parsed.reasoning;
+    const record: TurnRecord = {
+      type: "turn",
+      index,
+      input: this.#input,
+      text,
+      ...(reasoning === undefined ? {} : { reasoning }),
+      tool_calls: invalid === undefined ? tool_calls : [],
+      ...(invalid === undefined ? {} : { invalid_call: invalid }),
+      ...(prompt_token_ids ? { prompt_token_ids } : {}),
+      ...(output_token_ids ? { output_token_ids } : {}),
+      ...(logprobs ? { logprobs } : {}),
+      finish_reason,
+      prompt_tokens: usage.prompt_tokens,
+      output_tokens: usage.output_tokens,
+      seconds,
+    };
+    const native = native_calls && invalid === undefined;
+    const message: ChatMessage = native
+      ? { role: "assistant", content: text, tool_calls: record.tool_calls.map(asNative) }
+      : { role: "assistant", content: text };
+    return { record, message, content: parsed.content };
+  }
+
+  async *#callAll(turn: TurnRecord): AsyncGenerator<RolloutRecord, Outcome | undefined> {
+    const { agent, policy } = this.args;
+    const shown = [];
+    for (const [index, call] of turn.tool_calls.entries()) {
+      if (call.name === this.#ending?.model_name) {
+        const { answer } = call.arguments;
+        return { end: "completed", answer: typeof answer === "string" ? answer : JSON.stringify(answer ?? "") };
+      }
+      const record = await this.#call(turn, index, call);
+      yield record;
+      if (record.outcome === "server_died") return ended("server_failed", record.text);
+      this.#count(call, record);
+      shown.push({ id: call.id, outcome: record.outcome, text: record.text });
+    }
+    if (this.#bad_in_a_row >= agent.max_invalid_calls) {
+      return ended("invalid_calls", `${this.#bad_in_a_row} invalid calls in a row`);
+    }
+    if (this.#repeats >= agent.max_repeated_calls) {
+      return ended("repeated_calls", `the same call ${this.#repeats} times in a row`);
+    }
+    this.#input = resultMessages(shown, policy.tool_format);
+  }
+
+  async #call(turn: TurnRecord, index: number, call: Call): Promise<ToolCallRecord> {
+    const { agent, environment, signal } = this.args;
+    const tool = this.#tools.find(({ model_name }) => model_name === call.name);
+    const done = tool
+      ? await within(
+        agent.tool_timeout_secs,
+        signal,
+        (inner) => environment.call(call.name, call.arguments, { signal: inner }),
+      )
+      : unknownTool(call.name, this.#shown);
+    signal.throwIfAborted();
+    return {
+      type: "tool_call",
+      turn: turn.index,
+      index,
+      server: tool?.server ?? "",
+      tool: tool?.name ?? call.name,
+      arguments: call.arguments,
+      ...done,
+      outcome: done.outcome === "cancelled" ? "timeout" : done.outcome,
+      ...clip(done.text, agent.max_result_chars),
+    };
+  }
+
+  #count(call: Call, { outcome }: ToolCallRecord): void {
+    const bad = outcome === "unknown_tool" || outcome === "invalid_arguments";
+    this.#bad_in_a_row = bad ? this.#bad_in_a_row + 1 : 0;
+    const key = JSON.stringify([call.name, call.arguments]);
+    this.#repeats = key === this.#last_call ? this.#repeats + 1 : 1;
+    this.#last_call = key;
+  }
+
+  #correct(reason: string): Outcome | undefined {
+    this.#bad_in_a_row++;
+    if (this.#bad_in_a_row >= this.args.agent.max_invalid_calls) {
+      return ended("invalid_calls", `${this.#bad_in_a_row} invalid calls in a row: ${reason}`);
+    }
+    this.#input = correction(reason, this.args.policy);
+  }
+}
+
+function ended(end: Outcome["end"], cause: string): Outcome {
+  return { end, answer: null, cause };
+}
+
+function asNative({ id, name, arguments: given }: Call): NonNullable<ChatMessage["tool_calls"]>[number] {
+  return { id, type: "function", function: { name, arguments: JSON.stringify(given) } };
+}
+
+function unknownTool(name: string, tools: ToolSpec[]): CallResult {
+  const text = `no tool is called ${JSON.stringify(name)}; tools: ${tools.map((tool) => tool.model_name).join(", ")}`;
+  return { outcome: "unknown_tool", text, result: { error: { code: "unknown_tool", message: text } }, seconds: 0 };
+}
