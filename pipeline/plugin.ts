@@ -13,7 +13,6 @@ import type {
   Json,
   JsonObject,
   Outcome,
-  Reward,
   Scenario,
   StepReport,
   ToolCallRecord,
@@ -122,6 +121,9 @@ export interface RolloutArgs {
 
 /** What a judge says of one rollout of a group; the runner adds `rollout_id` and `judge`. */
 export type Verdictlet = { score: number; reason: string; parts?: Record<string, number> } | { invalid: string };
+
+/** What a shaper makes of one rollout's judgements; the runner adds `rollout_id`. */
+export type Shaped = { value: number; parts: Record<string, number> } | { invalid: string };
 
 /** A trainable demonstration: a conversation whose assistant messages are to be learned. */
 export interface Demonstration {
@@ -240,7 +242,7 @@ export interface Roles {
   };
   "reward-shaper": {
     /** `judgements` are keyed by judge (stage id). */
-    shape(trajectory: Trajectory, judgements: Record<string, Verdictlet>): Omit<Reward, "rollout_id">;
+    shape(trajectory: Trajectory, judgements: Record<string, Verdictlet>): Shaped | Promise<Shaped>;
     toGrader?(): JsonObject;
   };
   trainer: { mode: "online"; open(args: OpenArgs): Promise<OnlineTrainer> };

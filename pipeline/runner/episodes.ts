@@ -87,7 +87,7 @@ async function shape(
 ): Promise<Judged> {
   const made = judgements.get(trajectory.rollout_id);
   const reward = made
-    ? ctx.roles.shaper.role.shape(trajectory, made)
+    ? await ctx.roles.shaper.role.shape(trajectory, made)
     : { invalid: trajectory.outcome.cause ?? trajectory.outcome.end };
   const success = made !== undefined && !("invalid" in reward) && decided(ctx, made);
   await emit(ctx, ctx.roles.shaper.id, "reward.shaped", {
