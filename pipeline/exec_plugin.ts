@@ -3,8 +3,8 @@
  *
  * hone asks `{"v":1,"id":0,"method":"hello"}`; the program answers `{"id":0,"result":{kind, name, summary, config?,
  * examples?, scale?, decisive?, observe?}}`, `config` being a JSON Schema. Then hone calls `create {config, stage,
- * base_dir}` and the role's own method (`discover`, `produce`, `observe`, `judge`, `export`), any number of times and
- * possibly at once; the answer is `{"id":n,"result":…}` or `{"id":n,"error":{"message":…}}`. While it answers call `n`,
+ * base_dir}` and the role's own method (`discover`, `produce`, `observe`, `judge`, `shape`, `export`), any number of
+ * times and possibly at once; the answer is `{"id":n,"result":…}` or `{"id":n,"error":{"message":…}}`. While it answers call `n`,
  * the program may use what the role was given: `{"call":"connect","of":n,"id":"a","params":[…]}`, answered by
  * `{"return":"a","result":…}` or `{"return":"a","error":{…}}`. End of stdin is the end of the program.
  * @module
@@ -15,10 +15,10 @@ import { z } from "zod";
 import { HoneError, loader } from "./diagnostics.ts";
 import type { CallSpec, Catalog, Json, JsonObject, Scenario } from "./events.ts";
 import { type Callbacks, Program } from "./exec_program.ts";
-import type { Context, Kind, Plugin, Roles, ServerSpec, Verdictlet } from "./plugin.ts";
+import type { Context, Kind, Plugin, Roles, ServerSpec, Shaped, Verdictlet } from "./plugin.ts";
 
 const HELLO_TIMEOUT_MS = 20_000;
-const ROLES = ["discoverer", "scenario-source", "judge", "exporter"] as const;
+const ROLES = ["discoverer", "scenario-source", "judge", "reward-shaper", "exporter"] as const;
 type ExecKind = typeof ROLES[number];
 
 const hello_schema = z.object({
@@ -131,6 +131,9 @@ const roles: { [K in ExecKind]: (program: Program, hello: Hello) => Roles[K] } =
       },
     }),
     judge: async (group, scenario) => await program.call("judge", { group, scenario }) as Verdictlet[],
+  }),
+  "reward-shaper": (program) => ({
+    shape: async (trajectory, judgements) => await program.call("shape", { trajectory, judgements }) as Shaped,
   }),
   exporter: (program) => ({
     export: async ({ write_adapter, ...args }) =>
