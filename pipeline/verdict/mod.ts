@@ -1,0 +1,7 @@
+/**
+ * The verdict of a run and its reports: what the rest of hone imports from this folder.
+ * @module
+ */
+export { makeVerdict } from "./verdict.ts";
+export { writeReports } from "./write.ts";
+export type * from "./types.ts";

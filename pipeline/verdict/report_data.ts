@@ -1,0 +1,195 @@
+/**
+ * Gathers what a report shows from a run's store: the run, the learning curve, tags and sample trajectories.
+ * Works on a live run as well.
+ * @module
+ */
+import type { Interval } from "../events.ts";
+import { evaluationEpisodes, TURN_COUNTS } from "./episodes.ts";
+import type {
+  CurvePoint,
+  Report,
+  RunFacts,
+  Sample,
+  SampleEvent,
+  SampleRun,
+  TagRow,
+  ValidationPoint,
+} from "./report_types.ts";
+import { success } from "./summary.ts";
+import type { Episode, Queryable, Verdict } from "./types.ts";
+
+/** Scenarios whose trajectories a report shows. */
+const SAMPLES = 12;
+
+interface ScenarioFacts {
+  task: string;
+  tags: string[];
+}
+
+/**
+ * Gathers a report.
+ * @param status Of the run where the store has no closing record: `running`, `interrupted`, or "" to say nothing.
+ */
+export async function gatherReport(store: Queryable, verdict: Verdict, status: string): Promise<Report> {
+  const episodes = (await evaluationEpisodes(store, verdict.split))
+    .filter((e) => e.sampling === verdict.sampling && verdict.policies[e.policy]);
+  const scenarios = await scenarioFacts(store);
+  return {
+    run: await runFacts(store, status),
+    verdict,
+    curve: await learningCurve(store),
+    validation: await validationPoints(store),
+    tags: tagRows(episodes, scenarios, Object.keys(verdict.policies)),
+    samples: await samples(store, chooseSamples(episodes, verdict), episodes, scenarios, verdict),
+  };
+}
+
+async function runFacts(store: Queryable, status: string): Promise<RunFacts> {
+  const [row = {}] = await store.query("SELECT * FROM runs ORDER BY started_at LIMIT 1");
+  const [times = {}] = await store.query('SELECT min("at") AS first, max("at") AS last FROM events');
+  return {
+    id: String(row.run_id ?? ""),
+    name: String(row.name ?? ""),
+    seed: Number(row.seed ?? 0),
+    hone_version: String(row.hone_version ?? ""),
+    status: typeof row.status === "string" && row.status !== "running" ? row.status : status,
+    started_at: times.first === null ? null : Number(times.first),
+    ended_at: times.last === null ? null : Number(times.last),
+  };
+}
+
+async function scenarioFacts(store: Queryable): Promise<Map<string, ScenarioFacts>> {
+  const rows = await store.query("SELECT scenario_id, task, tags FROM scenarios");
+  return new Map(rows.map((row) => [
+    String(row.scenario_id),
+    { task: String(row.task), tags: list(row.tags).map(String) },
+  ]));
+}
+
+/** Steps with what the trainer said; RL steps with the rollouts that fed them: `rollouts.step` counts RL steps from 0. */
+async function learningCurve(store: Queryable): Promise<CurvePoint[]> {
+  const rows = await store.query(`
+    WITH fed AS (
+      SELECT r.step, count(*) AS rollouts, avg(w.value) AS reward,
+        avg(CASE WHEN w.success THEN 1 ELSE 0 END) AS success,
+        sum(n.invalid_calls) / nullif(sum(n.call_turns), 0) AS invalid_calls
+      FROM rollouts r JOIN rewards w USING (rollout_id) LEFT JOIN (${TURN_COUNTS}) n USING (rollout_id)
+      WHERE r.purpose = 'train' AND w.invalid IS NULL
+      GROUP BY r.step
+    ), steps AS (
+      SELECT *, row_number() OVER (PARTITION BY kind ORDER BY step) AS place FROM train_steps
+    )
+    SELECT s.kind, s.place, s.loss, s.seconds, f.rollouts, f.reward, f.success, f.invalid_calls
+    FROM steps s LEFT JOIN fed f ON s.kind = 'rl' AND f.step = s.place - 1
+    ORDER BY s.step`);
+  return rows.map((row) => ({
+    step: Number(row.place),
+    kind: row.kind === "rl" ? "rl" : "supervised",
+    loss: numeric(row.loss),
+    reward: numeric(row.reward),
+    success: numeric(row.success),
+    invalid_calls: numeric(row.invalid_calls),
+    rollouts: Number(row.rollouts ?? 0),
+    seconds: numeric(row.seconds),
+  }));
+}
+
+async function validationPoints(store: Queryable): Promise<ValidationPoint[]> {
+  const episodes = await store.query(
+    "SELECT DISTINCT policy, policy_version FROM rollouts WHERE purpose = 'evaluation' AND split = 'validation' ORDER BY ALL",
+  );
+  const all = await evaluationEpisodes(store, "validation");
+  return episodes.map((row) => ({
+    policy: String(row.policy),
+    version: Number(row.policy_version),
+    success: success(all.filter((e) => e.policy === row.policy && e.invalid === null)),
+  })).sort((a, b) => a.version - b.version);
+}
+
+function tagRows(episodes: Episode[], scenarios: Map<string, ScenarioFacts>, policies: string[]): TagRow[] {
+  const counted = episodes.filter((e) => e.invalid === null);
+  const tagsOf = (e: Episode) => scenarios.get(e.scenario_id)?.tags ?? [];
+  return [...new Set(counted.flatMap(tagsOf))].sort().map((tag) => {
+    const tagged = counted.filter((e) => tagsOf(e).includes(tag));
+    const rows = policies.map((
+      policy,
+    ): [string, Interval] => [policy, success(tagged.filter((e) => e.policy === policy))]);
+    return { tag, scenarios: new Set(tagged.map((e) => e.scenario_id)).size, policies: Object.fromEntries(rows) };
+  });
+}
+
+/** Scenarios to show: kinds of outcome in turn (gained, lost, never solved, always solved…), each in order of id. */
+function chooseSamples(episodes: Episode[], { policies }: Verdict): string[] {
+  const first = episodes.filter((e) => e.try === 0);
+  const kinds = new Map<string, string[]>();
+  for (const [id, tries] of Map.groupBy(first, (e) => e.scenario_id)) {
+    const pattern = Object.keys(policies).map((policy) => {
+      const e = tries.find((t) => t.policy === policy);
+      return !e || e.invalid !== null ? "-" : e.success ? "1" : "0";
+    }).join("");
+    kinds.set(pattern, [...kinds.get(pattern) ?? [], id]);
+  }
+  const queues = [...kinds].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, ids]) => ids.sort());
+  const longest = Math.max(0, ...queues.map((ids) => ids.length));
+  return Array.from({ length: longest }, (_, i) => queues.flatMap((ids) => ids[i] ?? [])).flat().slice(0, SAMPLES);
+}
+
+async function samples(
+  store: Queryable,
+  chosen: string[],
+  episodes: Episode[],
+  scenarios: Map<string, ScenarioFacts>,
+  { policies }: Verdict,
+): Promise<Sample[]> {
+  const found: Sample[] = [];
+  for (const id of chosen) {
+    const runs: SampleRun[] = [];
+    for (const policy of Object.keys(policies)) {
+      const e = episodes.find((one) => one.scenario_id === id && one.policy === policy && one.try === 0);
+      if (e) runs.push(await sampleRun(store, e));
+    }
+    const { task = "", tags = [] } = scenarios.get(id) ?? {};
+    found.push({ scenario_id: id, task, tags, runs });
+  }
+  return found;
+}
+
+async function sampleRun(store: Queryable, e: Episode): Promise<SampleRun> {
+  const turns = await store.query(
+    "SELECT index, text, invalid_call FROM turns WHERE rollout_id = $1 ORDER BY index",
+    [e.rollout_id],
+  );
+  const calls = await store.query(
+    "SELECT turn, tool, arguments, outcome, text FROM tool_calls WHERE rollout_id = $1 ORDER BY turn, index",
+    [e.rollout_id],
+  );
+  const judgements = await store.query(
+    "SELECT judge, score, reason, invalid FROM judgements WHERE rollout_id = $1 ORDER BY judge",
+    [e.rollout_id],
+  );
+  const events = turns.flatMap((turn): SampleEvent[] => [
+    {
+      kind: "model",
+      text: String(turn.text ?? ""),
+      invalid: turn.invalid_call === null ? null : String(turn.invalid_call),
+    },
+    ...calls.filter((call) => Number(call.turn) === Number(turn.index)).map((call): SampleEvent => ({
+      kind: "tool",
+      call: `${call.tool} ${typeof call.arguments === "string" ? call.arguments : JSON.stringify(call.arguments)}`,
+      outcome: String(call.outcome),
+      text: String(call.text ?? ""),
+    })),
+  ]);
+  const { policy, success, invalid, end, reward } = e;
+  const reasons = judgements.map((j) => `${j.judge}: ${j.invalid ?? `${Number(j.score)}, ${j.reason}`}`);
+  return { policy, success, invalid, end, reward, reasons, events };
+}
+
+function list(value: unknown): unknown[] {
+  if (Array.isArray(value)) return value;
+  return typeof value === "string" && value.startsWith("[") ? JSON.parse(value) as unknown[] : [];
+}
+
+function numeric(value: unknown): number | null {
+  return value === null || value === undefined ? null : Number(value);
+}

@@ -1,0 +1,46 @@
+/**
+ * Writes what a run leaves for its reader: `verdict.json`, `report.md` and `report.html`, each written aside and
+ * renamed, so that a reader never sees half a file.
+ * @module
+ */
+import { rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { htmlReport } from "./html.ts";
+import { markdownReport } from "./markdown.ts";
+import { gatherReport } from "./report_data.ts";
+import type { Queryable, Verdict } from "./types.ts";
+
+/** The files that were written, absolute where `run_dir` is. */
+export interface ReportFiles {
+  verdict: string;
+  markdown: string;
+  html: string;
+}
+
+/**
+ * Writes the reports of a run into its folder.
+ * @param options `status` of the run where the store has no closing record yet, such as `running`.
+ */
+export async function writeReports(
+  run_dir: string,
+  store: Queryable,
+  verdict: Verdict,
+  options: { status?: string } = {},
+): Promise<ReportFiles> {
+  const report = await gatherReport(store, verdict, options.status ?? "");
+  const files = {
+    verdict: join(run_dir, "verdict.json"),
+    markdown: join(run_dir, "report.md"),
+    html: join(run_dir, "report.html"),
+  };
+  await replace(files.verdict, JSON.stringify(verdict, null, 2) + "\n");
+  await replace(files.markdown, markdownReport(report));
+  await replace(files.html, htmlReport(report));
+  return files;
+}
+
+async function replace(file: string, text: string): Promise<void> {
+  const aside = `${file}.${crypto.randomUUID().slice(0, 8)}.tmp`;
+  await writeFile(aside, text);
+  await rename(aside, file);
+}
