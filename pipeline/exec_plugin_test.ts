@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { loadProgram } from "./exec_plugin.ts";
 import { Program } from "./exec_program.ts";
-import type { Context, Environment, Plugin, Roles } from "./plugin.ts";
+import type { Context, Environment, ExportArgs, Kind, Plugin, Roles } from "./plugin.ts";
 import { conformance, fakeContext, fakeScenario, fakeTrajectory } from "./testing.ts";
 
 const BASE = join(import.meta.dirname!, "../tests/fixtures/programs");
@@ -80,6 +82,88 @@ Deno.test("a program ends when the run is aborted, and its open call says so", a
   await assert.rejects(verdict, new Error("it ended with SIGKILL; its last words: ready in test"));
   await role[Symbol.asyncDispose]();
 });
+
+/** A program for any role: its kind is its file's name, and it answers with what it was given. */
+const ANY_ROLE = `import json, os, sys
+def send(message): print(json.dumps(message), flush=True)
+def back(call_id, name, *params):
+    send({"call": name, "of": call_id, "id": "x", "params": list(params)})
+    return json.loads(sys.stdin.readline())
+for line in sys.stdin:
+    message = json.loads(line)
+    call_id, method, params = message["id"], message["method"], message["params"]
+    result = {}
+    if method == "hello":
+        kind = os.path.basename(sys.argv[0])[:-3]
+        result = {"kind": kind, "name": "any", "summary": "Plays any role."}
+    if method == "discover": result = back(call_id, "connect", params["servers"][0])["result"]
+    if method == "produce": result = [{"id": tool["name"]} for tool in params["catalog"]["tools"]]
+    if method == "shape": result = {"value": params["judgements"]["state"]["score"] / 2, "parts": {}}
+    if method == "export":
+        answer = back(call_id, "write_adapter", params["dir"])
+        result = {"dir": params["dir"], "proof": answer.get("result", answer.get("error"))}
+    send({"id": call_id, "result": result})
+`;
+
+async function anyRole<K extends Kind>(kind: K, use: (role: Roles[K]) => Promise<void>): Promise<void> {
+  const dir = await mkdtemp(join(tmpdir(), "hone-exec-"));
+  try {
+    await writeFile(join(dir, `${kind}.py`), ANY_ROLE);
+    const plugin = await loadProgram(`exec:./${kind}.py`, dir);
+    const role = await plugin.create(fakeContext({}, { base_dir: dir }));
+    await use(role as Roles[K]);
+    await role[Symbol.asyncDispose]?.();
+  } finally {
+    await rm(dir, { recursive: true });
+  }
+}
+
+Deno.test("a program discovers through the connection that it is given", () =>
+  anyRole("discoverer", async (role) => {
+    const catalog = { servers: [], tools: [], schema_hash: "h" };
+    assert.deepEqual(
+      await role.discover([{ name: "files" }], ({ name }) => Promise.resolve({ ...catalog, schema_hash: name })),
+      {
+        ...catalog,
+        schema_hash: "files",
+      },
+    );
+  }));
+
+Deno.test("a program produces scenarios from the catalog", () =>
+  anyRole("scenario-source", async (role) => {
+    const tools = ["a", "b"].map((name) => ({
+      name,
+      server: "s",
+      model_name: name,
+      description: "",
+      input_schema: {},
+      annotations: {},
+      tokens: 1,
+    }));
+    const made = [];
+    for await (const { id } of role.produce({ servers: [], tools, schema_hash: "h" })) made.push(id);
+    assert.deepEqual(made, ["a", "b"]);
+  }));
+
+Deno.test("a program shapes rewards", () =>
+  anyRole("reward-shaper", async (role) => {
+    assert.deepEqual(await role.shape(fakeTrajectory(), { state: { score: 1, reason: "" } }), {
+      value: 0.5,
+      parts: {},
+    });
+  }));
+
+Deno.test("a program exports, and hears why the adapter could not be written", () =>
+  anyRole("exporter", async (role) => {
+    const args = { dir: "/x", policy: {}, agent: {}, catalog: {}, verdict: {}, model: {} };
+    const run = (write_adapter: ExportArgs["write_adapter"]) => role.export({ ...args, write_adapter } as ExportArgs);
+    assert.deepEqual(await run((dir) => Promise.resolve({ wrote: dir })), { dir: "/x", proof: { wrote: "/x" } });
+    assert.deepEqual(await run(() => Promise.reject(new Error("no space"))), {
+      dir: "/x",
+      proof: { message: "no space" },
+    });
+  }));
 
 Deno.test("Program ends its whole process group when it is disposed", async () => {
   const script = 'sleep 600 & echo "{\\"id\\":0,\\"result\\":$!}"; read -r line; wait';
