@@ -226,6 +226,43 @@ def test_paused_holds_open_requests_and_publish_waits_for_them(fast: Client) -> 
     assert fast.request("POST", "/v1/chat/completions", {"messages": [USER], "model": "policy-000000"})[0] == 404
 
 
+def test_publish_ends_late_requests_for_the_old_policy(fast: Client) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        early = pool.submit(fast.chat, [SYSTEM, USER], max_tokens=200, model="policy-000000")
+        while not fast.sampler._active:
+            threading.Event().wait(0.001)
+        done = threading.Thread(target=fast.sampler.publish, args=(1, None, 1.0))
+        with fast.sampler.paused():
+            done.start()
+            while not fast.sampler._draining:
+                threading.Event().wait(0.001)
+            body = {"messages": [USER], "max_tokens": 4}
+            late = pool.submit(fast.request, "POST", "/v1/chat/completions", {**body, "model": "policy-000000"})
+            anyone = pool.submit(fast.request, "POST", "/v1/chat/completions", body)
+            while len(fast.sampler._later) < 2:
+                threading.Event().wait(0.001)
+        assert early.result(30)["policy_version"] == 0
+        assert (late.result(30)[0], late.result()[1]["error"]["code"]) == (409, "policy_replaced")
+        assert anyone.result(30)[1]["policy_version"] == 1
+        done.join()
+
+
+def test_rows_are_evicted_beyond_the_memory_budget(llama_folder: pathlib.Path) -> None:
+    made, endpoint = serve(llama_folder, general=False)
+    made.sampler._kv_bytes = 1
+    first = made.chat([SYSTEM, USER], rollout="a")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda i: made.chat([SYSTEM, USER], rollout=f"b{i}"), range(4)))
+    messages = [SYSTEM, USER, first["choices"][0]["message"], USER]
+    reply = made.chat(messages, rollout="a")
+    held = first["prompt_token_ids"] + first["choices"][0]["token_ids"]
+    assert reply["prompt_token_ids"][: len(held)] == held
+    assert reply["usage"]["prompt_tokens_details"]["cached_tokens"] < len(held) - 1
+    said = [item["logprob"] for item in reply["choices"][0]["logprobs"]["content"]]
+    np.testing.assert_allclose(said, made.logp(reply), atol=1e-4)
+    endpoint.close()
+
+
 def test_one_request_per_rollout_at_a_time(fast: Client) -> None:
     with ThreadPoolExecutor(2) as pool, fast.sampler.paused():
         first = pool.submit(fast.chat, [USER], rollout="r")

@@ -193,6 +193,43 @@ def test_supervised_ids_equal_what_the_endpoint_sees(start: Any, tmp_path: pathl
     assert losses[-1] < losses[0]
 
 
+def test_any_architecture_trains_and_serves_what_it_learned(
+    start: Any, tmp_path: pathlib.Path, qwen_folder: pathlib.Path
+) -> None:
+    worker = start()
+    made = worker.open(model=str(qwen_folder), context_tokens=512)
+    assert not made["model"]["fast_path"] and made["model"]["architecture"] == "qwen3"
+    with ThreadPoolExecutor(4) as pool:
+        rollouts = list(pool.map(lambda index: two_turns(worker, index), range(4)))
+    batch = write(tmp_path / "batch.jsonl", rollouts)
+    before = worker.call("logprobs", batch=batch)["rows"]
+    step = worker.call("train_step", step=1, batch=batch, loss={"preset": "cispo"}, learning_rate=0.05)
+    assert step["mismatch_abs"] < 1e-3 and step["grad_norm"] > 0
+    # Until it is published, the endpoint samples from the old policy.
+    same = two_turns(worker, 2)["turns"]
+    assert [turn["output_ids"] for turn in same] == [turn["output_ids"] for turn in rollouts[2]["turns"]]
+    worker.call("publish", version=1)
+    fresh = two_turns(worker, 2)
+    learned = worker.call("logprobs", batch=write(tmp_path / "fresh.jsonl", [fresh]))["rows"][0]["logprobs"]
+    assert learned == pytest.approx([value for turn in fresh["turns"] for value in turn["logprobs"]], abs=1e-3)
+    assert worker.call("logprobs", batch=batch)["rows"] != before
+
+
+def test_wrong_calls_are_answered_with_what_is_wanted(start: Any, tmp_path: pathlib.Path) -> None:
+    worker = start()
+    assert worker.call("init", model=str(tmp_path / "none"), cache_dir=CACHE)["code"] == "MODEL_NOT_FOUND"
+    assert worker.call("init", cache_dir=CACHE) == {
+        "code": "PARAMS_INVALID", "message": "model is None; text is wanted.", "hint": ""}
+    assert worker.call("train_step", step=1, batch="x")["code"] == "NOT_INITIALISED"
+    assert worker.call("init", **INIT)["step"] == 0
+    assert worker.call("init", **INIT)["code"] == "ALREADY_INITIALISED"
+    assert worker.call("publish", version=1)["code"] == "NOT_SERVING"
+    assert worker.call("serve", token=TOKEN, host="0.0.0.0")["code"] == "NOT_LOOPBACK"
+    assert worker.call("serve", token="")["code"] == "PARAMS_INVALID"
+    assert worker.call("train_step", step="1", batch="x")["message"] == "step is '1'; a whole number is wanted."
+    assert worker.call("train_step", step=1, batch=str(tmp_path / "no.jsonl"))["code"] == "BATCH_INVALID"
+
+
 def test_end_of_input_ends_the_worker(start: Any) -> None:
     worker = start()
     assert worker.call("hello")["protocol"] == 1

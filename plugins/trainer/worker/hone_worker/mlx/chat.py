@@ -93,26 +93,24 @@ class ChatService:
         response: Future[dict[str, Any]] = Future()
 
         def done(result: Generation | Exception) -> None:
+            if response.cancelled():
+                return
             if isinstance(result, Generation):
                 chain.reply(result.ids, result.text)
-            self._give_back(rollout)
             try:
                 if isinstance(result, Generation):
                     response.set_result(self._reply(body, prompt, result))
                 else:
-                    response.set_exception(HttpError(500, "internal", str(result)))
+                    response.set_exception(_http(result))
             except InvalidStateError:
                 pass  # the client went away
 
-        def gone() -> bool:
-            if response.cancelled():
-                self._give_back(rollout)
-            return response.cancelled()
-
+        response.add_done_callback(lambda _: self._give_back(rollout))
         limit = min(options.pop("max_tokens"), room)
         seed = options.pop("seed")
         self._sampler.submit(Job(
-            prompt=prompt, shared=shared, max_tokens=limit, rollout=rollout, done=done, gone=gone,
+            prompt=prompt, shared=shared, max_tokens=limit, rollout=rollout, done=done, gone=response.cancelled,
+            version=None if body.get("model") is None else self._sampler.version,
             seed=next(self._seeds) if seed is None else seed, **options))
         return response
 
@@ -162,6 +160,12 @@ class ChatService:
             reply["prompt_token_ids"] = prompt
             choice["token_ids"] = made.ids
         return reply
+
+
+def _http(error: Exception) -> HttpError:
+    if isinstance(error, WorkerError) and error.code == "POLICY_REPLACED":
+        return HttpError(409, error.code.lower(), error.message)
+    return HttpError(500, "internal", str(error))
 
 
 def _messages(value: Any) -> list[dict[str, Any]]:

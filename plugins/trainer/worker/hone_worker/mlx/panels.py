@@ -19,6 +19,8 @@ import numpy as np
 PANEL = 32
 ROW_UNIT = 16
 _SMALL = 1_000_000
+# A pass waits for its slowest thread some 120 times: more threads than this only wait.
+_MOST_THREADS = 8
 
 
 def has_small_kernels() -> bool:
@@ -34,7 +36,7 @@ class Team:
     """The calling thread and ``size - 1`` helpers, which run one function at a time together."""
 
     def __init__(self, size: int | None = None) -> None:
-        self.size = max(1, size or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        self.size = size or min(_cores(), _MOST_THREADS)
         self._tasks: list[queue.SimpleQueue[Callable[[int], None] | None]] = []
         self._done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         for index in range(1, self.size):
@@ -67,6 +69,10 @@ class Team:
     def close(self) -> None:
         for tasks in self._tasks:
             tasks.put(None)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def share(count: int, index: int, size: int) -> slice:

@@ -53,7 +53,8 @@ class Generation:
 @dataclass(eq=False)
 class Job:
     """One request. ``done`` is called once, on the sampler's thread, with the answer or the error
-    that ended it; ``gone`` says that nobody waits for it any more."""
+    that ended it, unless ``gone`` says that nobody waits for it any more. ``version``: the policy
+    that was asked for, None for whichever is served."""
 
     prompt: list[int]
     shared: list[int]
@@ -65,6 +66,7 @@ class Job:
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
     rollout: str | None = None
+    version: int | None = None
     row: Any = None
     pending: list[int] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
@@ -89,6 +91,7 @@ class Sampler:
         self._decoder, self._decode, self._eos = decoder, decode, frozenset(eos_ids)
         self._max_rows, self._kv_bytes = max_rows, kv_bytes
         self._waiting: deque[Job] = deque()
+        self._later: deque[Job] = deque()
         self._active: list[Job] = []
         self._held: OrderedDict[str, tuple[list[int], Any]] = OrderedDict()
         self._prefixes: OrderedDict[tuple[int, ...], Any] = OrderedDict()
@@ -102,8 +105,13 @@ class Sampler:
     def submit(self, job: Job) -> None:
         """Queues a request; its prompt and answer together must fit the model's context."""
         with self._changed:
-            self._waiting.append(job)
+            (self._later if self._draining else self._waiting).append(job)
             self._changed.notify_all()
+
+    def forget(self) -> None:
+        """Frees the keys and values of idle rollouts; their next turn reads everything again."""
+        with self._changed:
+            self._held.clear()
 
     def release(self, rollout: str) -> bool:
         """Forgets a rollout's keys and values; whether there were any."""
@@ -124,7 +132,10 @@ class Sampler:
                 self._changed.notify_all()
 
     def publish(self, version: int, params: Any, scale: float) -> None:
-        """Finishes the requests that were accepted, then serves the new weights."""
+        """Finishes the requests that were accepted before, then serves the new weights.
+
+        A request that comes meanwhile and names the old policy ends with POLICY_REPLACED.
+        """
         with self._changed:
             self._draining = True
             while self._active or self._waiting:
@@ -138,6 +149,7 @@ class Sampler:
         finally:
             with self._changed:
                 self._draining = False
+                self._waiting, self._later = self._later, self._waiting
                 self._changed.notify_all()
 
     def _run(self) -> None:
@@ -164,17 +176,18 @@ class Sampler:
     def _admit(self) -> None:
         with self._changed:
             self._active = [job for job in self._active if not job.gone()]
+            self._changed.notify_all()
         while len(self._active) < self._max_rows and (not self._active or self._has_room()):
             with self._changed:
-                if not self._waiting:
-                    self._changed.notify_all()
+                job = self._waiting.popleft() if self._waiting else None
+                if job is None:
                     return
-                job = self._waiting.popleft()
-                self._active.append(job)
-            if job.gone():
-                self._active.remove(job)
-                continue
-            self._open(job)
+                if not job.gone() and job.version in (None, self.version):
+                    self._active.append(job)
+            if job in self._active:
+                self._open(job)
+            elif not job.gone():
+                job.done(WorkerError("POLICY_REPLACED", f"Policy {job.version} was replaced by {self.version}."))
 
     def _has_room(self) -> bool:
         """Evicts idle rows, oldest first, down to the budget; whether that sufficed."""

@@ -161,13 +161,13 @@ class Worker:
     def supervise(self, params: Params) -> Params:
         made, step = self._state(), _want(params, "step", int)
         path, rate = _want(params, "batch", str), params.get("learning_rate")
-        return self._alone(lambda: made.trainer.supervise(step, read_batch(path), rate))
+        return self._alone(lambda: made.trainer.supervise(step, read_batch(path), rate), forget=True)
 
     def train_step(self, params: Params) -> Params:
         made, step = self._state(), _want(params, "step", int)
         config = LossConfig.from_json(params.get("loss"))
         path, rate = _want(params, "batch", str), params.get("learning_rate")
-        result = self._alone(lambda: made.trainer.train_step(step, read_batch(path), config, rate))
+        result = self._alone(lambda: made.trainer.train_step(step, read_batch(path), config, rate), forget=True)
         mismatch = result.get("mismatch_abs") or 0.0
         if mismatch > MISMATCH_WARNING:
             self._channel.event(
@@ -209,12 +209,18 @@ class Worker:
             raise WorkerError("NOT_INITIALISED", "The worker holds no model yet.", "Call init first.")
         return self._made
 
-    def _alone(self, work: Callable[[], Params]) -> Params:
-        """Runs ``work`` while no token is sampled, then gives the sampler its weights back."""
+    def _alone(self, work: Callable[[], Params], forget: bool = False) -> Params:
+        """Runs ``work`` while no token is sampled, then gives the sampler its weights back.
+
+        ``forget`` first frees idle rollouts: after a step comes another policy, for which their
+        keys and values are void.
+        """
         made = self._state()
         if made.sampler is None:
             return work()
         with made.sampler.paused():
+            if forget:
+                made.sampler.forget()
             try:
                 return work()
             finally:
