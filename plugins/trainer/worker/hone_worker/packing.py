@@ -10,7 +10,7 @@ Pure numpy: every back end shares it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -129,10 +129,12 @@ class _Grower:
 
 
 def pack(rows: Sequence[Row], min_shared: int = MIN_SHARED) -> Tree:
-    """The tree of ``rows``; ``min_shared`` larger than any row switches sharing off."""
+    """The tree of ``rows`` (each trains something); ``min_shared`` larger than any row switches sharing off."""
     if not rows:
         raise ValueError("no rows to pack")
-    grower = _Grower(rows, min_shared)
+    # Nothing depends on what follows the last state that predicts a target.
+    trimmed = [replace(row, ids=row.ids[: int(np.flatnonzero(row.mask)[-1])]) for row in rows]
+    grower = _Grower(trimmed, min_shared)
     grower.grow(list(range(len(rows))), 0, -1)
     ids = np.concatenate(grower.ids)
     parts = []

@@ -172,3 +172,40 @@ def test_train_step_refuses_what_it_cannot_train(llama_folder, rng):
     with pytest.raises(WorkerError) as caught:
         trainer.train_step(1, builders.trajectories(rng), LossConfig())
     assert caught.value.code == "STEP_DIVERGED"
+
+
+def test_states_kept_from_sampling_replace_the_frozen_layers(llama_folder, rng):
+    from hone_worker.mlx.hidden import ROOT, HiddenStore
+
+    batch = builders.trajectories(rng)
+    plain, kept = builders.trainer(llama_folder), builders.trainer(llama_folder)
+    rows = to_rows(batch)
+    whole = plain.engine.plan(rows)
+    plain.engine.run(whole, None)
+    store = HiddenStore(2, 32, capacity=4096)
+    ends = {-1: ROOT}
+    for index, segment in enumerate(whole.tree.segments):
+        span = slice(segment.start, segment.stop)
+        ends[index] = store.add(ends[segment.parent], whole.tree.ids[span].tolist(), whole.boundary[span])
+    kept.engine.hidden = store
+    found = kept.engine.plan(rows)
+    assert found.trunk == [] and np.allclose(found.boundary, whole.boundary, atol=1e-5)
+    # One rollout that the store has not seen: it and what it hangs on are computed.
+    fresh = builders.trajectories(np.random.default_rng(99), 1, 1)
+    assert sum(len(p.tokens) for level in kept.engine.plan(to_rows(batch + fresh)).trunk for p in level) > 0
+    results = [t.train_step(1, batch + fresh, LossConfig()) for t in (plain, kept)]
+    for key in ("loss", "grad_norm", "mismatch_abs", "physical_tokens"):
+        assert np.isclose(results[0][key], results[1][key], rtol=1e-4), key
+
+
+def test_hidden_store_forgets_the_oldest_states():
+    from hone_worker.mlx.hidden import ROOT, HiddenStore
+
+    store = HiddenStore(1, 4, capacity=6)
+    store.add(ROOT, [1, 2, 3, 4], np.ones((4, 4), np.float32))
+    key = store.add(ROOT, [1, 2], 2 * np.ones((2, 4), np.float32))
+    store.add(key, [7, 8, 9], np.ones((3, 4), np.float32))
+    assert len(store) == 6
+    rows = to_rows([builders.Trajectory("r", "g", 0, 1.0, 1.0, [builders.TurnRecord([1, 2, 7, 8], [9, 3])])])
+    states, known = store.find(pack(rows))
+    assert known.tolist() == [False, True, True, True, True] and states[1, 0] == 2

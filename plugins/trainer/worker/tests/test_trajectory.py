@@ -145,7 +145,7 @@ def test_pack_reads_back_as_the_rows(seed, min_shared):
 
 
 def test_pack_shares_a_common_prefix_once():
-    rows = to_rows([make((list(range(40)), [50 + i], None)) for i in range(8)])
+    rows = to_rows([make((list(range(40)), [50 + i, 0], None)) for i in range(8)])
     assert len(pack(rows).ids) == 48
     assert len(pack(rows, 100).ids) == 8 * 41
 

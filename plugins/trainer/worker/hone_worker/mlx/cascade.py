@@ -22,6 +22,7 @@ from typing import TypeVar
 import numpy as np
 
 from hone_worker.mlx import blas, grads
+from hone_worker.mlx.hidden import HiddenStore
 from hone_worker.mlx.llama import LlamaWeights
 from hone_worker.packing import Result, Slope, Tree, balance, pack
 from hone_worker.trajectory import Row
@@ -47,10 +48,12 @@ class Pack:
 
 @dataclass
 class Plan:
-    """The packs of a tree by level (leaves last), and the number of shared tokens."""
+    """The packs of a tree by level, for the trained layers and for the frozen ones below
+    (``trunk``, emptied when done); how many tokens are shared; the trained layers' input."""
 
     tree: Tree
     levels: list[list[Pack]]
+    trunk: list[list[Pack]]
     shared: int
     boundary: np.ndarray | None = None
 
@@ -60,21 +63,44 @@ class Plan:
         return len(self.tree.ids)
 
 
-def plan(tree: Tree, workers: int, pack_tokens: int = PACK_TOKENS) -> Plan:
-    """Cuts a tree into packs; what ``workers`` is changes the cut, hence the last bits."""
+def plan(tree: Tree, workers: int, pack_tokens: int = PACK_TOKENS, hidden: HiddenStore | None = None) -> Plan:
+    """Cuts a tree into packs; what ``workers`` is changes the cut, hence the last bits.
+
+    States that ``hidden`` knows are not computed again.
+    """
     shared_at = np.full(len(tree.ids), -1)
-    levels: dict[int, list[int]] = {}
     count = 0
-    for index, segment in enumerate(tree.segments):
-        level = len(tree.ancestors(index)) if segment.shared else -1
-        levels.setdefault(level, []).append(index)
+    for segment in tree.segments:
         if segment.shared:
             size = segment.stop - segment.start
             shared_at[segment.start : segment.stop] = np.arange(count, count + size)
             count += size
-    order = [*sorted(level for level in levels if level >= 0), *([-1] if -1 in levels else [])]
-    cut = [_cut(tree, levels[level], workers, pack_tokens, shared_at) for level in order]
-    return Plan(tree, cut, count)
+    everything = range(len(tree.segments))
+    boundary, missing = None, list(everything)
+    if hidden is not None:
+        boundary, known = hidden.find(tree)
+        missing = _missing(tree, known)
+    cut = partial(_levels, tree, workers=workers, budget=pack_tokens, shared_at=shared_at)
+    return Plan(tree, cut(everything), cut(missing), count, boundary)
+
+
+def _missing(tree: Tree, known: np.ndarray) -> list[int]:
+    """Segments with an unknown state, and their ancestors, whose keys and values they need."""
+    wanted: set[int] = set()
+    for index, segment in enumerate(tree.segments):
+        if not known[segment.start : segment.stop].all():
+            wanted.update([index, *tree.ancestors(index)])
+    return sorted(wanted)
+
+
+def _levels(
+    tree: Tree, members: Iterable[int], workers: int, budget: int, shared_at: np.ndarray
+) -> list[list[Pack]]:
+    levels: dict[int, list[int]] = {}
+    for index in members:
+        level = len(tree.ancestors(index)) if tree.segments[index].shared else len(tree.segments)
+        levels.setdefault(level, []).append(index)
+    return [_cut(tree, levels[level], workers, budget, shared_at) for level in sorted(levels)]
 
 
 def _cut(tree: Tree, members: list[int], workers: int, budget: int, shared_at: np.ndarray) -> list[Pack]:
@@ -121,10 +147,11 @@ class Cascade:
     def __init__(self, base: LlamaWeights, first: int, scale: float, workers: int | None = None) -> None:
         self.base, self.first, self.scale = base, first, scale
         self.workers = workers or _cores()
+        self.hidden: HiddenStore | None = None
 
     def plan(self, rows: Sequence[Row]) -> Plan:
         """Prepares rows for any number of passes."""
-        return plan(pack(rows), self.workers)
+        return plan(pack(rows), self.workers, hidden=self.hidden)
 
     def run(
         self,
@@ -138,17 +165,43 @@ class Cascade:
         With ``slope`` (entry indices, logp) → ∂L/∂logp also the gradients. ``only``: the rows
         (indices) whose leaves are computed; for passes without gradient.
         """
-        work = _Work(self, plan, params, slope, only)
         with ThreadPoolExecutor(self.workers) as pool:
+            self._trunk(plan, partial(self._map, pool))
+            work = _Work(self, plan, params, slope, only)
             work.forward(partial(self._map, pool))
             if slope is not None:
                 work.backward(partial(self._map, pool))
         return work.result
 
+    def _trunk(self, plan: Plan, map_: Map) -> None:
+        """Computes the input of the first trained layer, once for all passes."""
+        w = self.base
+        if plan.boundary is None:
+            plan.boundary = np.empty((len(plan.tree.ids), w.hidden), np.float32)
+        shared_kv = _shared_kv(w, plan, range(self.first))
+
+        def run(pack: Pack) -> None:
+            x = w.embed[plan.tree.ids[pack.tokens]]
+            angles = w.cos[pack.positions], w.sin[pack.positions]
+            for index in range(self.first):
+                x, state = grads.layer_forward(w, index, x, angles, pack.parts, shared_kv[index], False)
+                if pack.shared is not None:
+                    shared_kv[index][pack.shared] = state.key_value(w)
+            plan.boundary[pack.tokens] = x
+
+        for packs in plan.trunk:
+            list(map_(run, packs))
+        plan.trunk = []
+
     def _map(self, pool: ThreadPoolExecutor, work: Callable[[T], U], items: Sequence[T]) -> Iterator[U]:
         """``map`` over packs, with a core for each; a pack that is alone gets them all."""
         with blas.numpy_threads(self.workers if len(items) == 1 else 1):
             yield from pool.map(work, items)
+
+
+def _shared_kv(w: LlamaWeights, plan: Plan, layers: Iterable[int]) -> dict[int, np.ndarray]:
+    shape = (plan.shared, 2 * w.kv_heads, w.head_dim)
+    return {index: np.empty(shape, np.float32) for index in layers}
 
 
 @dataclass
@@ -173,16 +226,10 @@ class _Work:
         self.plan, self.slope, self.only = plan, slope, only
         self.first, self.scale, self.params = cascade.first, cascade.scale, params or {}
         self.weights = cascade.base.merged(params, cascade.scale)
-        self.begin = 0 if plan.boundary is None else self.first
         count, w = len(plan.tree.entries), self.weights
         self.result = Result(np.full(count, np.nan, np.float32), np.full(count, np.nan, np.float32))
-        shape = (plan.shared, 2 * w.kv_heads, w.head_dim)
-        layers = len(w.layers)
-        self.shared_kv = [np.empty(shape, np.float32) if i >= self.begin else None for i in range(layers)]
-        self.d_shared = [np.zeros(shape, np.float32) for _ in range(layers - self.first)] if slope else []
-        self.boundary = plan.boundary
-        if self.boundary is None:
-            self.boundary = np.empty((len(plan.tree.ids), w.hidden), np.float32)
+        self.shared_kv = _shared_kv(w, plan, range(self.first, len(w.layers)))
+        self.d_shared = [np.zeros_like(kv) for kv in self.shared_kv.values()] if slope else []
         self.waiting: list[list[_Done]] = []
 
     def forward(self, map_: Map) -> None:
@@ -195,8 +242,6 @@ class _Work:
         else:
             # A leaf's activations live only as long as its own backward.
             self._reduce(map_(lambda pack: self._backward_pack(self._forward_pack(pack)), leaves))
-        if self.only is None:
-            self.plan.boundary = self.boundary
 
     def backward(self, map_: Map) -> None:
         for done in reversed(self.waiting):
@@ -219,14 +264,11 @@ class _Work:
 
     def _forward_pack(self, pack: Pack) -> _Done:
         w = self.weights
-        boundary = self.boundary
-        x = boundary[pack.tokens] if self.begin else w.embed[self.plan.tree.ids[pack.tokens]]
+        x = self.plan.boundary[pack.tokens]
         angles = w.cos[pack.positions], w.sin[pack.positions]
         saved = []
-        for index in range(self.begin, len(w.layers)):
-            if index == self.first and not self.begin:
-                boundary[pack.tokens] = x
-            keep = self.slope is not None and index >= self.first
+        keep = self.slope is not None
+        for index in range(self.first, len(w.layers)):
             x, state = grads.layer_forward(w, index, x, angles, pack.parts, self.shared_kv[index], keep)
             if pack.shared is not None:
                 self.shared_kv[index][pack.shared] = state.key_value(w)
