@@ -1,0 +1,61 @@
+/**
+ * Judges the agent's closing answer against the one that the scenario expects.
+ * @module
+ */
+import { definePlugin, mismatch, type Plugin } from "@hone/hone";
+import type { Json, Matcher, Outcome, Scenario, Verdictlet } from "@hone/hone";
+import { z } from "zod";
+
+const config = z.strictObject({
+  ignore_case: z.boolean().default(true).describe("Compare without regard to case."),
+  ignore_punctuation: z.boolean().default(true).describe("Forgive quotes around the answer and marks at its end."),
+});
+
+const plugin: Plugin<"judge"> = definePlugin({
+  kind: "judge",
+  name: "answer",
+  summary: "Scores 1 when the closing answer is the one that the scenario expects, else 0.",
+  config,
+  examples: [{ title: "Letter for letter", with: { ignore_case: false, ignore_punctuation: false } }],
+  create: ({ config }) => ({
+    scale: "absolute",
+    decisive: true,
+    judge: (group, scenario) => group.map(({ outcome }) => judgeOne(outcome, scenario, config)),
+  }),
+});
+export default plugin;
+
+function judgeOne(outcome: Outcome, scenario: Scenario, options: z.output<typeof config>): Verdictlet {
+  const { answer: wanted } = scenario;
+  if (!wanted) {
+    return scenario.checks.length > 0 || scenario.calls
+      ? { score: 1, reason: "the scenario expects no answer" }
+      : { invalid: `scenario ${scenario.id} has neither checks, answer nor calls to judge by` };
+  }
+  if (outcome.answer === null) return { score: 0, reason: `no answer: ${outcome.cause ?? outcome.end}` };
+  const problem = mismatch(readable(outcome.answer, wanted.equals, options), readableMatcher(wanted, options));
+  const shown = JSON.stringify(outcome.answer.slice(0, 80));
+  return problem === undefined
+    ? { score: 1, reason: "the answer is the expected one" }
+    : { score: 0, reason: `the answer is ${shown}: wanted ${problem}` };
+}
+
+/** Where a number is wanted, the last number in the answer is what it says. */
+function readable(answer: string, wanted: Json | undefined, options: z.output<typeof config>): Json {
+  if (typeof wanted !== "number") return plain(answer, options);
+  const numbers = answer.replace(/(\d),(?=\d{3}\b)/g, "$1").match(/-?\d+(\.\d+)?/g);
+  return numbers ? Number(numbers.at(-1)) : answer;
+}
+
+function readableMatcher(wanted: Matcher, options: z.output<typeof config>): Matcher {
+  const { equals, contains, matches, tolerance } = wanted;
+  if (typeof equals === "string") return { equals: plain(equals, options) };
+  if (contains !== undefined) return { contains: options.ignore_case ? contains.toLowerCase() : contains };
+  return matches === undefined ? { equals, tolerance } : { matches: options.ignore_case ? `(?i:${matches})` : matches };
+}
+
+function plain(text: string, { ignore_case, ignore_punctuation }: z.output<typeof config>): string {
+  const trimmed = text.trim().replace(/\s+/g, " ");
+  const bare = ignore_punctuation ? trimmed.replace(/^["'`*]+|[."'`*!]+$/g, "") : trimmed;
+  return ignore_case ? bare.toLowerCase() : bare;
+}

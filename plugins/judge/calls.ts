@@ -1,0 +1,86 @@
+/**
+ * Judges the calls that the agent made against those that the scenario expects, forbids or bounds. Its parts count
+ * what went wrong, for a shaper that takes something off for it.
+ * @module
+ */
+import { definePlugin, type Plugin, sameValue } from "@hone/hone";
+import type { CallSpec, Scenario, ToolCallRecord, Trajectory, Verdictlet } from "@hone/hone";
+import { z } from "zod";
+
+const config = z.strictObject({
+  order: z.enum(["any", "as_listed"]).default("any").describe(
+    "Whether expected calls must come in the order of the scenario.",
+  ),
+  decisive: z.boolean().default(true).describe("Whether success needs a score of 1 here; false only counts."),
+});
+
+const plugin: Plugin<"judge"> = definePlugin({
+  kind: "judge",
+  name: "calls",
+  summary: "Scores the calls that were made against the scenario's expected, forbidden and most calls.",
+  config,
+  examples: [{ title: "Count mistakes for the shaper, decide nothing", with: { decisive: false } }],
+  create: ({ config }) => ({
+    scale: "absolute",
+    decisive: config.decisive,
+    judge: (group, scenario) => group.map((trajectory) => judgeOne(trajectory, scenario, config.order)),
+  }),
+});
+export default plugin;
+
+function judgeOne({ turns, tool_calls }: Trajectory, { calls = {} }: Scenario, order: "any" | "as_listed"): Verdictlet {
+  const wrong = (call: ToolCallRecord) => call.outcome === "unknown_tool" || call.outcome === "invalid_arguments";
+  const made = tool_calls.filter(({ outcome }) => outcome === "ok");
+  const expected = calls.expected ?? [];
+  const found = order === "any" ? foundInAnyOrder(made, expected) : foundInOrder(made, expected);
+  const forbidden = tool_calls.filter(({ tool }) => calls.forbidden?.includes(tool)).length;
+  const over = Math.max(0, tool_calls.length - (calls.max ?? Infinity));
+  const share = expected.length === 0 ? 1 : found.length / expected.length;
+  const missing = expected.find((spec) => !found.includes(spec));
+  return {
+    score: forbidden > 0 || over > 0 ? 0 : share,
+    reason: forbidden > 0
+      ? `a forbidden tool was called ${times(forbidden)}`
+      : over > 0
+      ? `${tool_calls.length} calls: wanted at most ${calls.max}`
+      : missing
+      ? `${missing.tool} was not called with ${JSON.stringify(missing.arguments)}`
+      : "the calls are as expected",
+    parts: {
+      expected: share,
+      forbidden,
+      over,
+      calls: tool_calls.length,
+      invalid: turns.filter(({ invalid_call }) => invalid_call !== undefined).length + tool_calls.filter(wrong).length,
+      failed: tool_calls.filter((call) => call.outcome !== "ok" && !wrong(call)).length,
+    },
+  };
+}
+
+function times(count: number): string {
+  return count === 1 ? "once" : `${count} times`;
+}
+
+/** A call fits when it has the expected arguments; it may have more. */
+function fits(call: ToolCallRecord, { server, tool, arguments: wanted }: CallSpec): boolean {
+  return call.tool === tool && (server === undefined || call.server === server) &&
+    sameValue(call.arguments, wanted, 0, true);
+}
+
+function foundInAnyOrder(made: ToolCallRecord[], expected: CallSpec[]): CallSpec[] {
+  const left = [...made];
+  return expected.filter((spec) => {
+    const at = left.findIndex((call) => fits(call, spec));
+    if (at >= 0) left.splice(at, 1);
+    return at >= 0;
+  });
+}
+
+function foundInOrder(made: ToolCallRecord[], expected: CallSpec[]): CallSpec[] {
+  let from = 0;
+  return expected.filter((spec) => {
+    const at = made.findIndex((call, index) => index >= from && fits(call, spec));
+    if (at >= 0) from = at + 1;
+    return at >= 0;
+  });
+}

@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import type { Scenario, Trajectory, Verdictlet } from "@hone/hone";
+import { conformance, fakeContext } from "@hone/hone/testing";
+import plugin from "./calls.ts";
+import { toolCall, trajectory, turn } from "./sample_trajectory.ts";
+
+conformance(plugin);
+
+async function judge(calls: Scenario["calls"], given: Partial<Trajectory>, settings = {}): Promise<Verdictlet> {
+  const role = await plugin.create(fakeContext(plugin.config.parse(settings)));
+  const scenario: Scenario = { id: "s", task: "t", split: "train", tags: [], checks: [], calls };
+  return (await role.judge([trajectory(given)], scenario))[0]!;
+}
+
+const READ = { tool: "read", arguments: { path: "a" } };
+const WRITE = { tool: "write", arguments: { path: "b" } };
+
+Deno.test("judge() scores the share of expected calls, with more arguments allowed", async () => {
+  const tool_calls = [toolCall("read", { path: "a", head: 1 })];
+  const verdict = await judge({ expected: [READ, WRITE] }, { tool_calls });
+  assert.deepEqual(verdict, {
+    score: 0.5,
+    reason: 'write was not called with {"path":"b"}',
+    parts: { expected: 0.5, forbidden: 0, over: 0, calls: 1, invalid: 0, failed: 0 },
+  });
+});
+
+Deno.test("judge() asks for one call for each expected one, and for the order where told", async () => {
+  const tool_calls = [toolCall("write", { path: "b" }), toolCall("read", { path: "a" })];
+  const score = (verdict: Verdictlet) => "score" in verdict ? verdict.score : NaN;
+  assert.equal(score(await judge({ expected: [READ, WRITE] }, { tool_calls })), 1);
+  assert.equal(score(await judge({ expected: [READ, WRITE] }, { tool_calls }, { order: "as_listed" })), 0.5);
+  assert.equal(score(await judge({ expected: [READ, READ] }, { tool_calls })), 0.5);
+  assert.equal(
+    score(await judge({ expected: [READ] }, { tool_calls: [toolCall("read", { path: "a" }, "tool_error")] })),
+    0,
+  );
+});
+
+Deno.test("judge() scores 0 for forbidden and for too many calls", async () => {
+  const tool_calls = [toolCall("rm"), toolCall("read")];
+  const forbidden = await judge({ forbidden: ["rm"] }, { tool_calls });
+  assert.deepEqual([forbidden], [{
+    score: 0,
+    reason: "a forbidden tool was called once",
+    parts: { expected: 1, forbidden: 1, over: 0, calls: 2, invalid: 0, failed: 0 },
+  }]);
+  const over = await judge({ max: 1 }, { tool_calls });
+  assert.equal("reason" in over && over.reason, "2 calls: wanted at most 1");
+});
+
+Deno.test("judge() counts invalid and failed calls apart and decides only where told", async () => {
+  const turns = [turn({ invalid_call: "no JSON" }), turn()];
+  const tool_calls = [
+    toolCall("x", {}, "unknown_tool"),
+    toolCall("read", {}, "tool_error"),
+    toolCall("read", {}, "timeout"),
+  ];
+  const verdict = await judge(undefined, { turns, tool_calls });
+  assert.deepEqual(verdict, {
+    score: 1,
+    reason: "the calls are as expected",
+    parts: { expected: 1, forbidden: 0, over: 0, calls: 3, invalid: 2, failed: 2 },
+  });
+  for (const decisive of [true, false]) {
+    assert.equal((await plugin.create(fakeContext(plugin.config.parse({ decisive })))).decisive, decisive);
+  }
+});

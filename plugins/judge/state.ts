@@ -1,0 +1,236 @@
+/**
+ * Judges the world that the agent left behind: the files of the rollout's own folder, and what reading tools answer.
+ * The score is 1 when every check of the scenario holds, and a part of `partial` for what is right of the rest.
+ * @module
+ */
+import { definePlugin, mismatch, type Plugin, sameValue, wantsValue } from "@hone/hone";
+import type { Check, Json, JsonObject, Scenario, Verdictlet } from "@hone/hone";
+import { createHash } from "node:crypto";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { z } from "zod";
+
+const config = z.strictObject({
+  partial: z.number().min(0).max(0.99).default(0.4)
+    .describe("Highest score of an end state that is not right: times the share of changed paths that are."),
+  strict: z.boolean().default(false).describe("Changes that no check names make the end state wrong."),
+  fixture: z.string().optional().describe("The server's `fixture`: its files count as there from the start.")
+    .meta({ examples: ["./fixture"] }),
+  max_files: z.int().min(1).default(2000).describe("Files and folders that are looked at."),
+  max_file_bytes: z.int().min(1).default(65536).describe("Larger files are known by their hash only."),
+});
+
+const plugin: Plugin<"judge"> = definePlugin({
+  kind: "judge",
+  name: "state",
+  summary: "Scores the files and tool answers that the agent left behind against the scenario's checks.",
+  config,
+  examples: [{ title: "Nothing for half a success", with: { partial: 0, strict: true } }],
+  create: ({ config, base_dir, stage }) => {
+    let fixture: Promise<{ tree: Tree }> | undefined;
+    const limits = { max_files: config.max_files, max_file_bytes: config.max_file_bytes };
+    const initial = () =>
+      fixture ??= config.fixture ? readTree(resolve(base_dir, config.fixture), limits) : Promise.resolve({ tree: {} });
+    return {
+      scale: "absolute",
+      decisive: true,
+      async observe(environment, scenario) {
+        const { workdir } = environment;
+        const { tree, truncated } = workdir ? await readTree(workdir, limits) : { tree: {}, truncated: false };
+        const calls: Json[] = [];
+        for (const check of scenario.checks) {
+          if (!("call" in check)) continue;
+          const { outcome, text, result } = await environment.observe(check.call);
+          calls.push({ outcome, text, structured: (result as JsonObject | null)?.structuredContent ?? null });
+        }
+        const was = workdir ? changes(withSetup((await initial()).tree, scenario), tree) : {};
+        return { tree, was, calls, truncated } satisfies Observation as unknown as Json;
+      },
+      judge: (group, scenario) => group.map((trajectory) => judgeOne(trajectory.observations[stage], scenario, config)),
+    };
+  },
+});
+export default plugin;
+
+/** A file's text, the hash of one that is large or no text, or a folder. */
+type Entry = string | { sha256: string; bytes: number } | { directory: true };
+type Tree = { [path: string]: Entry };
+
+/** `was` holds what stood at each changed path before; null where nothing did. */
+interface Observation {
+  tree: Tree;
+  was: { [path: string]: Entry | null };
+  /** Answers to the `call` checks, in their order. */
+  calls: Json[];
+  /** True where there were more files than `max_files`. */
+  truncated: boolean;
+}
+
+interface Limits {
+  max_files: number;
+  max_file_bytes: number;
+}
+
+async function readTree(root: string, limits: Limits): Promise<{ tree: Tree; truncated: boolean }> {
+  const tree: Tree = {};
+  const open = [""];
+  for (let count = 0; open.length > 0;) {
+    const folder = open.shift()!;
+    const entries = await readdir(join(root, folder), { withFileTypes: true });
+    for (const entry of entries.sort((a, b) => a.name < b.name ? -1 : 1)) {
+      if (++count > limits.max_files) return { tree, truncated: true };
+      const path = folder ? `${folder}/${entry.name}` : entry.name;
+      if (entry.isDirectory()) {
+        tree[path] = { directory: true };
+        open.push(path);
+      } else if (entry.isFile()) tree[path] = await readEntry(join(root, path), limits.max_file_bytes);
+    }
+  }
+  return { tree, truncated: false };
+}
+
+async function readEntry(path: string, max_bytes: number): Promise<Entry> {
+  const bytes = await readFile(path);
+  const { size } = await stat(path);
+  if (size <= max_bytes) {
+    try {
+      return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    } catch {
+      // no text: known by its hash
+    }
+  }
+  return { sha256: createHash("sha256").update(bytes).digest("hex"), bytes: size };
+}
+
+/** The tree as the scenario's setup leaves it; what setup calls do is not known. */
+function withSetup(fixture: Tree, { setup }: Scenario): Tree {
+  const tree: Tree = { ...fixture };
+  const folders = (path: string) => {
+    for (let at = path.indexOf("/"); at > 0; at = path.indexOf("/", at + 1)) {
+      tree[path.slice(0, at)] = { directory: true };
+    }
+  };
+  for (const path of (setup?.directories ?? []).map(tidy)) {
+    folders(path);
+    tree[path] = { directory: true };
+  }
+  for (const [path, text] of Object.entries(setup?.files ?? {})) {
+    folders(tidy(path));
+    tree[tidy(path)] = text;
+  }
+  return tree;
+}
+
+function changes(before: Tree, after: Tree): Observation["was"] {
+  const was: Observation["was"] = {};
+  for (const path of new Set([...Object.keys(before), ...Object.keys(after)])) {
+    if (!sameValue(after[path] as Json | undefined, (before[path] ?? null) as Json)) was[path] = before[path] ?? null;
+  }
+  return was;
+}
+
+function judgeOne(observation: Json | undefined, scenario: Scenario, options: z.output<typeof config>): Verdictlet {
+  if (scenario.checks.length === 0) {
+    return scenario.answer || scenario.calls
+      ? { score: 1, reason: "the scenario has no checks of the world", parts: { checks: 0, held: 0, stray: 0 } }
+      : { invalid: `scenario ${scenario.id} has neither checks, answer nor calls to judge by` };
+  }
+  if (!isObservation(observation)) return { invalid: "the world was not observed" };
+  const { tree, was, calls, truncated } = observation;
+  if (truncated) return { invalid: `the rollout's folder has more than ${options.max_files} files` };
+  const before: Tree = { ...tree };
+  for (const [path, entry] of Object.entries(was)) {
+    if (entry === null) delete before[path];
+    else before[path] = entry;
+  }
+  let call = 0;
+  const results = scenario.checks.map((check) => {
+    if ("call" in check) return { now: callProblem(check, calls[call++]), held: false };
+    return { now: pathProblem(check, tree), held: !pathProblem(check, before) };
+  });
+  const stray = strayPaths(scenario.checks, Object.keys(was));
+  const failed = results.filter(({ now }) => now);
+  const parts = { checks: results.length, held: results.length - failed.length, stray: stray.length };
+  if (failed.length === 0 && !(options.strict && stray.length > 0)) {
+    return { score: 1, reason: "every check holds", parts };
+  }
+  // What held from the start is no work of the agent's, unless it broke it.
+  const counted = results.filter(({ now, held }) => now || !held);
+  const right = counted.reduce((sum, { now }) => sum + (now ? now.credit : 1), 0);
+  const share = right / (counted.length + stray.length);
+  const reason = failed[0]?.now?.reason ?? `${JSON.stringify(stray[0])} was changed, and no check names it`;
+  return { score: options.partial * share, reason, parts };
+}
+
+function isObservation(value: Json | undefined): value is Json & Observation {
+  return value !== undefined && value !== null && typeof value === "object" && !Array.isArray(value) &&
+    "tree" in value && "was" in value;
+}
+
+/** Why a check fails, and how much of it is right all the same: the right path with the wrong content is half. */
+interface Problem {
+  reason: string;
+  credit: number;
+}
+
+function pathProblem(check: Exclude<Check, { call: unknown }>, tree: Tree): Problem | undefined {
+  const path = tidy("file" in check ? check.file : "directory" in check ? check.directory : check.absent);
+  const name = JSON.stringify(path);
+  const entry = Object.hasOwn(tree, path) ? tree[path] : undefined;
+  if ("absent" in check) return entry === undefined ? undefined : { reason: `${name} is still there`, credit: 0 };
+  const folder = typeof entry === "object" && "directory" in entry;
+  if ("directory" in check) return folder ? undefined : { reason: `there is no folder ${name}`, credit: 0 };
+  if (entry === undefined || folder) return { reason: `there is no file ${name}`, credit: 0 };
+  if (!wantsValue(check)) return undefined;
+  if (typeof entry !== "string") return { reason: `${name} is large or no text`, credit: 0.5 };
+  const wanted = mismatch(entry, check);
+  return wanted === undefined ? undefined : { reason: `${name} is ${shown(entry)}: wanted ${wanted}`, credit: 0.5 };
+}
+
+function callProblem(
+  check: Check & { call: { tool: string }; path?: string },
+  answer: Json | undefined,
+): Problem | undefined {
+  const { outcome, text, structured } = (answer ?? { outcome: "missing", text: "", structured: null }) as JsonObject;
+  const name = check.call.tool;
+  if (outcome !== "ok") return { reason: `${name} failed: ${shown(String(text))}`, credit: 0 };
+  if (!wantsValue(check)) return undefined;
+  const value = check.path === undefined ? text! : atPath(structured ?? text!, check.path);
+  if (value === undefined) return { reason: `${name} answered nothing at ${check.path}`, credit: 0 };
+  const wanted = mismatch(value, check);
+  return wanted === undefined ? undefined : { reason: `${name} answered ${shown(value)}: wanted ${wanted}`, credit: 0 };
+}
+
+/** `items.0.name` of a JSON value, or of a text that spells one. */
+function atPath(value: Json, path: string): Json | undefined {
+  let at: Json | undefined = value;
+  if (typeof at === "string") {
+    try {
+      at = JSON.parse(at);
+    } catch {
+      return undefined;
+    }
+  }
+  for (const key of path.split(".")) {
+    if (at === null || typeof at !== "object" || !Object.hasOwn(at, key)) return undefined;
+    at = (at as JsonObject)[key];
+  }
+  return at;
+}
+
+/** Changed paths that no check names, and that are no folder of one that is named. */
+function strayPaths(checks: Check[], changed: string[]): string[] {
+  const named = checks.flatMap((check) =>
+    "file" in check ? [check.file] : "directory" in check ? [check.directory] : "absent" in check ? [check.absent] : []
+  ).map(tidy);
+  return changed.filter((path) => !named.some((name) => name === path || name.startsWith(`${path}/`)));
+}
+
+function tidy(path: string): string {
+  return path.replace(/^(\.\/)+/, "").replace(/\/+$/, "");
+}
+
+function shown(value: Json): string {
+  const text = JSON.stringify(value);
+  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
+}

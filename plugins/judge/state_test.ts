@@ -1,0 +1,198 @@
+import assert from "node:assert/strict";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import type { CallResult, Check, Environment, JsonObject, Scenario, Verdictlet } from "@hone/hone";
+import { conformance, fakeContext } from "@hone/hone/testing";
+import { trajectory } from "./sample_trajectory.ts";
+import plugin from "./state.ts";
+
+conformance(plugin);
+
+type Files = Record<string, string | Uint8Array>;
+
+async function fill(root: string, files: Files) {
+  for (const [path, content] of Object.entries(files)) {
+    await mkdir(dirname(join(root, path)), { recursive: true });
+    if (path.endsWith("/")) await mkdir(join(root, path), { recursive: true });
+    else await writeFile(join(root, path), content);
+  }
+}
+
+/** Judges a folder that holds `after`, which a scenario began with `before` and a fixture. */
+async function judge(
+  { checks, before = {}, after = {}, fixture = {}, answers = {}, settings = {}, scenario = {} }: {
+    checks: Check[];
+    before?: Record<string, string>;
+    after?: Files;
+    fixture?: Files;
+    answers?: Record<string, CallResult>;
+    settings?: JsonObject;
+    scenario?: Partial<Scenario>;
+  },
+): Promise<Verdictlet> {
+  const root = await mkdtemp(join(tmpdir(), "hone-state-"));
+  try {
+    await mkdir(join(root, "work"));
+    await mkdir(join(root, "fixture"));
+    await fill(join(root, "work"), after);
+    await fill(join(root, "fixture"), fixture);
+    const config = plugin.config.parse({ fixture: "./fixture", ...settings });
+    const role = await plugin.create(fakeContext(config, { base_dir: root }));
+    const whole: Scenario = {
+      id: "s1",
+      task: "t",
+      split: "train",
+      tags: [],
+      checks,
+      setup: { files: before },
+      ...scenario,
+    };
+    const environment: Environment = {
+      id: "e",
+      workdir: join(root, "work"),
+      tools: [],
+      call: () => Promise.reject(new Error("a judge only observes")),
+      observe: ({ tool }) => Promise.resolve(answers[tool]!),
+    };
+    const observation = JSON.parse(JSON.stringify(await role.observe!(environment, whole)));
+    return (await role.judge([trajectory({ observations: { test: observation } })], whole))[0]!;
+  } finally {
+    await rm(root, { recursive: true });
+  }
+}
+
+function score(verdict: Verdictlet): number {
+  assert.ok("score" in verdict, JSON.stringify(verdict));
+  return Math.round(verdict.score * 1000) / 1000;
+}
+
+const MOVE: Check[] = [{ absent: "a.txt" }, { file: "box/a.txt", equals: "maple" }];
+
+Deno.test("judge() scores 1 for the right end state, whatever newline ends the text", async () => {
+  const before = { "a.txt": "maple\n" };
+  const verdict = await judge({ checks: MOVE, before, after: { "box/a.txt": "maple\n" } });
+  assert.deepEqual(verdict, { score: 1, reason: "every check holds", parts: { checks: 2, held: 2, stray: 0 } });
+  assert.equal(score(await judge({ checks: [{ file: "a.txt", equals: "maple\n" }], after: { "a.txt": "maple" } })), 1);
+  assert.equal(
+    score(await judge({ checks: [{ file: "a.txt", equals: "maple" }], after: { "a.txt": "maple\n\n" } })),
+    0.2,
+  );
+});
+
+Deno.test("judge() scores 0 for doing nothing, also where something holds from the start", async () => {
+  const before = { "a.txt": "maple" };
+  assert.equal(score(await judge({ checks: MOVE, before, after: before })), 0);
+  const copy: Check[] = [{ file: "a.txt", equals: "maple" }, { file: "b.txt", equals: "maple" }];
+  const verdict = await judge({ checks: copy, before, after: before });
+  assert.deepEqual(verdict, { score: 0, reason: 'there is no file "b.txt"', parts: { checks: 2, held: 1, stray: 0 } });
+});
+
+Deno.test("judge() gives a share of `partial` for what is right of the changes", async () => {
+  const before = { "a.txt": "maple" };
+  // gone from its place (1), not in the right one (0), a file in a wrong one and its folder (0, 0)
+  assert.equal(score(await judge({ checks: MOVE, before, after: { "bin/a.txt": "maple" } })), 0.1);
+  // the right path with the wrong word is half right
+  const verdict = await judge({ checks: [{ file: "b.txt", equals: "maple" }], after: { "b.txt": "oak" } });
+  assert.deepEqual(verdict, {
+    score: 0.2,
+    reason: '"b.txt" is "oak": wanted "maple"',
+    parts: { checks: 1, held: 0, stray: 0 },
+  });
+  // what held and was broken counts against it
+  const kept: Check[] = [{ file: "a.txt" }, { file: "b.txt" }];
+  assert.equal(score(await judge({ checks: kept, before, after: { "b.txt": "" } })), 0.2);
+});
+
+Deno.test("judge() forgives stray changes unless it is strict", async () => {
+  const after = { "a.txt": "maple", "junk.txt": "x" };
+  const checks: Check[] = [{ file: "a.txt", equals: "maple" }];
+  assert.equal(score(await judge({ checks, after })), 1);
+  const strict = await judge({ checks, after, settings: { strict: true } });
+  assert.deepEqual(strict, {
+    score: 0.2,
+    reason: '"junk.txt" was changed, and no check names it',
+    parts: { checks: 1, held: 1, stray: 1 },
+  });
+});
+
+Deno.test("judge() knows fixture, setup and the folders of named files as no stray changes", async () => {
+  const verdict = await judge({
+    checks: [{ file: "x/y/z.txt" }],
+    fixture: { "readme.txt": "hi" },
+    before: { "docs/a.txt": "1" },
+    after: { "readme.txt": "hi", "docs/a.txt": "1", "x/y/z.txt": "" },
+    settings: { strict: true },
+  });
+  assert.equal(score(verdict), 1);
+});
+
+Deno.test("judge() reads every kind of check", async () => {
+  const after = {
+    "n.json": '{"b": [1, 2.001], "a": null}',
+    "t.txt": "the quick fox",
+    "docs/": "",
+    "bin.dat": new Uint8Array([0xff, 0]),
+  };
+  const holds: Check[] = [
+    { file: "./n.json", equals: { a: null, b: [1, 2] }, tolerance: 0.01 },
+    { file: "t.txt", contains: "quick" },
+    { file: "t.txt", matches: "^the .* fox$" },
+    { directory: "docs/" },
+    { absent: "gone.txt" },
+    { file: "bin.dat" },
+  ];
+  assert.equal(score(await judge({ checks: holds, after })), 1);
+  const reasons: [Check, string][] = [
+    [{ file: "n.json", equals: { a: 0 } }, '"n.json" is "{\\"b\\": [1, 2.001], \\"a\\": null}": wanted {"a":0}'],
+    [{ file: "t.txt", contains: "slow" }, '"t.txt" is "the quick fox": wanted text that contains "slow"'],
+    [{ file: "t.txt", matches: "^fox" }, '"t.txt" is "the quick fox": wanted text that matches /^fox/'],
+    [{ directory: "t.txt" }, 'there is no folder "t.txt"'],
+    [{ file: "docs" }, 'there is no file "docs"'],
+    [{ absent: "docs" }, '"docs" is still there'],
+    [{ file: "bin.dat", contains: "x" }, '"bin.dat" is large or no text'],
+  ];
+  for (const [check, reason] of reasons) {
+    const verdict = await judge({ checks: [check], after });
+    assert.equal("reason" in verdict && verdict.reason, reason);
+  }
+});
+
+Deno.test("judge() reads tool answers as text, as structure and at a path", async () => {
+  const answer = (text: string, structuredContent?: JsonObject): CallResult => ({
+    outcome: "ok",
+    text,
+    result: { structuredContent: structuredContent ?? null },
+    seconds: 0,
+  });
+  const answers = {
+    count: answer("3"),
+    rows: answer("…", { items: [{ name: "Ann" }] }),
+    json: answer('{"a": {"b": true}}'),
+    broken: { outcome: "tool_error" as const, text: "no table", result: null, seconds: 0 },
+  };
+  const call = (tool: string) => ({ tool, arguments: {} });
+  const holds: Check[] = [
+    { call: call("count"), equals: 3 },
+    { call: call("rows"), path: "items.0.name", equals: "Ann" },
+    { call: call("json"), path: "a.b", equals: true },
+  ];
+  assert.equal(score(await judge({ checks: holds, answers })), 1);
+  const broken = await judge({ checks: [{ call: call("broken"), contains: "x" }], answers });
+  assert.equal("reason" in broken && broken.reason, 'broken failed: "no table"');
+  const lost = await judge({ checks: [{ call: call("rows"), path: "items.1.name", equals: "Ann" }], answers });
+  assert.equal("reason" in lost && lost.reason, "rows answered nothing at items.1.name");
+});
+
+Deno.test("judge() is invalid where it saw nothing, too much, or has nothing to judge by", async () => {
+  const role = await plugin.create(fakeContext(plugin.config.parse({})));
+  const scenario: Scenario = { id: "s1", task: "t", split: "train", tags: [], checks: MOVE };
+  assert.deepEqual(await role.judge([trajectory()], scenario), [{ invalid: "the world was not observed" }]);
+  assert.deepEqual(await role.judge([trajectory()], { ...scenario, checks: [] }), [
+    { invalid: "scenario s1 has neither checks, answer nor calls to judge by" },
+  ]);
+  const answered = await role.judge([trajectory()], { ...scenario, checks: [], answer: { equals: "x" } });
+  assert.equal(score(answered[0]!), 1);
+  const many = await judge({ checks: MOVE, after: { a: "", b: "", c: "" }, settings: { max_files: 2 } });
+  assert.deepEqual(many, { invalid: "the rollout's folder has more than 2 files" });
+});
