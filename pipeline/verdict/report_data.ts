@@ -73,8 +73,9 @@ async function learningCurve(store: Queryable): Promise<CurvePoint[]> {
       SELECT r.step, count(*) AS rollouts, avg(w.value) AS reward,
         avg(CASE WHEN w.success THEN 1 ELSE 0 END) AS success,
         sum(n.invalid_calls) / nullif(sum(n.call_turns), 0) AS invalid_calls
-      FROM rollouts r JOIN rewards w USING (rollout_id) LEFT JOIN (${TURN_COUNTS}) n USING (rollout_id)
-      WHERE r.purpose = 'train' AND w.invalid IS NULL
+      FROM (FROM rollouts WHERE purpose = 'train' QUALIFY attempt = max(attempt) OVER (PARTITION BY group_id)) r
+      JOIN rewards w USING (rollout_id) LEFT JOIN (${TURN_COUNTS}) n USING (rollout_id)
+      WHERE w.invalid IS NULL
       GROUP BY r.step
     ), steps AS (
       SELECT *, row_number() OVER (PARTITION BY kind ORDER BY step) AS place FROM train_steps

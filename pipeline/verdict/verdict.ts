@@ -88,7 +88,7 @@ function notes(findings: Findings, episodes: readonly Episode[], config: Verdict
     }
     const seen = new Set(mine.map((e) => e.scenario_id)).size;
     if (seen < findings.scenarios) {
-      found.push(`${label(name)} was tried on ${seen} of ${findings.scenarios} scenarios.`);
+      found.push(`Only ${seen} of ${findings.scenarios} scenarios were tried with ${label(name)}.`);
     }
     const judged = mine.filter((e) => e.invalid === null);
     const mute = judged.filter((e) => e.call_turns - e.invalid_calls <= 0).length;
