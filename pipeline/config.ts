@@ -220,9 +220,14 @@ class Reading {
     }
   }
 
-  /** Settings that a schema marks with `.meta({ path: "exists" })` must name something. */
+  /** Settings that a schema marks with `.meta({ path: "exists" })` (a path, or a list of them) must name something. */
   async #checkPaths(schema: JsonObject | Record<string, unknown>, value: unknown, path: Path): Promise<void> {
-    if (schema.path === "exists" && typeof value === "string") await this.#mustExist(value, path);
+    if (schema.path === "exists") {
+      for (const [i, entry] of [value].flat().entries()) {
+        const at = Array.isArray(value) ? [...path, i] : path;
+        if (typeof entry === "string") await this.#mustExist(entry, at);
+      }
+    }
     for (const [key, inner] of Object.entries((schema.properties ?? {}) as Record<string, JsonObject>)) {
       await this.#checkPaths(inner, valueAt(value, [key]), [...path, key]);
     }
