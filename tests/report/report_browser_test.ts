@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Page } from "playwright-core";
 import { launchBrowser } from "./browser.ts";
-import { htmlReport } from "./html.ts";
-import { HOSTILE, sampleReport } from "./sample_report.ts";
+import { htmlReport } from "../../pipeline/verdict/html.ts";
+import { HOSTILE, sampleReport } from "../../pipeline/verdict/sample_report.ts";
 
 /** Opens a report in a page and returns what the browser complained of. */
 async function openReport(page: Page, file: string): Promise<string[]> {
