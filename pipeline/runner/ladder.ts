@@ -52,7 +52,12 @@ async function train(
       warm_checkpoint = state.checkpoint;
     }
     supervised_steps = done.policies.get("warm_start") ? done.supervised_steps : state.step;
-    policy = await publish(ctx, trainer, { name: rl ? "warm_start" : "tuned", version: 1, checkpoint: warm_checkpoint!, restore: state.checkpoint !== warm_checkpoint });
+    policy = await publish(ctx, trainer, {
+      name: rl ? "warm_start" : "tuned",
+      version: 1,
+      checkpoint: warm_checkpoint!,
+      restore: state.checkpoint !== warm_checkpoint,
+    });
     await measure(policy, ctx.agent);
   }
   if (!rl) return { policy };
@@ -60,10 +65,23 @@ async function train(
   const reserve_secs = longest.secs * 1.2 + 15;
   if (state.step > supervised_steps) {
     const version = policy.version + state.step - supervised_steps;
-    policy = { ...await publish(ctx, trainer, { name: `step-${state.step - supervised_steps}`, version, checkpoint: state.checkpoint!, restore: true }) };
+    policy = {
+      ...await publish(ctx, trainer, {
+        name: `step-${state.step - supervised_steps}`,
+        version,
+        checkpoint: state.checkpoint!,
+        restore: true,
+      }),
+    };
   }
   const first = supervised_steps > 0 ? 1 : 0;
-  const result = await reinforce(ctx, trainer, state, { policy, first_version: first, supervised_steps, warm_checkpoint, reserve_secs });
+  const result = await reinforce(ctx, trainer, state, {
+    policy,
+    first_version: first,
+    supervised_steps,
+    warm_checkpoint,
+    reserve_secs,
+  });
   if (result.checkpoint === null) return { policy };
   const version = first + result.steps + 1;
   const tuned = await publish(ctx, trainer, { name: "tuned", version, checkpoint: result.checkpoint, restore: true });

@@ -61,7 +61,9 @@ export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): 
   stack.use(await lockRun(run_dir));
   await writeFile(join(run_dir, "pipeline.yaml"), loaded.resolved_yaml);
   const run_id = basename(run_dir);
-  const store = stack.use(await Store.open(join(run_dir, "run.duckdb"), { run_id, mode: options.resume ? "resume" : "create" }));
+  const store = stack.use(
+    await Store.open(join(run_dir, "run.duckdb"), { run_id, mode: options.resume ? "resume" : "create" }),
+  );
   const log = stack.use(new RunLog(join(run_dir, "run.log"), options.on_log));
   const bus = new Bus(run_id, store);
   if (options.on_event) bus.onAny(options.on_event);

@@ -53,7 +53,9 @@ export async function reinforce(
     const version = start.first_version + k + 1;
     policy = await publish(ctx, trainer, { name: `step-${k + 1}`, version, checkpoint: state.checkpoint! });
     longest = Math.max(longest, (performance.now() - began) / 1000);
-    if (train.validate_every > 0 && (k + 1) % train.validate_every === 0) best = await validate(ctx, policy, state, best);
+    if (train.validate_every > 0 && (k + 1) % train.validate_every === 0) {
+      best = await validate(ctx, policy, state, best);
+    }
     await prune(ctx, [state.checkpoint, start.warm_checkpoint, best.checkpoint]);
     ctx.progress.eta(longest * (train.steps - k - 1) + start.reserve_secs);
   }
@@ -91,8 +93,12 @@ async function oneStep(
     await ctx.bus.emit("runner", "metric.recorded", { name, value, step: k }).ordered;
   }
   ctx.log.info(
-    `step ${k + 1}/${train.steps}: reward ${metrics.reward_mean.toFixed(3)}, success ${metrics.success_rate.toFixed(2)}, ` +
-      `invalid calls ${metrics.invalid_call_rate.toFixed(2)}, equal groups ${dropped.zero_variance}, rows ${rows.length}, ` +
+    `step ${k + 1}/${train.steps}: reward ${metrics.reward_mean.toFixed(3)}, success ${
+      metrics.success_rate.toFixed(2)
+    }, ` +
+      `invalid calls ${
+        metrics.invalid_call_rate.toFixed(2)
+      }, equal groups ${dropped.zero_variance}, rows ${rows.length}, ` +
       `loss ${report.loss.toFixed(4)}, train ${report.seconds.toFixed(1)} s`,
   );
 }
@@ -155,7 +161,8 @@ function stepMetrics(groups: Judged[][], dropped: Record<string, number>) {
   const calls = judged.flatMap(({ trajectory }) => trajectory.tool_calls);
   const invalid = turns.filter((turn) => turn.invalid_call).length;
   const sequences = groups.map((group) =>
-    new Set(group.map(({ trajectory }) => trajectory.tool_calls.map(({ tool }) => tool).join(" "))).size);
+    new Set(group.map(({ trajectory }) => trajectory.tool_calls.map(({ tool }) => tool).join(" "))).size
+  );
   const rewards = valid.map(({ reward }) => "invalid" in reward ? 0 : reward.value);
   return {
     valid: valid.length,

@@ -18,14 +18,23 @@ export async function warmStart(ctx: RunContext, trainer: OnlineTrainer, state: 
   const demonstrations = await verifiedDemonstrations(ctx, base);
   const rows = await demonstrationRows(trainer, demonstrations);
   const { epochs, batch_size, learning_rate } = ctx.config.warm_start;
-  const batches = Array.from({ length: epochs }, (_, epoch) =>
-    chunks(shuffled(rows, stream(ctx.config.seed, `warm start ${epoch}`)), batch_size)).flat();
+  const batches = Array.from(
+    { length: epochs },
+    (_, epoch) => chunks(shuffled(rows, stream(ctx.config.seed, `warm start ${epoch}`)), batch_size),
+  ).flat();
   ctx.progress.begin("warm start", batches.length, 0, batches.length);
   for (const [index, batch] of batches.entries()) {
     if (index >= state.step) {
       ctx.signal.throwIfAborted();
-      const report = await takeStep(ctx, trainer, state, { kind: "supervised", rows: batch, dropped: {}, learning_rate });
-      ctx.log.info(`warm start ${index + 1}/${batches.length}: loss ${report.loss.toFixed(4)}, ${report.seconds.toFixed(1)} s`);
+      const report = await takeStep(ctx, trainer, state, {
+        kind: "supervised",
+        rows: batch,
+        dropped: {},
+        learning_rate,
+      });
+      ctx.log.info(
+        `warm start ${index + 1}/${batches.length}: loss ${report.loss.toFixed(4)}, ${report.seconds.toFixed(1)} s`,
+      );
     }
     ctx.progress.advance();
   }
@@ -55,7 +64,9 @@ async function verifiedDemonstrations(ctx: RunContext, base: Policy): Promise<De
   );
   const verified = groups.flat().filter(({ success }) => success);
   ctx.log.info(`${verified.length} of ${scenarios.length} reference solutions reach their goal on the real server`);
-  if (verified.length === 0) throw new HoneError(messages.no_demonstration(scenarios.length, firstReason(groups.flat())));
+  if (verified.length === 0) {
+    throw new HoneError(messages.no_demonstration(scenarios.length, firstReason(groups.flat())));
+  }
   const byId = new Map(scenarios.map((scenario) => [scenario.id, scenario]));
   return verified.map(({ trajectory }) => make(byId.get(trajectory.scenario_id)!, trajectory.tool_calls));
 }
@@ -87,12 +98,19 @@ async function* replay(
   const results: CallResult[] = [];
   for (const call of solution.calls) {
     const tool = environment.tools.find((t) =>
-      (t.name === call.tool || t.model_name === call.tool) && (!call.server || t.server === call.server));
+      (t.name === call.tool || t.model_name === call.tool) && (!call.server || t.server === call.server)
+    );
     results.push(await environment.call(tool?.model_name ?? call.tool, call.arguments));
   }
-  const texts = make(scenario, results).messages.filter(({ role }) => role === "assistant").slice(-solution.calls.length - 1);
+  const texts = make(scenario, results).messages.filter(({ role }) => role === "assistant").slice(
+    -solution.calls.length - 1,
+  );
   for (const [index, call] of solution.calls.entries()) {
-    yield turn(index, texts[index]?.content ?? "", [{ id: `call-${index}`, name: call.tool, arguments: call.arguments }]);
+    yield turn(index, texts[index]?.content ?? "", [{
+      id: `call-${index}`,
+      name: call.tool,
+      arguments: call.arguments,
+    }]);
     yield record(index, call, environment, results[index]!);
   }
   yield turn(solution.calls.length, solution.answer, []);
@@ -111,7 +129,16 @@ function record(
   result: CallResult,
 ): ToolCallRecord {
   const server = call.server ?? environment.tools.find((tool) => tool.name === call.tool)?.server ?? "";
-  return { type: "tool_call", turn: index, index: 0, server, tool: call.tool, arguments: call.arguments, truncated: false, ...result };
+  return {
+    type: "tool_call",
+    turn: index,
+    index: 0,
+    server,
+    tool: call.tool,
+    arguments: call.arguments,
+    truncated: false,
+    ...result,
+  };
 }
 
 async function demonstrationRows(trainer: OnlineTrainer, demonstrations: Demonstration[]): Promise<BatchRow[]> {

@@ -1,0 +1,232 @@
+/**
+ * One DuckDB file per run. `append` queues an envelope's rows and resolves at the group commit, at most 50 ms later:
+ * what it acknowledged survives a kill. Reads go through the process that writes, because a second process cannot
+ * open the file meanwhile.
+ * @module
+ */
+import {
+  type DuckDBAppender,
+  type DuckDBConnection,
+  DuckDBInstance,
+  DuckDBListType,
+  FLOAT,
+  INTEGER,
+  listValue,
+  VARCHAR,
+} from "@duckdb/node-api";
+import { HoneError, store as messages } from "./diagnostics.ts";
+import type { Envelope } from "./events.ts";
+import { type Cell, type ColumnType, ddl, RowWriter, SCHEMA_VERSION, type TableName, TABLES } from "./store_schema.ts";
+
+/** Milliseconds that a record may wait for its group commit. */
+const COMMIT_MS = 15;
+
+/** A row of a query: numbers, texts, booleans, lists; JSON columns are texts. */
+export type Row = Record<string, unknown>;
+
+interface Batch {
+  rows: Map<TableName, Cell[][]>;
+  done: Promise<void>;
+  resolve: () => void;
+  reject: (error: unknown) => void;
+}
+
+/** How a store is opened. `create` refuses a file that exists; `resume` and `read` want one. */
+export interface StoreOptions {
+  run_id: string;
+  mode: "create" | "resume" | "read";
+}
+
+/** The store of one run. */
+export class Store implements AsyncDisposable {
+  readonly run_id: string;
+  /** Number of the first event that this process will write. */
+  readonly next_seq: number;
+  #path: string;
+  #instance: DuckDBInstance;
+  #writer: DuckDBConnection;
+  #reader: DuckDBConnection;
+  #rows = new RowWriter();
+  #batch: Batch | null = null;
+  #committing: Promise<void> = Promise.resolve();
+  #failure: Error | null = null;
+
+  private constructor(
+    path: string,
+    run_id: string,
+    next_seq: number,
+    instance: DuckDBInstance,
+    connections: DuckDBConnection[],
+  ) {
+    this.#path = path;
+    this.run_id = run_id;
+    this.next_seq = next_seq;
+    this.#instance = instance;
+    [this.#writer, this.#reader] = connections as [DuckDBConnection, DuckDBConnection];
+  }
+
+  /** Opens the file. Throws a HoneError when it is busy, newer than this hone, or not a run's. */
+  static async open(path: string, { run_id, mode }: StoreOptions): Promise<Store> {
+    const instance = await opened(path, mode);
+    const connections = [await instance.connect(), await instance.connect()];
+    try {
+      if (mode !== "read") await prepare(connections[0]!, path);
+      await checkVersion(connections[0]!, path);
+      const [row] = await rowsOf(connections[0]!, "SELECT coalesce(max(seq), 0) + 1 AS next FROM events");
+      return new Store(path, run_id, Number(row?.next ?? 1), instance, connections);
+    } catch (error) {
+      for (const connection of connections) connection.closeSync();
+      instance.closeSync();
+      throw error;
+    }
+  }
+
+  /** Queues an envelope; resolves when its rows are on disk. */
+  append(envelope: Envelope): Promise<void> {
+    if (this.#failure) return Promise.reject(this.#failure);
+    const batch = this.#batch ??= this.#open();
+    this.#rows.write(envelope, (table, row) => {
+      const rows = batch.rows.get(table);
+      if (rows) rows.push(row);
+      else batch.rows.set(table, [row]);
+    });
+    return batch.done;
+  }
+
+  /** Resolves when everything appended so far is on disk. */
+  async flush(): Promise<void> {
+    const pending = this.#batch?.done ?? this.#committing;
+    if (this.#batch) this.#commit();
+    await pending;
+  }
+
+  /** Runs SQL and returns rows as plain objects; sees everything appended before. */
+  async query(sql: string, params: readonly unknown[] = []): Promise<Row[]> {
+    await this.flush();
+    return await rowsOf(this.#reader, sql, params);
+  }
+
+  /** Commits what is pending and closes the file. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await this.flush();
+    } finally {
+      this.#writer.closeSync();
+      this.#reader.closeSync();
+      this.#instance.closeSync();
+    }
+  }
+
+  #open(): Batch {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    promise.catch(() => {});
+    setTimeout(() => this.#commit(), COMMIT_MS);
+    return { rows: new Map(), done: promise, resolve, reject };
+  }
+
+  #commit() {
+    const batch = this.#batch;
+    if (!batch) return;
+    this.#batch = null;
+    this.#committing = this.#committing.then(() => this.#write(batch)).catch(() => {});
+  }
+
+  async #write(batch: Batch) {
+    try {
+      if (this.#failure) throw this.#failure;
+      await this.#writer.run("BEGIN");
+      for (const [table, rows] of batch.rows) await appendRows(this.#writer, table, rows);
+      await this.#writer.run("COMMIT");
+      batch.resolve();
+    } catch (error) {
+      this.#failure = error instanceof HoneError
+        ? error
+        : new HoneError(messages.write_failed(this.#path, text(error)), { cause: error });
+      batch.reject(this.#failure);
+      await this.#writer.run("ROLLBACK").catch(() => {});
+    }
+  }
+}
+
+async function opened(path: string, mode: StoreOptions["mode"]): Promise<DuckDBInstance> {
+  try {
+    return await DuckDBInstance.create(path, mode === "read" ? { access_mode: "READ_ONLY" } : {});
+  } catch (error) {
+    const reason = text(error);
+    if (/lock/i.test(reason)) throw new HoneError(messages.busy(path), { cause: error });
+    throw new HoneError(messages.cannot_open(path, reason), { cause: error });
+  }
+}
+
+async function prepare(connection: DuckDBConnection, path: string) {
+  try {
+    const tables = await rowsOf(
+      connection,
+      "SELECT table_name FROM information_schema.tables WHERE table_name = 'meta'",
+    );
+    if (tables.length > 0) return;
+    await connection.run(ddl());
+    await connection.run(`INSERT INTO meta VALUES (${SCHEMA_VERSION})`);
+  } catch (error) {
+    throw new HoneError(messages.write_failed(path, text(error)), { cause: error });
+  }
+}
+
+async function checkVersion(connection: DuckDBConnection, path: string) {
+  const found = await rowsOf(connection, "SELECT schema_version FROM meta").catch(() => []);
+  const version = Number(found[0]?.schema_version ?? 0);
+  if (version === 0) throw new HoneError(messages.not_a_run(path));
+  if (version > SCHEMA_VERSION) throw new HoneError(messages.newer(path, version, SCHEMA_VERSION));
+}
+
+const INTEGERS = new DuckDBListType(INTEGER);
+const FLOATS = new DuckDBListType(FLOAT);
+const TEXTS = new DuckDBListType(VARCHAR);
+
+const APPEND: Record<ColumnType, (appender: DuckDBAppender, cell: never) => void> = {
+  VARCHAR: (appender, cell: string) => appender.appendVarchar(cell),
+  JSON: (appender, cell: string) => appender.appendVarchar(cell),
+  BIGINT: (appender, cell: number) => appender.appendBigInt(BigInt(Math.trunc(cell))),
+  INTEGER: (appender, cell: number) => appender.appendInteger(cell),
+  DOUBLE: (appender, cell: number) => appender.appendDouble(cell),
+  BOOLEAN: (appender, cell: boolean) => appender.appendBoolean(cell),
+  "INTEGER[]": (appender, cell: ArrayLike<number>) => appender.appendList(listValue(Array.from(cell)), INTEGERS),
+  "FLOAT[]": (appender, cell: ArrayLike<number>) => appender.appendList(listValue(Array.from(cell)), FLOATS),
+  "VARCHAR[]": (appender, cell: string[]) => appender.appendList(listValue(cell), TEXTS),
+};
+
+async function appendRows(connection: DuckDBConnection, table: TableName, rows: Cell[][]) {
+  const appender = await connection.createAppender(table);
+  const columns = Object.values(TABLES[table]) as ColumnType[];
+  for (const row of rows) {
+    for (let i = 0; i < columns.length; i++) {
+      const cell = row[i];
+      if (cell === null || cell === undefined) appender.appendNull();
+      else APPEND[columns[i]!](appender, cell as never);
+    }
+    appender.endRow();
+  }
+  appender.closeSync();
+}
+
+async function rowsOf(connection: DuckDBConnection, sql: string, params: readonly unknown[] = []): Promise<Row[]> {
+  const reader = await connection.runAndReadAll(sql, params as never[]);
+  return reader.getRowObjectsJS().map((row) =>
+    Object.fromEntries(Object.entries(row).map(([name, cell]) => [name, plain(cell)]))
+  );
+}
+
+/** Big integers become numbers (they are counts and milliseconds here), dates become ISO text. */
+function plain(cell: unknown): unknown {
+  if (typeof cell === "bigint") return Number(cell);
+  if (cell instanceof Date) return cell.toISOString();
+  if (Array.isArray(cell)) return cell.map(plain);
+  if (cell !== null && typeof cell === "object" && Object.getPrototypeOf(cell) === Object.prototype) {
+    return Object.fromEntries(Object.entries(cell).map(([name, value]) => [name, plain(value)]));
+  }
+  return cell;
+}
+
+function text(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
