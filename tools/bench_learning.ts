@@ -1,0 +1,102 @@
+/**
+ * `deno task bench:learning`: does the pipeline learn, and is it the rewards that teach? Runs `examples/files` over
+ * several seeds, and the same with shuffled rewards as the negative control, through the command line; pools the
+ * held-out pairs; writes the table into docs/benchmarks.md. Call it again to go on where it stopped: finished runs
+ * are read, begun ones resumed.
+ *
+ *     deno run -A tools/bench_learning.ts [--seeds 7,8,9] [--control-seeds 7,8,9] [--pipeline FILE] [--dir DIR]
+ *                                         [--set key=value]… [--document FILE] [--table-only]
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { basename, dirname, join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { Store } from "../pipeline/store.ts";
+import { evaluationEpisodes } from "../pipeline/verdict/episodes.ts";
+import { type LearningRun, learningTable, replaceBetween } from "./learning_table.ts";
+
+const ROOT = new URL("..", import.meta.url).pathname;
+const MARK = "bench:learning";
+
+interface Arm {
+  name: string;
+  folder: string;
+  seeds: number[];
+  overrides: string[];
+}
+
+const { values: flags } = parseArgs({
+  options: {
+    seeds: { type: "string", default: "7,8,9" },
+    "control-seeds": { type: "string", default: "7,8,9" },
+    pipeline: { type: "string", default: "examples/files/pipeline.yaml" },
+    dir: { type: "string", default: "runs/bench-learning" },
+    set: { type: "string", multiple: true, default: [] },
+    document: { type: "string", default: "docs/benchmarks.md" },
+    "table-only": { type: "boolean", default: false },
+  },
+});
+
+const numbers = (text: string) => text.split(",").filter(Boolean).map(Number);
+const arms: Arm[] = [
+  { name: "rewards as they are", folder: "learning", seeds: numbers(flags.seeds), overrides: [] },
+  {
+    name: "rewards shuffled",
+    folder: "control",
+    seeds: numbers(flags["control-seeds"]),
+    overrides: ["train.shuffle_rewards=true"],
+  },
+];
+
+const runs: LearningRun[] = [];
+for (const arm of arms) {
+  for (const seed of arm.seeds) {
+    const dir = join(resolve(ROOT, flags.dir), `${arm.folder}-${seed}`);
+    if (!flags["table-only"]) await runToTheEnd(dir, [`seed=${seed}`, ...arm.overrides, ...flags.set]);
+    if (existsSync(join(dir, "verdict.json"))) runs.push(await readRun(dir, arm.name, seed));
+    else console.error(`${dir}: not finished, left out of the table`);
+    if (runs.length > 0) await writeTable(runs);
+  }
+}
+if (runs.length === 0) throw new Error(`no finished run under ${flags.dir}: nothing to write`);
+console.log(learningTable(runs));
+
+/** Starts or resumes one run and waits for its end. */
+async function runToTheEnd(dir: string, overrides: string[]): Promise<void> {
+  if (existsSync(join(dir, "verdict.json"))) return;
+  const begun = existsSync(join(dir, "run.duckdb"));
+  const verb = begun
+    ? ["resume", dir]
+    : ["run", resolve(ROOT, flags.pipeline), "--run-dir", dir, ...overrides.flatMap((one) => ["--set", one])];
+  console.error(`${new Date().toISOString()} ${verb.join(" ")}`);
+  const child = new Deno.Command(Deno.execPath(), { args: ["run", "-A", join(ROOT, "mod.ts"), ...verb], cwd: ROOT });
+  const { success, code } = await child.spawn().status;
+  if (!success) {
+    throw new Error(`${verb[0]} of ${dir} ended with exit code ${code}; call bench:learning again to resume`);
+  }
+}
+
+async function readRun(dir: string, arm: string, seed: number): Promise<LearningRun> {
+  await using run = await Store.open(join(dir, "run.duckdb"), { run_id: basename(dir), mode: "read" });
+  const [times] = await run.query('SELECT (max("at") - min("at")) / 60000.0 AS minutes FROM events');
+  return { arm, seed, minutes: Number(times?.minutes ?? 0), episodes: await evaluationEpisodes(run, "heldout") };
+}
+
+async function writeTable(done: readonly LearningRun[]): Promise<void> {
+  const file = resolve(ROOT, flags.document);
+  const command = ["deno task bench:learning", ...Deno.args].join(" ");
+  const date = new Date().toISOString().slice(0, 10);
+  const wanted = arms.reduce((sum, arm) => sum + arm.seeds.length, 0);
+  const head = `\`${command}\`, ${date}, revision ${await revision()}, ${availableParallelism()} cores, ` +
+    `${Deno.build.target}, ${done.length} of ${wanted} runs.`;
+  const document = existsSync(file) ? await readFile(file, "utf8") : "# Benchmarks\n";
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(file, replaceBetween(document, MARK, `${head}\n\n${learningTable(done)}`));
+}
+
+async function revision(): Promise<string> {
+  const git = await new Deno.Command("git", { args: ["describe", "--always", "--dirty"], cwd: ROOT }).output();
+  return git.success ? new TextDecoder().decode(git.stdout).trim() : "unknown";
+}

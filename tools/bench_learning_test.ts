@@ -1,0 +1,32 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { Store } from "../pipeline/store.ts";
+import { writeRun } from "../pipeline/verdict/store_run.ts";
+
+Deno.test("bench_learning writes the table of the finished runs and names the missing ones when asked for the table only", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    for (const name of ["learning-7", "learning-8", "control-7"]) {
+      await Deno.mkdir(join(dir, name));
+      await using store = await Store.open(join(dir, name, "run.duckdb"), { run_id: name, mode: "create" });
+      await writeRun(store, name);
+      await Deno.writeTextFile(join(dir, name, "verdict.json"), "{}");
+    }
+    const document = join(dir, "benchmarks.md");
+    const tool = new URL("bench_learning.ts", import.meta.url).pathname;
+    const args = ["run", "-A", tool, "--table-only", "--dir", dir, "--document", document, "--control-seeds", "7"];
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), { args }).output();
+    const complaints = new TextDecoder().decode(stderr);
+    assert.equal(code, 0, complaints);
+    assert.match(complaints, /learning-9: not finished, left out of the table/);
+    const text = await Deno.readTextFile(document);
+    assert.match(
+      text,
+      /^# Benchmarks\n\n<!-- bench:learning -->\n`deno task bench:learning --table-only .*3 of 4 runs\./,
+    );
+    assert.match(text, /\| \*\*rewards as they are, 2 seeds pooled\*\* \| greedy \| 0\.00 \(.*\+0\.38 \(/);
+    assert.match(text, /\| rewards shuffled, seed 7 \| greedy \|/);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
