@@ -339,6 +339,8 @@ export const scenarios = {
   json_syntax: (cause: string) => say("SCENARIOS_SYNTAX", `Cannot read the JSON: ${cause}`),
   without_task: (which: string) =>
     say("SCENARIO_WITHOUT_TASK", `Scenario ${which} has no task: wanted the words that the agent is given`),
+  not_a_scenario: (which: string, got: unknown) =>
+    say("NOT_A_SCENARIO", `Scenario ${which} is ${typeName(got)}: wanted a map of fields`, '{ "task": "…" } is enough'),
   duplicate: (id: string, place: string) =>
     say("DUPLICATE_SCENARIO", `Scenario id ${quote(id)} is taken by ${place}: ids are unique`),
   unknown_tool: (id: string, field: string, tool: string, known: string[]) => {
@@ -379,6 +381,42 @@ export const store = {
       `Cannot record the run in ${quote(path)}: ${reason}`,
       "Free disk space, then `hone resume`: everything acknowledged before is kept.",
     ),
+};
+
+// ── Area: control ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Reaching a run from another process. */
+export const control = {
+  run_locked: (run_dir: string, pid: number) =>
+    say(
+      "RUN_LOCKED",
+      `Cannot run in ${quote(run_dir)}: process ${pid} works on this run`,
+      "Wait for it, end it (`hone cancel`), or choose another folder (`--run-dir`).",
+    ),
+  run_starting: (run_dir: string) =>
+    say("RUN_STARTING", `Cannot ask the run in ${quote(run_dir)}: it is just starting`, "Try again in a moment."),
+  run_not_live: (run_dir: string) =>
+    say(
+      "RUN_NOT_LIVE",
+      `Cannot reach the run in ${quote(run_dir)}: no process works on it`,
+      "`hone resume` continues it.",
+    ),
+  no_such_run: (word: string, runs_dir: string, known: string[]) =>
+    say(
+      "NO_SUCH_RUN",
+      `Cannot find run ${quote(word)} in ${quote(runs_dir)}`,
+      known.length
+        ? `There ${known.length === 1 ? "is" : "are"}: ${known.slice(0, 8).join(", ")}${known.length > 8 ? ", …" : ""}.`
+        : "There is no run yet: `hone run pipeline.yaml` makes one.",
+    ),
+  not_a_select: (sql: string) =>
+    say(
+      "NOT_A_QUERY",
+      `Cannot run ${quote(sql)}: only queries that read are allowed`,
+      "Begin with SELECT, FROM, WITH, DESCRIBE, SHOW or SUMMARIZE.",
+    ),
+  query_failed: (sql: string, reason: string) =>
+    say("QUERY_FAILED", `Cannot run ${quote(sql)}: ${reason}`, '`hone query <run> "show tables"` lists what there is.'),
 };
 
 // ── Area: worker ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,14 +12,17 @@ import {
   FLOAT,
   INTEGER,
   listValue,
+  StatementType,
   VARCHAR,
 } from "@duckdb/node-api";
-import { HoneError, store as messages } from "./diagnostics.ts";
+import { control, HoneError, store as messages } from "./diagnostics.ts";
 import type { Envelope } from "./events.ts";
 import { type Cell, type ColumnType, ddl, RowWriter, SCHEMA_VERSION, type TableName, TABLES } from "./store_schema.ts";
 
 /** Milliseconds that a record may wait for its group commit. */
 const COMMIT_MS = 15;
+
+const READING = new Set([StatementType.SELECT, StatementType.EXPLAIN, StatementType.PRAGMA]);
 
 /** A row of a query: numbers, texts, booleans, lists; JSON columns are texts. */
 export type Row = Record<string, unknown>;
@@ -104,6 +107,23 @@ export class Store implements AsyncDisposable {
   async query(sql: string, params: readonly unknown[] = []): Promise<Row[]> {
     await this.flush();
     return await rowsOf(this.#reader, sql, params);
+  }
+
+  /** `query` for people: one statement that reads. Throws a HoneError otherwise. */
+  async read(sql: string): Promise<Row[]> {
+    await this.flush();
+    try {
+      const extracted = await this.#reader.extractStatements(sql);
+      const statement = await extracted.prepare(0);
+      if (extracted.count !== 1 || !READING.has(statement.statementType)) {
+        throw new HoneError(control.not_a_select(sql));
+      }
+      return await rowsOf(this.#reader, sql);
+    } catch (error) {
+      throw error instanceof HoneError
+        ? error
+        : new HoneError(control.query_failed(sql, text(error)), { cause: error });
+    }
   }
 
   /** Commits what is pending and closes the file. */
