@@ -5,6 +5,7 @@
  */
 export { definePlugin } from "./pipeline/plugin.ts";
 export * from "./pipeline/chat/mod.ts";
+export { readScenarios } from "./pipeline/scenarios.ts";
 export { mismatch, sameValue, wantsValue } from "./pipeline/match.ts";
 export { joinCatalogs } from "./pipeline/mcp/catalog.ts";
 export type * from "./pipeline/plugin.ts";

@@ -1,0 +1,30 @@
+/**
+ * Scenarios from files that stand beside the pipeline: YAML, JSON or JSON lines.
+ * @module
+ */
+import { definePlugin, type Plugin, readScenarios } from "@hone/hone";
+import { resolve } from "node:path";
+import { z } from "zod";
+
+const config = z.strictObject({
+  path: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+    .describe("A .yaml, .json or .jsonl file, or several; relative to the pipeline file.")
+    .meta({ examples: ["./scenarios.yaml"], path: "exists" }),
+  split: z.enum(["train", "validation", "heldout"]).default("train")
+    .describe("What scenarios are for that do not say so themselves."),
+});
+
+const plugin: Plugin<"scenario-source"> = definePlugin({
+  kind: "scenario-source",
+  name: "file",
+  summary: "Reads scenarios from YAML, JSON or JSON lines, and refuses a bad file whole.",
+  config,
+  examples: [{ title: "One file", with: { path: "./scenarios.yaml" } }],
+  create: ({ config: { path, split }, base_dir }) => ({
+    async *produce(catalog) {
+      const files = [path].flat().map((name) => ({ name, path: resolve(base_dir, name) }));
+      yield* await readScenarios(files, { split, catalog });
+    },
+  }),
+});
+export default plugin;
