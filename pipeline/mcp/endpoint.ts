@@ -21,7 +21,7 @@ export function endpointOf(
     const token = config.bearer_env ? Deno.env.get(config.bearer_env) : undefined;
     const headers = { ...config.headers, ...(token && { Authorization: `Bearer ${token}` }) };
     protect(Object.values(headers).map((value) => value.replace(/^Bearer\s+/i, "")));
-    return { kind: "url", url: config.url, transport: config.transport, headers };
+    return { kind: "url", url: config.url, transport: config.transport, headers, max_message_bytes: max_result_bytes };
   }
   const fill = (text: string) => expand(text, folders.work);
   const local = (text: string) => /^\.\.?\//.test(text) ? resolve(base_dir, text) : text;

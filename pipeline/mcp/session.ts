@@ -7,11 +7,11 @@
  */
 import { Client, type PriorDiscovery, ProtocolError, SdkError, SdkErrorCode } from "@modelcontextprotocol/client";
 import { z } from "zod";
-import { HoneError, mcp } from "../diagnostics.ts";
+import { type Diagnostic, HoneError, mcp } from "../diagnostics.ts";
 import type { CallOutcome, CatalogServer, Json, JsonObject } from "../events.ts";
 import type { CallResult } from "../plugin.ts";
 import { VERSION } from "../version.ts";
-import { type Endpoint, type OpenTransport, openTransport } from "./transport.ts";
+import { type Endpoint, type Opened, type OpenTransport, openTransport } from "./transport.ts";
 import { resourceText, resultText } from "./result.ts";
 
 /** A tool as its server lists it; only the name is sure to be there. */
@@ -45,33 +45,35 @@ export class Session {
     readonly server: string,
     readonly endpoint: Endpoint,
     private readonly client: Client,
-    private readonly transport: OpenTransport,
-    readonly kind: CatalogServer["transport"],
+    private readonly opened: Opened,
   ) {}
 
+  /** How the server is reached. */
+  get kind(): CatalogServer["transport"] {
+    return this.opened.kind;
+  }
+
   /**
-   * Connects and negotiates, within `start_timeout_secs` for each attempt. A stdio server that ends when it is asked
-   * for its revision is started again and greeted in the old way; streamable HTTP falls back to SSE.
+   * Connects and negotiates, within `start_timeout_secs` for each attempt. A server that ends (stdio) or is silent
+   * (HTTP) when it is asked for its revision is greeted again in the old way; streamable HTTP falls back to SSE.
    */
   static async open(server: string, endpoint: Endpoint, options: OpenOptions): Promise<Session> {
     try {
       return await Session.#connect(server, endpoint, options);
     } catch (error) {
-      const failure = error as Failure;
-      if (options.signal?.aborted || !(error instanceof Failure)) throw error;
-      if (endpoint.kind === "stdio") {
-        if (options.prior || !failure.closed) throw failure.error;
+      if (!(error instanceof Failure)) throw error;
+      if (error.next === "legacy" && !options.prior) {
         return await Session.#connect(server, endpoint, { ...options, prior: LEGACY }).catch(rethrow);
       }
-      if (endpoint.transport !== "auto" || !failure.wrong_transport) throw failure.error;
+      if (error.next !== "sse" || endpoint.kind !== "url" || endpoint.transport !== "auto") throw error.error;
       return await Session.#connect(server, { ...endpoint, transport: "sse" }, options).catch(() => {
-        throw failure.error;
+        throw error.error;
       });
     }
   }
 
   static async #connect(server: string, endpoint: Endpoint, options: OpenOptions): Promise<Session> {
-    const { transport, kind } = openTransport(endpoint);
+    const opened = openTransport(endpoint);
     const client = new Client({ name: "hone", version: VERSION }, {
       capabilities: { elicitation: { form: {} } },
       versionNegotiation: { mode: "auto", probe: { timeoutMs: probeMs(options) } },
@@ -81,14 +83,15 @@ export class Session {
     const timeout = options.start_timeout_secs * 1000;
     const limit = AbortSignal.timeout(timeout);
     const signal = options.signal ? AbortSignal.any([options.signal, limit]) : limit;
-    const prior = options.prior ?? (kind === "sse" ? LEGACY : undefined);
+    const prior = options.prior ?? (opened.kind === "sse" ? LEGACY : undefined);
     try {
-      await raced(client.connect(transport, { timeout, signal, ...(prior && { prior }) }), signal);
-      return new Session(server, endpoint, client, transport, kind);
+      await raced(client.connect(opened.transport, { timeout, signal, ...(prior && { prior }) }), signal);
+      return new Session(server, endpoint, client, opened);
     } catch (error) {
-      const failure = explain(server, endpoint, transport, error, limit.aborted ? options.start_timeout_secs : null);
+      const signals = { limit, secs: options.start_timeout_secs, stop: options.signal };
+      const failure = explain(server, endpoint, opened.transport, error, signals);
+      await opened.close().catch(() => {});
       await client.close().catch(() => {});
-      await transport.close().catch(() => {});
       throw failure;
     }
   }
@@ -178,8 +181,8 @@ export class Session {
   }
 
   async close(): Promise<void> {
+    await this.opened.close().catch(() => {});
     await this.client.close().catch(() => {});
-    await this.transport.close().catch(() => {});
   }
 
   #request({ timeout_secs, signal }: CallLimits) {
@@ -207,9 +210,9 @@ export class Session {
     if (error instanceof RangeError) return failed("invalid_arguments", "The arguments are nested too deep.", "range");
     if (error instanceof SdkError && MALFORMED.has(error.code)) return failed("protocol_error", message, error.code);
     this.#lost = true;
-    const cause = this.transport.cause ?? (error instanceof Error ? innermost(error) : message);
+    const cause = this.opened.transport.cause ?? (error instanceof Error ? innermost(error) : message);
     const text = this.endpoint.kind === "stdio" ? `The server ${cause}.` : `The server cannot be reached: ${cause}`;
-    const stderr = this.transport.tail;
+    const stderr = this.opened.transport.tail;
     return {
       outcome: "server_died",
       text,
@@ -229,9 +232,9 @@ function failed(outcome: CallOutcome, text: string, code: string | number): Omit
   return { outcome, text, result: { error: { code, message: text } } };
 }
 
-/** Why connecting failed, and what that says of the next attempt. */
+/** Why connecting failed, and what may be tried next. */
 class Failure extends Error {
-  constructor(readonly error: HoneError, readonly closed: boolean, readonly wrong_transport: boolean) {
+  constructor(readonly error: HoneError, readonly next?: "legacy" | "sse") {
     super(error.message);
   }
 }
@@ -245,25 +248,25 @@ function explain(
   endpoint: Endpoint,
   transport: OpenTransport,
   error: unknown,
-  timed_out_secs: number | null,
-): Failure | HoneError {
-  if (error instanceof HoneError) return error;
+  signals: { limit: AbortSignal; secs: number; stop?: AbortSignal },
+): unknown {
+  if (error instanceof HoneError || signals.stop?.aborted) return error;
   const message = error instanceof Error ? innermost(error) : String(error);
-  const tail = transport.tail ?? "";
-  if (timed_out_secs !== null) {
-    return new Failure(new HoneError(mcp.start_timeout(server, timed_out_secs, tail), { cause: error }), false, false);
+  const failure = (diagnostic: Diagnostic, next?: "legacy" | "sse") =>
+    new Failure(new HoneError(diagnostic, { cause: error }), next);
+  const silent = error instanceof SdkError && error.code === SdkErrorCode.RequestTimeout;
+  if (signals.limit.aborted || silent) {
+    const next = signals.limit.aborted ? undefined : "legacy";
+    return failure(mcp.start_timeout(server, signals.secs, transport.tail ?? ""), next);
   }
   if (endpoint.kind === "stdio") {
     const cause = transport.cause ? `it ${transport.cause}` : message;
-    const closed = transport.cause !== undefined;
-    return new Failure(new HoneError(mcp.start_failed(server, cause, tail), { cause: error }), closed, false);
+    return failure(mcp.start_failed(server, cause, transport.tail ?? ""), transport.cause ? "legacy" : undefined);
   }
   const status = httpStatus(error);
-  if (status !== undefined) {
-    const found = new HoneError(mcp.http_status(server, endpoint.url, status, message.slice(0, 300)), { cause: error });
-    return new Failure(found, false, status >= 400 && status < 500 && status !== 401 && status !== 403);
-  }
-  return new Failure(new HoneError(mcp.unreachable(server, endpoint.url, message), { cause: error }), true, true);
+  if (status === undefined) return failure(mcp.unreachable(server, endpoint.url, message), "sse");
+  const wrong = status >= 400 && status < 500 && status !== 401 && status !== 403;
+  return failure(mcp.http_status(server, endpoint.url, status, message.slice(0, 300)), wrong ? "sse" : undefined);
 }
 
 /** The message of the deepest cause: wrappers say less than what they wrap. */

@@ -1,5 +1,6 @@
 /**
- * Transports by endpoint: stdio in a process group of its own, streamable HTTP, and the older SSE.
+ * Transports by endpoint: stdio in a process group of its own, streamable HTTP, and the older SSE. Over HTTP the answer
+ * to one request is bounded in size like a message over stdio, and closing ends every request that is under way.
  * @module
  */
 import { SSEClientTransport, StreamableHTTPClientTransport, type Transport } from "@modelcontextprotocol/client";
@@ -7,21 +8,77 @@ import type { CatalogServer } from "../events.ts";
 import type { ProcessSpec } from "./process.ts";
 import { StdioTransport } from "./stdio.ts";
 
-/** How a server is reached, everything expanded. */
+/** How a server is reached, everything expanded. `max_message_bytes` bounds one answer. */
 export type Endpoint =
-  | { kind: "stdio"; spec: ProcessSpec; max_message_bytes: number }
-  | { kind: "url"; url: string; transport: "auto" | "http" | "sse"; headers: Record<string, string> };
+  & { max_message_bytes: number }
+  & (
+    | { kind: "stdio"; spec: ProcessSpec }
+    | { kind: "url"; url: string; transport: "auto" | "http" | "sse"; headers: Record<string, string> }
+  );
 
 /** A transport that may know why it closed and what its server wrote last. */
 export type OpenTransport = Transport & { readonly cause?: string; readonly tail?: string };
 
+/** A transport with what must be closed beside it. */
+export interface Opened {
+  transport: OpenTransport;
+  kind: CatalogServer["transport"];
+  close(): Promise<void>;
+}
+
 /** Makes the transport of an endpoint; nothing is started yet. */
-export function openTransport(endpoint: Endpoint): { transport: OpenTransport; kind: CatalogServer["transport"] } {
+export function openTransport(endpoint: Endpoint): Opened {
   if (endpoint.kind === "stdio") {
-    return { transport: new StdioTransport(endpoint.spec, endpoint.max_message_bytes), kind: "stdio" };
+    const transport = new StdioTransport(endpoint.spec, endpoint.max_message_bytes);
+    return { transport, kind: "stdio", close: () => transport.close() };
   }
   const url = new URL(endpoint.url);
-  const requestInit = { headers: endpoint.headers };
-  if (endpoint.transport === "sse") return { transport: new SSEClientTransport(url, { requestInit }), kind: "sse" };
-  return { transport: new StreamableHTTPClientTransport(url, { requestInit }), kind: "http" };
+  const stop = new AbortController();
+  const options = {
+    requestInit: { headers: endpoint.headers },
+    fetch: bounded(endpoint.max_message_bytes, stop.signal),
+  };
+  if (endpoint.transport === "sse") return opened(new SSEClientTransport(url, options), "sse", stop);
+  return opened(new StreamableHTTPClientTransport(url, options), "http", stop);
+}
+
+const GOODBYE_MS = 1000;
+
+function opened(
+  transport: SSEClientTransport | StreamableHTTPClientTransport,
+  kind: "http" | "sse",
+  stop: AbortController,
+): Opened {
+  const close = async () => {
+    // A server that keeps sessions would keep one for each rollout.
+    if ("terminateSession" in transport && transport.sessionId) {
+      const timer = setTimeout(() => stop.abort(), GOODBYE_MS);
+      await transport.terminateSession().catch(() => {});
+      clearTimeout(timer);
+    }
+    stop.abort();
+    await transport.close();
+  };
+  return { transport, kind, close };
+}
+
+/** A fetch that ends with `stop` and whose answers to POST are at most `bytes` long. */
+function bounded(bytes: number, stop: AbortSignal) {
+  return async (url: string | URL, init: RequestInit = {}): Promise<Response> => {
+    const signal = init.signal ? AbortSignal.any([init.signal, stop]) : stop;
+    const response = await fetch(url, { ...init, signal });
+    const { body, status, statusText, headers } = response;
+    if (!body || init.method !== "POST") return response;
+    let left = bytes;
+    const counted = body.pipeThrough(
+      new TransformStream<Uint8Array, Uint8Array>({
+        transform(chunk, controller) {
+          left -= chunk.length;
+          if (left < 0) controller.error(new Error(`it sent an answer of more than ${bytes} bytes`));
+          else controller.enqueue(chunk);
+        },
+      }),
+    );
+    return new Response(counted, { status, statusText, headers });
+  };
 }

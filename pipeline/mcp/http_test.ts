@@ -1,0 +1,177 @@
+import { createMcpHandler, McpServer } from "@modelcontextprotocol/server";
+import assert from "node:assert/strict";
+import { z } from "zod";
+import { openPool, scenario, serverConfig } from "../../tests/fixtures/pool.ts";
+import { HoneError } from "../diagnostics.ts";
+
+import { killProcess, startProcess } from "./process.ts";
+import { Session } from "./session.ts";
+
+const LIMITS = { timeout_secs: 10 };
+const forever = new AbortController().signal;
+
+/** Serves until disposed; the address has a path. */
+function serve(handler: (request: Request) => Response | Promise<Response>) {
+  const stop = new AbortController();
+  const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {}, signal: stop.signal }, handler);
+  const url = `http://127.0.0.1:${server.addr.port}/mcp`;
+  return { url, [Symbol.dispose]: () => stop.abort() };
+}
+
+/** A server of revision 2026-07-28 that answers the old way too. */
+function modernServer(calls: { count: number }) {
+  return createMcpHandler(() => {
+    const server = new McpServer({ name: "modern", version: "1.0.0" });
+    const inputSchema = z.object({ a: z.number(), b: z.number() });
+    const annotations = { readOnlyHint: true };
+    server.registerTool("add", { inputSchema, annotations }, ({ a, b }) => {
+      calls.count++;
+      return { content: [{ type: "text", text: String(a + b) }] };
+    });
+    return server;
+  });
+}
+
+async function everything(mode: string): Promise<AsyncDisposable & { port: number }> {
+  const port = freePort();
+  const child = startProcess({
+    command: "deno",
+    args: ["run", "-A", "npm:@modelcontextprotocol/server-everything", mode],
+    env: { ...Deno.env.toObject(), PORT: String(port) },
+    cwd: Deno.cwd(),
+  });
+  child.stdout.cancel();
+  child.stderr.cancel();
+  for (;;) {
+    try {
+      (await Deno.connect({ port, hostname: "127.0.0.1" })).close();
+      break;
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+  return { port, [Symbol.asyncDispose]: () => killProcess(child) };
+}
+
+function freePort(): number {
+  const listener = Deno.listen({ port: 0 });
+  const { port } = listener.addr;
+  listener.close();
+  return port;
+}
+
+const endpoint = (
+  url: string,
+  headers = {},
+) => ({ kind: "url", url, transport: "auto", headers, max_message_bytes: 1_000_000 } as const);
+
+for (const [mode, path, transport] of [["streamableHttp", "mcp", "http"], ["sse", "sse", "sse"]] as const) {
+  Deno.test(`EnvironmentPool runs server-everything over ${transport}`, async () => {
+    await using server = await everything(mode);
+    const url = `http://127.0.0.1:${server.port}/${path}`;
+    await using made = await openPool({ it: serverConfig({ url, read_only_tools: ["echo", "get-sum"] }) });
+    assert.equal(made.catalog.servers[0]!.transport, transport);
+    assert(made.catalog.tools.length > 10);
+    const rollout = async (id: string) => {
+      const wanted = { rollout_id: id, scenario: scenario(), catalog: made.catalog, signal: forever };
+      const one = await made.pool.lease(wanted);
+      const echo = await one.call("echo", { message: id });
+      const denied = await one.call("get-env", {});
+      await one.release();
+      assert.deepEqual([echo.outcome, echo.text, denied.outcome], ["ok", `Echo: ${id}`, "denied"]);
+    };
+    await Promise.all(Array.from({ length: 8 }, (_, id) => rollout(String(id))));
+  });
+}
+
+Deno.test("EnvironmentPool speaks revision 2026-07-28 where the server does", async () => {
+  const calls = { count: 0 };
+  const handler = modernServer(calls);
+  using server = serve(handler.fetch);
+  await using made = await openPool({ it: serverConfig({ url: server.url, read_only_tools: ["add"] }) });
+  assert.equal(made.catalog.servers[0]!.protocol, "2026-07-28");
+  const wanted = { rollout_id: "r", scenario: scenario(), catalog: made.catalog, signal: forever };
+  const one = await made.pool.lease(wanted);
+  assert.equal((await one.call("add", { a: 1, b: 2 })).text, "3");
+  await one.release();
+});
+
+Deno.test("EnvironmentPool repeats a read-only call when the network fails, and no other", async () => {
+  const calls = { count: 0 };
+  const handler = modernServer(calls);
+  let failing = 0;
+  using server = serve((request) => {
+    if (request.headers.get("mcp-method") === "tools/call" && failing-- > 0) {
+      return new Response("try again", { status: 503 });
+    }
+    return handler.fetch(request);
+  });
+  await using made = await openPool({ it: serverConfig({ url: server.url, allow_writes: true }) });
+  const wanted = { rollout_id: "r", scenario: scenario(), catalog: made.catalog, signal: forever };
+  const one = await made.pool.lease(wanted);
+  failing = 2;
+  const add = await one.call("add", { a: 1, b: 2 });
+  assert.deepEqual([add.outcome, add.text, calls.count], ["ok", "3", 1]);
+  made.catalog.tools[0]!.annotations = {};
+  failing = 2;
+  const once = await one.call("add", { a: 1, b: 2 });
+  assert.deepEqual([once.outcome, failing], ["server_died", 1]);
+});
+
+for (
+  const [status, hint] of [[401, "set bearer_env or headers of servers.it"], [404, "check the path of the url"], [
+    500,
+    undefined,
+  ]] as const
+) {
+  Deno.test(`Session.open() says so when the server answers ${status}`, async () => {
+    using server = serve(() => new Response("no", { status }));
+    const error = await Session.open("it", endpoint(server.url), { start_timeout_secs: 5 }).catch((error) => error);
+    assert(error instanceof HoneError, String(error));
+    assert.equal(error.code, "SERVER_HTTP_STATUS");
+    assert(error.message.startsWith(`Server "it" at ${server.url} answered HTTP ${status}: `), error.message);
+    assert.equal(error.hint, hint);
+  });
+}
+
+Deno.test("Session.open() says so when there is no server, or something else", async () => {
+  const nowhere = `http://127.0.0.1:${freePort()}/mcp`;
+  await assert.rejects(Session.open("it", endpoint(nowhere), { start_timeout_secs: 5 }), {
+    code: "SERVER_UNREACHABLE",
+  });
+  using page = serve(() => new Response("<html>", { headers: { "content-type": "text/html" } }));
+  const error = await Session.open("it", endpoint(page.url), { start_timeout_secs: 5 }).catch((error) => error);
+  assert(error instanceof HoneError, String(error));
+  using silent = serve(() => new Promise(() => {}));
+  await assert.rejects(Session.open("it", endpoint(silent.url), { start_timeout_secs: 1 }), {
+    code: "SERVER_START_TIMEOUT",
+  });
+});
+
+Deno.test("Session sends the declared headers", async () => {
+  const seen = new Set<string | null>();
+  const handler = modernServer({ count: 0 });
+  using server = serve((request) => {
+    seen.add(request.headers.get("authorization"));
+    return handler.fetch(request);
+  });
+  const session = await Session.open("it", endpoint(server.url, { Authorization: "Bearer abcdefgh" }), {
+    start_timeout_secs: 5,
+  });
+  assert.equal((await session.call("add", { a: 1, b: 1 }, LIMITS)).text, "2");
+  await session.close();
+  assert.deepEqual([...seen], ["Bearer abcdefgh"]);
+});
+
+Deno.test("Session.call() gives up an answer over HTTP that is too large", async () => {
+  const handler = createMcpHandler(() => {
+    const server = new McpServer({ name: "large", version: "1.0.0" });
+    server.registerTool("big", {}, () => ({ content: [{ type: "text", text: "y".repeat(2_000_000) }] }));
+    return server;
+  });
+  using server = serve(handler.fetch);
+  const session = await Session.open("it", endpoint(server.url), { start_timeout_secs: 5 });
+  const result = await session.call("big", {}, { timeout_secs: 3 });
+  assert.deepEqual([result.outcome, session.broken], ["server_died", true]);
+  await session.close();
+});
