@@ -55,7 +55,8 @@ for (const arm of arms) {
   for (const seed of arm.seeds) {
     const dir = join(resolve(ROOT, flags.dir), `${arm.folder}-${seed}`);
     if (!flags["table-only"]) await runToTheEnd(dir, [`seed=${seed}`, ...arm.overrides, ...flags.set]);
-    if (existsSync(join(dir, "verdict.json"))) runs.push(await readRun(dir, arm.name, seed));
+    const run = await readRun(dir, arm.name, seed);
+    if (run) runs.push(run);
     else console.error(`${dir}: not finished, left out of the table`);
     if (runs.length > 0) await writeTable(runs);
   }
@@ -65,7 +66,7 @@ console.log(learningTable(runs));
 
 /** Starts or resumes one run and waits for its end. */
 async function runToTheEnd(dir: string, overrides: string[]): Promise<void> {
-  if (existsSync(join(dir, "verdict.json"))) return;
+  if (await readRun(dir, "", 0)) return;
   const begun = existsSync(join(dir, "run.duckdb"));
   const verb = begun
     ? ["resume", dir]
@@ -78,10 +79,14 @@ async function runToTheEnd(dir: string, overrides: string[]): Promise<void> {
   }
 }
 
-async function readRun(dir: string, arm: string, seed: number): Promise<LearningRun> {
-  await using run = await Store.open(join(dir, "run.duckdb"), { run_id: basename(dir), mode: "read" });
-  const [times] = await run.query('SELECT (max("at") - min("at")) / 60000.0 AS minutes FROM events');
-  return { arm, seed, minutes: Number(times?.minutes ?? 0), episodes: await evaluationEpisodes(run, "heldout") };
+/** Reads a run that has come to its end, or null. */
+async function readRun(dir: string, arm: string, seed: number): Promise<LearningRun | null> {
+  const file = join(dir, "run.duckdb");
+  if (!existsSync(file)) return null;
+  await using run = await Store.open(file, { run_id: basename(dir), mode: "read" });
+  const [facts] = await run.query("SELECT status, (ended_at - started_at) / 60000.0 AS minutes FROM runs");
+  if (facts?.status !== "completed") return null;
+  return { arm, seed, minutes: Number(facts.minutes), episodes: await evaluationEpisodes(run, "heldout") };
 }
 
 async function writeTable(done: readonly LearningRun[]): Promise<void> {

@@ -23,13 +23,13 @@ export const TURN_COUNTS = `
   LEFT JOIN called c ON c.rollout_id = t.rollout_id AND c.turn = t.index
   GROUP BY t.rollout_id`;
 
-const EPISODES = `
+const episodesOf = (split: Split) => `
   SELECT r.*, w.value AS reward, w.invalid AS reward_invalid, w.success, w.rollout_id IS NOT NULL AS judged,
     n.turns, n.tool_calls, n.failed_calls, n.invalid_calls, n.call_turns, n.prompt_tokens, n.output_tokens
   FROM rollouts r
   LEFT JOIN rewards w USING (rollout_id)
   LEFT JOIN (${TURN_COUNTS}) n USING (rollout_id)
-  WHERE r.purpose = 'evaluation' AND r.split = $1
+  WHERE r.purpose = 'evaluation' AND r.split = ${literal(split)}
   QUALIFY row_number() OVER (
     PARTITION BY r.policy, r.scenario_id, r.temperature > 0, r.try
     ORDER BY w.rollout_id IS NOT NULL DESC, r.policy_version DESC, r.attempt DESC
@@ -38,7 +38,12 @@ const EPISODES = `
 
 /** Episodes of the evaluations on a split, in a fixed order. */
 export async function evaluationEpisodes(store: Queryable, split: Split): Promise<Episode[]> {
-  return (await store.query(EPISODES, [split])).map(episode);
+  return (await store.query(episodesOf(split))).map(episode);
+}
+
+/** A text as an SQL literal; a live run is queried through its socket, which takes no parameters. */
+export function literal(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
 }
 
 function episode(row: Record<string, unknown>): Episode {

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Interval } from "../events.ts";
-import { evaluationEpisodes, TURN_COUNTS } from "./episodes.ts";
+import { evaluationEpisodes, literal, TURN_COUNTS } from "./episodes.ts";
 import type {
   CurvePoint,
   Report,
@@ -142,33 +142,44 @@ async function samples(
   scenarios: Map<string, ScenarioFacts>,
   { policies }: Verdict,
 ): Promise<Sample[]> {
-  const found: Sample[] = [];
-  for (const id of chosen) {
-    const runs: SampleRun[] = [];
-    for (const policy of Object.keys(policies)) {
-      const e = episodes.find((one) => one.scenario_id === id && one.policy === policy && one.try === 0);
-      if (e) runs.push(await sampleRun(store, e));
-    }
+  const shown = chosen.map((id) =>
+    Object.keys(policies).flatMap((policy) =>
+      episodes.find((one) => one.scenario_id === id && one.policy === policy && one.try === 0) ?? []
+    )
+  );
+  const records = await recordsOf(store, shown.flat().map((e) => e.rollout_id));
+  return chosen.map((id, i) => {
     const { task = "", tags = [] } = scenarios.get(id) ?? {};
-    found.push({ scenario_id: id, task, tags, runs });
-  }
-  return found;
+    return { scenario_id: id, task, tags, runs: shown[i]!.map((e) => sampleRun(e, records)) };
+  });
 }
 
-async function sampleRun(store: Queryable, e: Episode): Promise<SampleRun> {
-  const turns = await store.query(
-    "SELECT index, text, invalid_call FROM turns WHERE rollout_id = $1 ORDER BY index",
-    [e.rollout_id],
-  );
-  const calls = await store.query(
-    "SELECT turn, tool, arguments, outcome, text FROM tool_calls WHERE rollout_id = $1 ORDER BY turn, index",
-    [e.rollout_id],
-  );
-  const judgements = await store.query(
-    "SELECT judge, score, reason, invalid FROM judgements WHERE rollout_id = $1 ORDER BY judge",
-    [e.rollout_id],
-  );
-  const events = turns.flatMap((turn): SampleEvent[] => [
+type Rows = Record<string, unknown>[];
+
+interface Records {
+  turns: Rows;
+  calls: Rows;
+  judgements: Rows;
+}
+
+async function recordsOf(store: Queryable, rollout_ids: string[]): Promise<Records> {
+  if (rollout_ids.length === 0) return { turns: [], calls: [], judgements: [] };
+  const mine = `rollout_id IN (${rollout_ids.map(literal).join(", ")})`;
+  return {
+    turns: await store.query(`SELECT rollout_id, index, text, invalid_call FROM turns WHERE ${mine} ORDER BY index`),
+    calls: await store.query(
+      `SELECT rollout_id, turn, tool, arguments, outcome, text FROM tool_calls WHERE ${mine} ORDER BY turn, index`,
+    ),
+    judgements: await store.query(
+      `SELECT rollout_id, judge, score, reason, invalid FROM judgements WHERE ${mine} ORDER BY judge`,
+    ),
+  };
+}
+
+function sampleRun(e: Episode, records: Records): SampleRun {
+  const own = (rows: Rows) => rows.filter((row) => row.rollout_id === e.rollout_id);
+  const calls = own(records.calls);
+  const events = own(records.turns).flatMap((turn): SampleEvent[] => [
     {
       kind: "model",
       text: String(turn.text ?? ""),
@@ -182,7 +193,7 @@ async function sampleRun(store: Queryable, e: Episode): Promise<SampleRun> {
     })),
   ]);
   const { policy, success, invalid, end, reward } = e;
-  const reasons = judgements.map((j) => `${j.judge}: ${j.invalid ?? `${Number(j.score)}, ${j.reason}`}`);
+  const reasons = own(records.judgements).map((j) => `${j.judge}: ${j.invalid ?? `${Number(j.score)}, ${j.reason}`}`);
   return { policy, success, invalid, end, reward, reasons, events };
 }
 

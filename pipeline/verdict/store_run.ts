@@ -29,8 +29,8 @@ const VERSIONS: Record<string, number> = { base: 0, warm_start: 1, tuned: 3 };
 const SCENARIOS = 8;
 const SOLVED: Record<string, number> = { base: 0, warm_start: 3, tuned: 6 };
 
-/** Writes the run and waits until it is readable. */
-export async function writeRun(store: Store, run_id: string): Promise<void> {
+/** Writes the run and waits until it is readable; `ended` adds its closing record. */
+export async function writeRun(store: Store, run_id: string, { ended = false } = {}): Promise<void> {
   const bus = new Bus(run_id, store);
   const emit = <K extends EventName>(type: K, data: EventMap[K]) => bus.emit("test", type, data).ordered;
   await emit("run.started", { name: "files", seed: 7, hone_version: "0.1.0", resumed: false });
@@ -65,6 +65,7 @@ export async function writeRun(store: Store, run_id: string): Promise<void> {
   await rollout(emit, { policy: "tuned", scenario: "h1", attempt: 0, abandoned: true });
   await rollout(emit, { policy: "base", scenario: "h8", invalid: "files: server died" });
   await training(emit);
+  if (ended) await emit("run.ended", { status: "completed" });
   await store.flush();
 }
 

@@ -103,7 +103,7 @@ export interface VerdictConfig {
   evaluate: { policies: readonly string[]; split: Split; tries: number; sampling: readonly Sampling[] };
 }
 
-/** What the verdict needs of the store. */
+/** What the verdict needs of the store, or of the process that holds it: rows of a query without parameters. */
 export interface Queryable {
-  query(sql: string, params?: readonly unknown[]): Promise<Record<string, unknown>[]>;
+  query(sql: string): Promise<Record<string, unknown>[]>;
 }
