@@ -10,6 +10,9 @@ export { mismatch, sameValue, wantsValue } from "./pipeline/match.ts";
 export { joinCatalogs } from "./pipeline/mcp/catalog.ts";
 export type * from "./pipeline/plugin.ts";
 export type * from "./pipeline/events.ts";
+export { cacheDir } from "./pipeline/cache.ts";
+export { Worker } from "./pipeline/worker.ts";
+export { ensureWorkerEnv } from "./pipeline/worker_env.ts";
 
 if (import.meta.main) {
   const { main } = await import("./runners/cli/main.ts");

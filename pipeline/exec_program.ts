@@ -16,8 +16,41 @@ interface Open {
   callbacks: Callbacks;
 }
 
+/** What a program says when a call fails. */
+interface ProgramFailure {
+  code?: string;
+  message?: string;
+  hint?: string;
+}
+
+/** A call that the program itself refused; `code` and `hint` are its own. */
+export class ProgramError extends Error {
+  readonly code?: string;
+  readonly hint?: string;
+
+  constructor({ code, message, hint }: ProgramFailure) {
+    super(message ?? "it gave no reason");
+    this.code = code;
+    this.hint = hint;
+  }
+}
+
+/** How a program is started. */
+export interface ProgramOptions {
+  cwd: string;
+  env?: Record<string, string>;
+  signal?: AbortSignal;
+  /** Receives its stderr, line by line. */
+  log?: (line: string) => void;
+  on_event?: (event: ProgramEvent) => void;
+}
+
+/** An event that the program sends unasked. */
+export type ProgramEvent = { event: string; message?: string } & Record<string, unknown>;
+
 type Line =
-  | { id: number; result?: unknown; error?: { message?: string } }
+  | ProgramEvent
+  | { id: number; result?: unknown; error?: ProgramFailure }
   | { call: string; of: number; id: string; params?: unknown[] };
 
 const GRACE_MS = 2_000;
@@ -30,12 +63,18 @@ export class Program implements AsyncDisposable {
   readonly #exited: Promise<unknown>;
   readonly #kill = () => this.#signal("SIGKILL");
   readonly #abort?: AbortSignal;
+  readonly #on_event?: (event: ProgramEvent) => void;
+  readonly #gone = Promise.withResolvers<Error>();
+  /** Resolves with the cause when the program is gone, whoever ended it. */
+  readonly lost: Promise<Error> = this.#gone.promise;
   #ids = 0;
   #stderr = "";
   #lost: Error | undefined;
 
-  constructor(command: string[], options: { cwd: string; signal?: AbortSignal; log?: (line: string) => void }) {
-    this.#child = spawn(command[0]!, command.slice(1), { cwd: options.cwd, detached: true });
+  constructor(command: string[], options: ProgramOptions) {
+    const env = options.env && { ...process.env, ...options.env };
+    this.#child = spawn(command[0]!, command.slice(1), { cwd: options.cwd, env, detached: true });
+    this.#on_event = options.on_event;
     this.#exited = new Promise((resolve) => this.#child.once("close", resolve).once("error", resolve));
     this.#child.once("error", (error) => this.#lose(error.message));
     this.#child.once("close", (code, signal) => this.#lose(`it ended with ${signal ?? `exit code ${code}`}`));
@@ -84,13 +123,14 @@ export class Program implements AsyncDisposable {
     } catch {
       return this.#lose(`it wrote a line that is not JSON: ${text.slice(0, 80)}`);
     }
+    if ("event" in line) return this.#on_event?.(line);
     if ("call" in line) {
       void this.#answer(line);
       return;
     }
     const open = this.#open.get(line.id);
     this.#open.delete(line.id);
-    if (line.error) open?.reject(new Error(line.error.message ?? "it gave no reason"));
+    if (line.error) open?.reject(new ProgramError(line.error));
     else open?.resolve(line.result);
   }
 
@@ -109,6 +149,7 @@ export class Program implements AsyncDisposable {
     this.#lost ??= new Error(words ? `${cause}; its last words: ${words}` : cause);
     for (const open of this.#open.values()) open.reject(this.#lost);
     this.#open.clear();
+    this.#gone.resolve(this.#lost);
     this.#kill();
   }
 

@@ -179,8 +179,8 @@ export interface OnlineTrainer extends AsyncDisposable {
   publish(args: { name: string; version: number; dir?: string }): Promise<Policy>;
   /** Adapter, optimiser and random state are on disk when this resolves. */
   save(dir: string): Promise<Checkpoint>;
-  /** Writes the adapter in PEFT layout with proof that it is what it says. */
-  export(dir: string): Promise<JsonObject>;
+  /** Writes a checkpoint's adapter (or the current one) in PEFT layout, with proof that it is what it says. */
+  export(dir: string, checkpoint?: string): Promise<JsonObject>;
   /** Seconds of the trainer's own processes and their peak memory, where known. */
   usage?(): Promise<{ cpu_seconds: number; peak_bytes: number }>;
 }

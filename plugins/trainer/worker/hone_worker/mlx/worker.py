@@ -197,8 +197,14 @@ class Worker:
 
     def export(self, params: Params) -> Params:
         made, folder = self._state(), _want(params, "dir", str)
-        form = _want(params, "format", str, "peft")
-        return self._alone(lambda: adapters.export(made.trainer, folder, form))
+        form, source = _want(params, "format", str, "peft"), params.get("source")
+        latest = made.adapter.params
+        if source is not None:  # an earlier checkpoint, the one that validation chose
+            made.adapter.params = dict(adapters.load_peft(source, made.adapter))
+        try:
+            return self._alone(lambda: adapters.export(made.trainer, folder, form))
+        finally:
+            made.adapter.params = latest
 
     def shutdown(self, _: Params) -> Params:
         self.close()

@@ -1,0 +1,121 @@
+/**
+ * The worker's Python environment, made on first use from a hashed requirements file: with uv where it is present,
+ * else with venv and pip. Keyed by the requirements' hash, marked complete last, so that a broken attempt is made anew.
+ * @module
+ */
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { cacheDir } from "./cache.ts";
+import { HoneError, worker as messages } from "./diagnostics.ts";
+
+/** What `ensureWorkerEnv` is asked for. */
+export interface WorkerEnvOptions {
+  backend: "mlx";
+  on_progress: (line: string) => void;
+  signal: AbortSignal;
+  /** A Python to build on, instead of the first fitting one on PATH. */
+  python?: string;
+}
+
+/** Folder of the Python project. */
+export const WORKER_DIR = fileURLToPath(new URL("../plugins/trainer/worker", import.meta.url));
+
+const MINIMUM: [number, number] = [3, 11];
+const CANDIDATES = ["python3", "python3.13", "python3.12", "python3.11", "python"];
+
+/** Returns the environment's Python, making the environment when it is absent. Throws a HoneError when it cannot be made. */
+export async function ensureWorkerEnv(options: WorkerEnvOptions): Promise<{ python: string; created: boolean }> {
+  const requirements = join(WORKER_DIR, "requirements", `${options.backend}.txt`);
+  const key = createHash("sha256").update(await readFile(requirements)).digest("hex").slice(0, 12);
+  const home = join(cacheDir(), `worker-${options.backend}-${key}`);
+  const python = join(home, Deno.build.os === "windows" ? "Scripts/python.exe" : "bin/python");
+  if (existsSync(join(home, "complete"))) return { python, created: false };
+  const aside = `${home}.${Deno.pid}`;
+  options.on_progress("making the worker's Python environment (once, about 250 MB from PyPI)");
+  try {
+    await mkdir(cacheDir(), { recursive: true });
+    await build(aside, requirements, options);
+    await writeFile(join(aside, "complete"), new Date().toISOString());
+    await rm(home, { recursive: true, force: true });
+    await rename(aside, home);
+  } catch (error) {
+    throw classified(error);
+  } finally {
+    await rm(aside, { recursive: true, force: true });
+  }
+  return { python, created: true };
+}
+
+async function build(home: string, requirements: string, options: WorkerEnvOptions) {
+  const run = (command: string[]) => execute(command, options);
+  const uv = (await execute(["uv", "--version"], { signal: options.signal }).catch(() => null)) !== null;
+  const python = await findPython(options, uv);
+  const inside = join(home, Deno.build.os === "windows" ? "Scripts/python.exe" : "bin/python");
+  if (uv) {
+    // The environment is renamed when complete: its scripts are not used, only its interpreter.
+    await run(["uv", "venv", "--quiet", "--python", python, home]);
+    await run(["uv", "pip", "install", "--quiet", "--python", inside, "--require-hashes", "-r", requirements]);
+    return;
+  }
+  await run([python, "-m", "venv", home]).catch((error) => {
+    throw new HoneError(messages.no_venv(python, lastLine(error)));
+  });
+  const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--only-binary=:all:"];
+  await run([inside, ...pip, "--require-hashes", "-r", requirements]);
+}
+
+async function findPython({ python, signal }: WorkerEnvOptions, uv: boolean): Promise<string> {
+  const found: string[] = [];
+  for (const candidate of python ? [python] : CANDIDATES) {
+    const version = await execute([candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], { signal })
+      .catch(() => null);
+    if (version === null) continue;
+    const [major = 0, minor = 0] = version.trim().split(".").map(Number);
+    if (major > MINIMUM[0] || (major === MINIMUM[0] && minor >= MINIMUM[1])) return candidate;
+    found.push(`${candidate} ${version.trim()}`);
+  }
+  // uv may know interpreters that are not on PATH.
+  if (uv && !python) return `>=${MINIMUM.join(".")}`;
+  throw new HoneError(messages.no_python(MINIMUM.join("."), found));
+}
+
+/** Runs a command to its end; rejects with its stderr. */
+function execute(
+  command: string[],
+  options: { signal: AbortSignal; on_progress?: (line: string) => void },
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command[0]!, command.slice(1), {
+      signal: options.signal,
+      env: { ...Deno.env.toObject(), PYTHONPATH: "" },
+    });
+    let [out, err] = ["", ""];
+    child.stdout.on("data", (chunk) => out += chunk);
+    child.stderr.on("data", (chunk) => err += chunk);
+    child.once("error", reject);
+    child.once(
+      "close",
+      (code) => code === 0 ? resolve(out) : reject(new Error(err.trim() || out.trim() || `exit code ${code}`)),
+    );
+  });
+}
+
+function classified(error: unknown): Error {
+  if (error instanceof HoneError || (error as Error).name === "AbortError") return error as Error;
+  const reason = (error as Error).message;
+  if (/no space left|ENOSPC|disk quota/i.test(reason)) {
+    return new HoneError(messages.no_space(cacheDir(), lastLine(error)));
+  }
+  if (/resolve|connection|network|timed out|name resolution|unreachable|fetch|dns/i.test(reason)) {
+    return new HoneError(messages.no_network(lastLine(error)));
+  }
+  return new HoneError(messages.install_failed(lastLine(error)));
+}
+
+function lastLine(error: unknown): string {
+  return (error as Error).message.trim().split("\n").at(-1)!.trim().slice(0, 200);
+}

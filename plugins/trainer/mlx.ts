@@ -1,0 +1,213 @@
+/**
+ * Trains LoRA adapters with MLX, on Apple GPUs and on CPUs, in a worker process that serves the policy and trains the
+ * same weights. The worker's Python environment is made on first use.
+ * @module
+ */
+import {
+  cacheDir,
+  type Checkpoint,
+  definePlugin,
+  ensureWorkerEnv,
+  type JsonObject,
+  type Log,
+  type OnlineTrainer,
+  type OpenArgs,
+  type Plugin,
+  type Policy,
+  type StepArgs,
+  type StepReport,
+  type ToolFormat,
+  type TrainerMetric,
+  Worker,
+} from "@hone/hone";
+import { isAbsolute, resolve } from "node:path";
+import { existsSync } from "node:fs";
+import { z } from "zod";
+
+const config = z.strictObject({
+  lora: z.strictObject({
+    rank: z.int().min(1).default(8).describe("Rank of the adapter."),
+    alpha: z.number().positive().default(16).describe("Scale of the adapter, as alpha / rank."),
+    last_layers: z.int().min(0).default(0).describe("Train only so many of the last layers; 0 is all."),
+    target_modules: z.union([z.literal("all-linear"), z.array(z.string())]).default("all-linear")
+      .describe("Linear maps that carry an adapter, by the last part of their name."),
+  }).prefault({}).describe("The adapter."),
+  optimizer: z.strictObject({
+    warmup_steps: z.int().min(0).default(0).describe("Steps over which the learning rate rises to its value."),
+    weight_decay: z.number().min(0).default(0).describe("Decoupled weight decay."),
+    beta1: z.number().min(0).lt(1).default(0.9).describe("First moment of AdamW."),
+    beta2: z.number().min(0).lt(1).default(0.999).describe("Second moment of AdamW."),
+    eps: z.number().positive().default(1e-8).describe("Epsilon of AdamW."),
+    grad_clip: z.number().min(0).default(1).describe("Largest global norm of the gradient; 0 does not clip."),
+  }).prefault({}).describe("AdamW."),
+  tool_format: z.enum(["auto", "native", "hermes", "llama_json", "qwen_xml", "pythonic", "mistral"]).default("auto")
+    .describe(
+      "How tools are shown and calls read; `auto` is hermes where the chat template knows tools, else llama_json.",
+    ),
+  context_tokens: z.int().min(0).default(0).describe("Longest context; 0 is the model's own."),
+  python: z.string().optional().describe("Python to build the worker's environment on.").meta({
+    examples: ["/usr/bin/python3.12"],
+  }),
+});
+
+type Config = z.output<typeof config>;
+
+const plugin: Plugin<"trainer"> = definePlugin({
+  kind: "trainer",
+  name: "mlx",
+  summary: "Trains LoRA adapters with MLX, on Apple GPUs and on CPUs.",
+  config,
+  examples: [
+    { title: "As it is", with: {} },
+    { title: "The last ten layers only", with: { lora: { rank: 8, last_layers: 10 } } },
+  ],
+  create: ({ config, log, signal, base_dir }) => ({
+    mode: "online",
+    open: (args) => open(args, { config, log, signal, base_dir }),
+  }),
+});
+export default plugin;
+
+interface Surroundings {
+  config: Config;
+  log: Log;
+  signal: AbortSignal;
+  base_dir: string;
+}
+
+interface ModelFacts extends JsonObject {
+  renders_tools: boolean;
+  context_tokens: number;
+}
+
+async function open(args: OpenArgs, around: Surroundings): Promise<OnlineTrainer> {
+  const { config, log, signal } = around;
+  const { python } = await ensureWorkerEnv({
+    backend: "mlx",
+    on_progress: args.on_progress,
+    signal,
+    python: config.python,
+  });
+  const worker = new Worker({
+    backend: "mlx",
+    python,
+    log: (line) => log.debug(line),
+    on_event: (event) => {
+      if (event.event === "warning") log.warn(String(event.message));
+      if (event.event === "progress") args.on_progress(String(event.message));
+    },
+  });
+  try {
+    const { model, base } = await start(worker, args, around);
+    return new MlxTrainer(worker, model, base, args);
+  } catch (error) {
+    await worker[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function start(worker: Worker, args: OpenArgs, { config, log, base_dir }: Surroundings) {
+  const hello = await worker.request("hello", {}, 120);
+  if (hello.blas === null && Deno.build.os === "linux") log.warn("no OpenBLAS was found: MLX will be slow on this CPU");
+  const near = isAbsolute(args.model) ? args.model : resolve(base_dir, args.model);
+  const { model } = await worker.request<{ model: ModelFacts }>("init", {
+    model: existsSync(near) ? near : args.model,
+    cache_dir: cacheDir(),
+    seed: args.seed,
+    lora: config.lora,
+    optimizer: config.optimizer,
+    ...(config.context_tokens > 0 && { context_tokens: config.context_tokens }),
+    ...(args.resume_dir && { resume_dir: args.resume_dir }),
+  });
+  const api_key = crypto.randomUUID();
+  const served = await worker.request<{ base_url: string }>("serve", {
+    host: "127.0.0.1",
+    port: 0,
+    token: api_key,
+    max_concurrency: args.concurrency,
+  });
+  const base: Policy = {
+    name: "base",
+    version: 0,
+    base_url: served.base_url,
+    model: modelName(0),
+    api_key,
+    tokens: "exact",
+    rollout_handles: true,
+    tool_format: chosenFormat(config.tool_format, args.agent.tool_format, model.renders_tools),
+    context_tokens: model.context_tokens,
+    sampling: { temperature: args.agent.temperature, top_p: 1, max_tokens: args.agent.max_tokens },
+  };
+  return { model, base };
+}
+
+function chosenFormat(own: Config["tool_format"], agent: ToolFormat | "auto", renders_tools: boolean): ToolFormat {
+  const wanted = agent === "auto" ? own : agent;
+  if (wanted !== "auto") return wanted;
+  return renders_tools ? "hermes" : "llama_json";
+}
+
+function modelName(version: number): string {
+  return `policy-${String(version).padStart(6, "0")}`;
+}
+
+class MlxTrainer implements OnlineTrainer {
+  readonly lost: Promise<Error>;
+
+  constructor(readonly worker: Worker, readonly model: JsonObject, readonly base: Policy, readonly args: OpenArgs) {
+    this.lost = worker.lost;
+  }
+
+  async demonstrate(demonstrations: Parameters<OnlineTrainer["demonstrate"]>[0]) {
+    const conversations = demonstrations.map(({ id, messages, tools }) => ({
+      id,
+      messages,
+      ...(tools && { tools: tools.map(asFunction) }),
+    }));
+    const result = await this.worker.request<{ conversations: Awaited<ReturnType<OnlineTrainer["demonstrate"]>> }>(
+      "demonstrate",
+      { conversations },
+    );
+    return result.conversations;
+  }
+
+  supervise(args: StepArgs) {
+    return this.#step("supervise", "supervised", args);
+  }
+
+  step(args: StepArgs) {
+    return this.#step("train_step", "rl", args);
+  }
+
+  async publish({ name, version, dir }: { name: string; version: number; dir?: string }): Promise<Policy> {
+    const { model } = await this.worker.request<{ model: string }>("publish", { version, ...(dir && { dir }) });
+    return { ...this.base, name, version, model };
+  }
+
+  async save(dir: string): Promise<Checkpoint> {
+    return await this.worker.request<{ dir: string; bytes: number }>("save", { dir });
+  }
+
+  async export(dir: string, checkpoint?: string): Promise<JsonObject> {
+    return await this.worker.request("export", { dir, format: "peft", ...(checkpoint && { source: checkpoint }) });
+  }
+
+  async [Symbol.asyncDispose]() {
+    await this.worker[Symbol.asyncDispose]();
+  }
+
+  async *#step(method: string, kind: StepReport["kind"], args: StepArgs): AsyncGenerator<TrainerMetric, StepReport> {
+    const { loss, seconds, step: _step, ...rest } = await this.worker.request<Record<string, number>>(method, {
+      ...args,
+    });
+    const metrics = Object.fromEntries(Object.entries(rest).filter(([, value]) => Number.isFinite(value)));
+    for (const [name, value] of Object.entries(metrics)) yield { name, value };
+    return { step: args.step, kind, loss: loss ?? 0, metrics, seconds: seconds ?? 0 };
+  }
+}
+
+function asFunction(
+  { model_name, description, input_schema }: { model_name: string; description: string; input_schema: JsonObject },
+) {
+  return { type: "function", function: { name: model_name, description, parameters: input_schema } };
+}
