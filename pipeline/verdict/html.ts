@@ -107,9 +107,9 @@ function courseSection({ curve, validation }: Report): Markup | false {
   const rl = curve.filter((point) => point.kind === "rl");
   const supervised = curve.filter((point) => point.kind === "supervised");
   const charts = [
-    chart("Reward per step", "number", "RL step", rl, (p) => p.reward),
-    chart("Success while training (sampled)", "share", "RL step", rl, (p) => p.success),
-    chart("Invalid calls while training", "share", "RL step", rl, (p) => p.invalid_calls),
+    chart("Training reward", "number", "RL step", rl, (p) => p.reward),
+    chart("Training success (sampled)", "share", "RL step", rl, (p) => p.success),
+    chart("Training invalid calls", "share", "RL step", rl, (p) => p.invalid_calls),
     chart("Loss of the warm start", "number", "supervised step", supervised, (p) => p.loss),
     validation.length > 1 && lineChart({
       title: "Success on validation",

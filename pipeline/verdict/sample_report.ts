@@ -2,8 +2,8 @@
  * A made-up report for tests of how reports look and escape: every section filled, hostile text where text may stand.
  * @module
  */
-import { seededRng } from "../stats/rng.ts";
-import type { Report, Sample, SampleRun } from "./report_types.ts";
+import { type Rng, seededRng } from "../stats/rng.ts";
+import type { CurvePoint, Report, Sample, SampleRun } from "./report_types.ts";
 import type { Episode } from "./types.ts";
 import { judgeEpisodes } from "./verdict.ts";
 
@@ -17,7 +17,37 @@ const RATES = { base: 0.03, warm_start: 0.45, tuned: 0.66 };
 /** Builds the report; the same every time. */
 export function sampleReport(): Report {
   const random = seededRng(1);
-  const episodes = Object.entries(RATES).flatMap(([policy, rate]) =>
+  const verdict = judgeEpisodes(madeEpisodes(random), {
+    name: "files",
+    seed: 7,
+    evaluate: { policies: Object.keys(RATES), split: "heldout", tries: 1, sampling: ["greedy", "sampled"] },
+  });
+  const tags = ["write", "create-directory", "move", "read-then-write-somewhere-else"];
+  const range = (rate: number) => ({ mean: rate, low: Math.max(0, rate - 0.2), high: Math.min(1, rate + 0.2), n: 16 });
+  return {
+    run: {
+      id: "files-20261121-104500-a1b2",
+      name: "files",
+      seed: 7,
+      hone_version: "0.1.0",
+      status: "completed",
+      started_at: 1795257900000,
+      ended_at: 1795258560000,
+    },
+    verdict,
+    curve: [...supervisedCurve(random), ...rlCurve(random)],
+    validation: [],
+    tags: tags.map((tag) => ({
+      tag,
+      scenarios: 16,
+      policies: Object.fromEntries(Object.entries(RATES).map(([policy, rate]) => [policy, range(rate)])),
+    })),
+    samples: Array.from({ length: 12 }, (_, i) => sample(i, tags)),
+  };
+}
+
+function madeEpisodes(random: Rng): Episode[] {
+  return Object.entries(RATES).flatMap(([policy, rate]) =>
     (["greedy", "sampled"] as const).flatMap((sampling) =>
       Array.from({ length: 64 }, (_, i): Episode => {
         const success = random() < rate;
@@ -44,58 +74,32 @@ export function sampleReport(): Report {
       })
     )
   );
-  const verdict = judgeEpisodes(episodes, {
-    name: "files",
-    seed: 7,
-    evaluate: { policies: Object.keys(RATES), split: "heldout", tries: 1, sampling: ["greedy", "sampled"] },
-  });
-  const tags = ["write", "create-directory", "move", "read-then-write-somewhere-else"];
-  return {
-    run: {
-      id: "files-20261121-104500-a1b2",
-      name: "files",
-      seed: 7,
-      hone_version: "0.1.0",
-      status: "completed",
-      started_at: 1795257900000,
-      ended_at: 1795258560000,
-    },
-    verdict,
-    curve: [
-      ...Array.from({ length: 30 }, (_, i) => ({
-        step: i + 1,
-        kind: "supervised" as const,
-        loss: 2.1 * Math.exp(-i / 8) + 0.1 + random() * 0.08,
-        reward: null,
-        success: null,
-        invalid_calls: null,
-        rollouts: 0,
-        seconds: 3.1,
-      })),
-      ...Array.from({ length: 10 }, (_, i) => ({
-        step: i + 1,
-        kind: "rl" as const,
-        loss: -0.02 + random() * 0.04,
-        reward: 0.4 + 0.035 * i + random() * 0.05,
-        success: 0.2 + 0.04 * i + random() * 0.06,
-        invalid_calls: 0.4 * Math.exp(-i / 3),
-        rollouts: 48,
-        seconds: 21,
-      })),
-    ],
-    validation: [],
-    tags: tags.map((tag, i) => ({
-      tag,
-      scenarios: 16,
-      policies: Object.fromEntries(
-        Object.entries(RATES).map(([policy, rate]) => [
-          policy,
-          { mean: rate, low: Math.max(0, rate - 0.2), high: Math.min(1, rate + 0.2), n: 16 + i },
-        ]),
-      ),
-    })),
-    samples: Array.from({ length: 12 }, (_, i) => sample(i, tags)),
-  };
+}
+
+function supervisedCurve(random: Rng): CurvePoint[] {
+  return Array.from({ length: 30 }, (_, i) => ({
+    step: i + 1,
+    kind: "supervised",
+    loss: 2.1 * Math.exp(-i / 8) + 0.1 + random() * 0.08,
+    reward: null,
+    success: null,
+    invalid_calls: null,
+    rollouts: 0,
+    seconds: 3.1,
+  }));
+}
+
+function rlCurve(random: Rng): CurvePoint[] {
+  return Array.from({ length: 10 }, (_, i) => ({
+    step: i + 1,
+    kind: "rl",
+    loss: -0.02 + random() * 0.04,
+    reward: 0.4 + 0.035 * i + random() * 0.05,
+    success: 0.2 + 0.04 * i + random() * 0.06,
+    invalid_calls: 0.4 * Math.exp(-i / 3),
+    rollouts: 48,
+    seconds: 21,
+  }));
 }
 
 function sample(index: number, tags: string[]): Sample {
