@@ -133,13 +133,12 @@ const train = z.strictObject({
   loss: loss.prefault({}).describe("The loss: a preset and what departs from it."),
   mask_truncated: z.boolean().default(true).describe("Leave rollouts that were cut off out of the loss."),
   shuffle_rewards: z.boolean().default(false).describe("Negative control: shuffle rewards within the step."),
-  lockstep: z.boolean().default(true).describe("Sample and train in turns, so that a run repeats exactly."),
   validate_every: z.int().min(0).default(0).describe("Steps between validations; 0 is never."),
   temperature: positive().max(2).default(1).describe("Sampling temperature of training rollouts."),
 });
 
 const evaluate = z.strictObject({
-  policies: z.array(z.enum(["base", "warm_start", "tuned"])).min(1).default(["base", "warm_start", "tuned"])
+  policies: z.array(z.enum(["base", "prompt", "warm_start", "tuned"])).min(1).default(["base", "warm_start", "tuned"])
     .describe("Policies that the verdict compares."),
   split: z.enum(["heldout", "validation"]).default("heldout").describe("Scenarios that the verdict reads."),
   tries: count().default(1).describe("Attempts at each scenario."),

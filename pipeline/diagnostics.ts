@@ -293,6 +293,35 @@ export const mcp = {
     ),
   setup_failed: (tool: string, outcome: string, text: string) =>
     say("SETUP_FAILED", `Setup call ${quote(tool)} of the scenario failed (${outcome}): ${text}`),
+  no_server_named: () =>
+    say(
+      "NO_SERVER",
+      "No server is named",
+      "name a command after --, a URL, or --config mcp.json; or set MCP_URL",
+    ),
+  bad_server: (server: string, cause: string) =>
+    say("BAD_SERVER", `Server ${quote(server)} is not declared as a server can be: ${cause}`),
+  unknown_server: (server: string, servers: string[]) => {
+    const meant = nearest(server, servers);
+    return say(
+      "UNKNOWN_SERVER",
+      `No server ${quote(server)}: there are ${servers.join(", ") || "none"}`,
+      meant && `did you mean ${quote(meant)}?`,
+    );
+  },
+  which_server: (servers: string[]) =>
+    say("WHICH_SERVER", `Several servers are declared: name one of ${servers.join(", ")}`),
+  unknown_tool: (tool: string, server: string, tools: string[]) => {
+    const meant = nearest(tool, tools);
+    return say(
+      "UNKNOWN_TOOL",
+      `Server ${quote(server)} has no tool ${quote(tool)}`,
+      meant ? `did you mean ${quote(meant)}?` : `it has ${tools.join(", ") || "none"}`,
+    );
+  },
+  bad_header: (header: string) => say("BAD_HEADER", `Header ${quote(header)} cannot be read: wanted "Name: value"`),
+  bad_input: (input: string, cause: string) =>
+    say("BAD_INPUT", `Input ${quote(input)} is not a JSON object: ${cause}`, `for example '{"path": "."}'`),
   outside_workdir: (path: string) =>
     say("OUTSIDE_WORKDIR", `Setup file ${quote(path)} is outside the rollout's own folder: wanted a path below it`),
 };
@@ -490,6 +519,44 @@ export const cli = {
       "PLUGIN_NAME",
       `Cannot name a plugin ${quote(name)}: wanted lower case letters, digits and -, as in exact-match`,
     ),
+  unknown_verb: (word: string, near: string | undefined) =>
+    say(
+      "UNKNOWN_VERB",
+      `Cannot do ${quote(word)}: there is no such verb, and it is not a .yaml file`,
+      near ? `did you mean ${quote(near)}?` : "`hone --help` lists the verbs.",
+    ),
+  unknown_flag: (verb: string, flag: string, near: string | undefined, known: string[]) =>
+    say(
+      "UNKNOWN_FLAG",
+      `Cannot read ${quote(flag)}: ${verb} has no such flag`,
+      near ? `did you mean ${near}?` : `Flags: ${known.join(", ")}.`,
+    ),
+  bad_line: (verb: string, reason: string) =>
+    say("BAD_LINE", `Cannot read the command line of ${verb}: ${reason}`, `\`hone ${verb} --help\` shows its form.`),
+  bad_value: (flag: string, value: string, wanted: string) =>
+    say("BAD_VALUE", `Cannot use ${quote(value)} for ${flag}: ${wanted}`),
+  missing_argument: (verb: string, name: string) =>
+    say("MISSING_ARGUMENT", `Cannot ${verb}: <${name}> is missing`, `\`hone ${verb} --help\` shows its form.`),
+  extra_argument: (verb: string, value: string) =>
+    say(
+      "EXTRA_ARGUMENT",
+      `Cannot ${verb} with ${quote(value)}: that is one argument too many`,
+      `\`hone ${verb} --help\` shows its form.`,
+    ),
+  run_exists: (run_dir: string) =>
+    say(
+      "RUN_EXISTS",
+      `Cannot start a run in ${quote(run_dir)}: a run is there already`,
+      "`hone resume` continues it; another --run-dir starts anew.",
+    ),
+  not_consented: () =>
+    say(
+      "NOT_CONSENTED",
+      "Cannot run: the pipeline's programs were not agreed to",
+      "Look at the pipeline file, then run it with --yes.",
+    ),
+  unexpected: (error: Error) =>
+    say("UNEXPECTED", error.stack ?? error.message, "This looks like a fault of hone: run.log has the details."),
   file_exists: (path: string) => say("FILE_EXISTS", `Cannot write ${quote(path)}: it is there already`),
 };
 

@@ -91,7 +91,7 @@ async function train(
 
 async function measureOnce(ctx: RunContext, done: Completed, policy: Policy, agent: Agent, longest: { secs: number }) {
   const { policies, split, tries, sampling } = ctx.config.evaluate;
-  if (!policies.includes(policy.name)) return;
+  if (!policies.some((name) => name === policy.name)) return;
   const began = performance.now();
   for (const mode of sampling) {
     const temperature = mode === "greedy" ? 0 : ctx.config.train.temperature;

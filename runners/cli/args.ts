@@ -1,0 +1,104 @@
+/**
+ * From a command line to a verb's flags: names, types, defaults and help all come from the verb's zod schema.
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { z } from "zod";
+import { cli, HoneError, nearest } from "../../pipeline/diagnostics.ts";
+import type { Verb } from "./verb.ts";
+
+/** A flag as help and completion show it. */
+export interface Flag {
+  name: string;
+  key: string;
+  type: "boolean" | "string";
+  multiple: boolean;
+  value: string;
+  description: string;
+  standard: unknown;
+}
+
+/** What was read from a command line. */
+export interface ParsedLine {
+  args: unknown;
+  positional: string[];
+  format: string;
+  help: boolean;
+}
+
+interface JsonSchema {
+  type?: string;
+  description?: string;
+  default?: unknown;
+  enum?: string[];
+  items?: JsonSchema;
+  properties?: Record<string, JsonSchema>;
+}
+
+/** The flags of a verb. */
+export function flagsOf(verb: Verb): Flag[] {
+  const schema = z.toJSONSchema(verb.args, { io: "input", unrepresentable: "any" }) as JsonSchema;
+  return Object.entries(schema.properties ?? {}).map(([key, field]) => ({
+    name: key.replaceAll("_", "-"),
+    key,
+    type: field.type === "boolean" ? "boolean" : "string",
+    multiple: field.type === "array",
+    value: field.enum?.join("|") ?? field.items?.type ?? field.type ?? "value",
+    description: field.description ?? "",
+    standard: field.default,
+  }));
+}
+
+/** Reads the arguments after the verb. Throws a HoneError for what does not fit. */
+export function parseLine(verb: Verb, words: string[]): ParsedLine {
+  const flags = flagsOf(verb);
+  const formats = verb.formats ?? ["text", "json"];
+  const { values, positionals } = split(verb, flags, words);
+  const format = (values.format as string | undefined) ?? formats[0]!;
+  if (!formats.includes(format)) throw new HoneError(cli.bad_value("--format", format, formats.join(", ")));
+  if (values.help) return { args: {}, positional: [], format, help: true };
+  const given = flags.filter(({ name }) => values[name] !== undefined).map((
+    { name, key },
+  ) => [key, typed(flags, name, values[name])]);
+  const parsed = verb.args.safeParse(Object.fromEntries(given));
+  if (!parsed.success) {
+    throw new HoneError(parsed.error.issues.map((issue) => {
+      const key = String(issue.path[0] ?? "");
+      return cli.bad_value(`--${key.replaceAll("_", "-")}`, String(Object.fromEntries(given)[key]), issue.message);
+    }));
+  }
+  const wanted = verb.positional.filter(({ optional }) => !optional);
+  if (positionals.length < wanted.length) {
+    throw new HoneError(cli.missing_argument(verb.name, wanted[positionals.length]!.name));
+  }
+  const most = verb.positional.some(({ variadic }) => variadic) ? Infinity : verb.positional.length;
+  if (positionals.length > most) throw new HoneError(cli.extra_argument(verb.name, positionals[most]!));
+  return { args: parsed.data, positional: positionals, format, help: false };
+}
+
+function split(verb: Verb, flags: Flag[], words: string[]) {
+  const options = Object.fromEntries(flags.map(({ name, type, multiple }) => [name, { type, multiple }]));
+  try {
+    return parseArgs({
+      args: words,
+      options: { ...options, help: { type: "boolean", short: "h" }, format: { type: "string" } },
+      allowPositionals: true,
+      allowNegative: true,
+    }) as { values: Record<string, unknown>; positionals: string[] };
+  } catch (error) {
+    const [, flag] = /'(--?[^' ]+)/.exec((error as Error).message) ?? [];
+    const names = [...flags.map(({ name }) => `--${name}`), "--help", "--format"];
+    if ((error as { code?: string }).code === "ERR_PARSE_ARGS_UNKNOWN_OPTION" && flag) {
+      throw new HoneError(cli.unknown_flag(verb.name, flag, nearest(flag, names), names));
+    }
+    throw new HoneError(cli.bad_line(verb.name, (error as Error).message));
+  }
+}
+
+function typed(flags: Flag[], name: string, value: unknown): unknown {
+  const flag = flags.find((one) => one.name === name)!;
+  const number = flag.value === "number" || flag.value === "integer";
+  return number && typeof value === "string" && value.trim() !== "" && !Number.isNaN(Number(value))
+    ? Number(value)
+    : value;
+}

@@ -1,0 +1,60 @@
+/** What `--help` prints: examples first, then what there is. @module */
+import { VERSION } from "../../pipeline/version.ts";
+import type { Flag } from "./args.ts";
+import type { Verb } from "./verb.ts";
+import { VERBS } from "./verbs.ts";
+
+/** Exit codes, as help and documentation list them. */
+export const EXIT_CODES: [number, string][] = [
+  [0, "done"],
+  [1, "failed"],
+  [2, "the pipeline, the flags or the input are wrong; nothing was run"],
+  [3, "the run stopped and can be resumed"],
+  [130, "interrupted; the run can be resumed"],
+];
+
+/** Help of the whole program. */
+export function generalHelp(): string {
+  const width = Math.max(...VERBS.map(({ name }) => name.length));
+  return `hone ${VERSION}: an MCP server and a base model in, a measurably better agent out.
+
+examples:
+  hone examples/files/pipeline.yaml      run a pipeline (the same as: hone run …)
+  hone resume                            go on with the newest run that was stopped
+  hone query latest "select policy, avg(success::int) from rollouts join rewards using (rollout_id) group by all"
+  hone discover -- npx -y @modelcontextprotocol/server-everything
+
+verbs:
+${VERBS.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`).join("\n")}
+
+  hone <verb> --help tells more. --version prints the version. --mcp serves the verbs as an MCP server.
+  Results go to stdout, progress to stderr; every verb takes --format json.
+  Exit codes: ${EXIT_CODES.map(([code, meaning]) => `${code} ${meaning}`).join("; ")}.
+`;
+}
+
+/** Help of one verb. */
+export function verbHelp(verb: Verb, flags: Flag[]): string {
+  const usage = verb.positional.map(({ name, optional, variadic }) => {
+    const shown = `<${name}>${variadic ? "…" : ""}`;
+    return optional ? `[${shown}]` : shown;
+  });
+  const rows: [string, string][] = [
+    ...verb.positional.map(({ name, description }): [string, string] => [`<${name}>`, description]),
+    ...flags.map(({ name, type, value, description, standard }): [string, string] => [
+      `--${name}${type === "boolean" ? "" : ` <${value}>`}`,
+      description + (standard === undefined || standard === false ? "" : ` (default ${JSON.stringify(standard)})`),
+    ]),
+    ["--format <format>", `One of ${(verb.formats ?? ["text", "json"]).join(", ")}.`],
+  ];
+  const width = Math.max(...rows.map(([name]) => name.length));
+  return `hone ${verb.name} ${usage.join(" ")}
+
+${verb.description}
+
+examples:
+${verb.examples.map((line) => `  ${line}`).join("\n")}
+
+${rows.map(([name, text]) => `  ${name.padEnd(width)}  ${text}`).join("\n")}
+`;
+}

@@ -1,0 +1,103 @@
+/**
+ * Runs a loaded pipeline for a person: progress on stderr, the verdict on stdout, an exit code at the end. What `run`,
+ * `resume` and `evaluate` share.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join, relative } from "node:path";
+import { createInterface } from "node:readline/promises";
+import process from "node:process";
+import { cacheDir } from "../../pipeline/cache.ts";
+import type { LoadedPipeline } from "../../pipeline/config.ts";
+import { cli, HoneError, render } from "../../pipeline/diagnostics.ts";
+import type { RunResult } from "../../pipeline/runner/online.ts";
+import { runPipeline } from "../../pipeline/runner/online.ts";
+import { ProgressView } from "./progress.ts";
+
+/** How to run. */
+export interface PerformOptions {
+  run_dir: string;
+  resume: boolean;
+  verbose: boolean;
+  yes: boolean;
+  format: string;
+  signal: AbortSignal;
+  out: (text: string) => void;
+  err: (text: string) => void;
+}
+
+/** Runs to the end and says how it ended. */
+export async function perform(loaded: LoadedPipeline, options: PerformOptions): Promise<number> {
+  await consent(loaded, options);
+  const view = new ProgressView({
+    live: process.stderr.isTTY === true,
+    write: (text) => void process.stderr.write(text),
+  });
+  let result: RunResult;
+  try {
+    result = await runPipeline(loaded, {
+      run_dir: options.run_dir,
+      resume: options.resume,
+      signal: options.signal,
+      on_progress: (snapshot) => view.update(snapshot),
+      on_log: (level, message) => (level !== "debug" || options.verbose) && view.line(message),
+    });
+  } finally {
+    view[Symbol.dispose]();
+  }
+  return conclude(result, options);
+}
+
+function conclude(result: RunResult, { out, err, format }: PerformOptions): number {
+  const dir = relative(Deno.cwd(), result.run_dir) || ".";
+  if (format === "json") out(JSON.stringify({ ...result, error: result.error?.message }));
+  if (result.status === "completed") {
+    if (format !== "json") out(`${result.verdict!.sentence}\n${dir}/report.html`);
+    return 0;
+  }
+  if (result.error) {
+    err(render(result.error instanceof HoneError ? result.error.diagnostics : [cli.unexpected(result.error)], "text"));
+  }
+  err(`${result.status}: \`hone resume ${dir}\` goes on from here`);
+  if (result.status === "cancelled") return 130;
+  return result.status === "paused" || (result.error instanceof HoneError && RESUMABLE.has(result.error.code)) ? 3 : 1;
+}
+
+/** Failures that say nothing against the pipeline: the same run can go on once they are mended. */
+const RESUMABLE = new Set([
+  "TRAINER_LOST",
+  "WORKER_DIED",
+  "STORE_WRITE_FAILED",
+  "NO_NETWORK",
+  "NO_SPACE",
+  "NO_VALID_REWARD",
+]);
+
+/** Shows the commands that a pipeline starts before its first run; asks where somebody can answer. */
+async function consent(loaded: LoadedPipeline, { yes, err, signal }: PerformOptions) {
+  const commands = Object.entries(loaded.config.servers).flatMap(([name, server]) =>
+    "command" in server ? [`  ${name}: ${[server.command, ...server.args].join(" ")}`] : []
+  );
+  const plugins = loaded.stages.filter(({ use }) => /^(\.|\/|exec:|npm:)/.test(use)).map(({ use }) =>
+    `  plugin: ${use}`
+  );
+  const shown = [...commands, ...plugins].join("\n");
+  if (shown === "") return;
+  const known = join(
+    cacheDir(),
+    "consent",
+    createHash("sha256").update(loaded.path + shown).digest("hex").slice(0, 24),
+  );
+  if (existsSync(known)) return;
+  err(`${relative(Deno.cwd(), loaded.path)} starts these programs on this machine:\n${shown}`);
+  if (!yes && process.stdin.isTTY) {
+    const ask = createInterface({ input: process.stdin, output: process.stderr });
+    const answer = await ask.question("run them? [y/N] ", { signal });
+    ask.close();
+    if (!/^y(es)?$/i.test(answer.trim())) throw new HoneError(cli.not_consented());
+  }
+  await mkdir(join(cacheDir(), "consent"), { recursive: true });
+  await writeFile(known, shown);
+}
