@@ -4,20 +4,11 @@
  * open the file meanwhile.
  * @module
  */
-import {
-  type DuckDBAppender,
-  type DuckDBConnection,
-  DuckDBInstance,
-  DuckDBListType,
-  FLOAT,
-  INTEGER,
-  listValue,
-  StatementType,
-  VARCHAR,
-} from "@duckdb/node-api";
+import { type DuckDBConnection, DuckDBInstance, StatementType } from "@duckdb/node-api";
 import { control, HoneError, store as messages } from "./diagnostics.ts";
 import type { Envelope } from "./events.ts";
-import { type Cell, type ColumnType, ddl, RowWriter, SCHEMA_VERSION, type TableName, TABLES } from "./store_schema.ts";
+import { appendRows } from "./store_append.ts";
+import { type Cell, ddl, RowWriter, SCHEMA_VERSION, type TableName } from "./store_schema.ts";
 
 /** Milliseconds that a record may wait for its group commit. */
 const COMMIT_MS = 15;
@@ -197,36 +188,6 @@ async function checkVersion(connection: DuckDBConnection, path: string) {
   const version = Number(found[0]?.schema_version ?? 0);
   if (version === 0) throw new HoneError(messages.not_a_run(path));
   if (version > SCHEMA_VERSION) throw new HoneError(messages.newer(path, version, SCHEMA_VERSION));
-}
-
-const INTEGERS = new DuckDBListType(INTEGER);
-const FLOATS = new DuckDBListType(FLOAT);
-const TEXTS = new DuckDBListType(VARCHAR);
-
-const APPEND: Record<ColumnType, (appender: DuckDBAppender, cell: never) => void> = {
-  VARCHAR: (appender, cell: string) => appender.appendVarchar(cell),
-  JSON: (appender, cell: string) => appender.appendVarchar(cell),
-  BIGINT: (appender, cell: number) => appender.appendBigInt(BigInt(Math.trunc(cell))),
-  INTEGER: (appender, cell: number) => appender.appendInteger(cell),
-  DOUBLE: (appender, cell: number) => appender.appendDouble(cell),
-  BOOLEAN: (appender, cell: boolean) => appender.appendBoolean(cell),
-  "INTEGER[]": (appender, cell: ArrayLike<number>) => appender.appendList(listValue(Array.from(cell)), INTEGERS),
-  "FLOAT[]": (appender, cell: ArrayLike<number>) => appender.appendList(listValue(Array.from(cell)), FLOATS),
-  "VARCHAR[]": (appender, cell: string[]) => appender.appendList(listValue(cell), TEXTS),
-};
-
-async function appendRows(connection: DuckDBConnection, table: TableName, rows: Cell[][]) {
-  const appender = await connection.createAppender(table);
-  const columns = Object.values(TABLES[table]) as ColumnType[];
-  for (const row of rows) {
-    for (let i = 0; i < columns.length; i++) {
-      const cell = row[i];
-      if (cell === null || cell === undefined) appender.appendNull();
-      else APPEND[columns[i]!](appender, cell as never);
-    }
-    appender.endRow();
-  }
-  appender.closeSync();
 }
 
 async function rowsOf(connection: DuckDBConnection, sql: string, params: readonly unknown[] = []): Promise<Row[]> {
