@@ -130,9 +130,10 @@ export function resultMessages(results: readonly ShownResult[], format: ToolForm
   const wrap = format === "hermes" || format === "qwen_xml"
     ? (text: string) => `<tool_response>\n${text}\n</tool_response>`
     : (text: string) => text;
+  // The text begins its own line: after a space, byte-pair tokens differ from those that the model writes in a call.
   const lines = results.map(({ outcome, text }) => {
     if (outcome !== "ok") return wrap(`Error: ${text}`);
-    return wrap(format === "hermes" || format === "qwen_xml" ? text : `Result: ${text || "(empty)"}`);
+    return wrap(format === "hermes" || format === "qwen_xml" ? text : `Result:\n${text || "(empty)"}`);
   });
   return [{ role: "user", content: lines.join("\n") }];
 }

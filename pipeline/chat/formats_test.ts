@@ -200,14 +200,14 @@ Deno.test("resultMessages() answers in the role that the template knows", () => 
     outcome: "tool_error" as const,
     text: "two",
   }];
-  assert.deepEqual(resultMessages(results, "llama_json"), [{ role: "user", content: "Result: one\nError: two" }]);
+  assert.deepEqual(resultMessages(results, "llama_json"), [{ role: "user", content: "Result:\none\nError: two" }]);
   assert.deepEqual(resultMessages(results, "native"), [
     { role: "tool", content: "one", tool_call_id: "c1" },
     { role: "tool", content: "Error: two", tool_call_id: "c2" },
   ]);
   assert.deepEqual(resultMessages([{ outcome: "ok", text: "" }], "llama_json"), [{
     role: "user",
-    content: "Result: (empty)",
+    content: "Result:\n(empty)",
   }]);
   assert.equal(resultMessages([results[0]!], "hermes")[0]!.content, "<tool_response>\none\n</tool_response>");
 });

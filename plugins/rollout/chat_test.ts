@@ -100,10 +100,10 @@ Deno.test("run() calls tools, sends raw text back and ends with the answer", asy
     "maple",
     false,
   ]);
-  assert.deepEqual(last.input, [{ role: "user", content: "Result: maple" }]);
+  assert.deepEqual(last.input, [{ role: "user", content: "Result:\nmaple" }]);
   assert.deepEqual(requests[1]!.messages.slice(2), [{ role: "assistant", content: raw }, {
     role: "user",
-    content: "Result: maple",
+    content: "Result:\nmaple",
   }]);
   assert.deepEqual(requests.map(({ seed }) => seed), [40, 41]);
   assert.deepEqual(released, ["r1"]);
@@ -155,7 +155,7 @@ Deno.test("run() ends at max_turns and where a turn is cut off", async () => {
 Deno.test("run() makes parallel calls in order and answers them together", async () => {
   const { requests, records } = await against([`${READ}\n${READ.replace('"a"', '"b"')}`]);
   assert.equal(records.filter(({ type }) => type === "tool_call").length, 2);
-  assert.equal(requests[1]!.messages.at(-1)!.content, "Result: maple\nResult: maple");
+  assert.equal(requests[1]!.messages.at(-1)!.content, "Result:\nmaple\nResult:\nmaple");
 });
 
 Deno.test("run() clips long results for the model and keeps them whole in the record", async () => {
@@ -164,7 +164,7 @@ Deno.test("run() clips long results for the model and keeps them whole in the re
   const call = records[1] as RolloutRecord & { type: "tool_call" };
   assert.equal(call.truncated, true);
   assert.deepEqual(call.result, { content: [{ type: "text", text: long }] });
-  assert.equal(requests[1]!.messages.at(-1)!.content, `Result: ${"x".repeat(20)}\n[cut: 30 of 50 characters left out]`);
+  assert.equal(requests[1]!.messages.at(-1)!.content, `Result:\n${"x".repeat(20)}\n[cut: 30 of 50 characters left out]`);
 });
 
 Deno.test("run() ends through complete_task with its answer", async () => {

@@ -1,0 +1,268 @@
+/**
+ * The families of tasks: what is asked in which words, what is there before, what must hold after, and the calls that
+ * get there. Every family takes its words from outside, so that held-out ones are the same tasks about other things.
+ * @module
+ */
+import type { Words } from "./words.ts";
+
+/** A call of the filesystem server. */
+interface Call {
+  tool: string;
+  arguments: Record<string, string>;
+}
+
+/** A task without its id and split. */
+export interface Task {
+  task: string;
+  setup: { files: Record<string, string>; directories: string[] };
+  checks: ({ file: string; equals: string } | { absent: string } | { directory: string })[];
+  calls: Call[];
+}
+
+/** Chooses without repeating within one task. */
+export interface Draw {
+  pick<T>(from: readonly T[]): T;
+  word(kind: "files" | "folders" | "contents"): string;
+  words: Words;
+}
+
+/** Makes a task; `wording` counts through the phrasings of this side. */
+export type Family = (draw: Draw, side: "seen" | "unseen", wording: number) => Task;
+
+const write = (path: string, content: string): Call => ({ tool: "write_file", arguments: { path, content } });
+const read = (path: string): Call => ({ tool: "read_text_file", arguments: { path } });
+const folder = (path: string): Call => ({ tool: "create_directory", arguments: { path } });
+const list = (path: string): Call => ({ tool: "list_directory", arguments: { path } });
+const move = (source: string, destination: string): Call => ({ tool: "move_file", arguments: { source, destination } });
+
+/** The phrasing whose turn it is; held-out has its own. */
+function phrase(phrasings: { seen: string[]; unseen: string[] }, side: "seen" | "unseen", wording: number): string {
+  const own = phrasings[side];
+  return own[wording % own.length]!;
+}
+
+/** Replaces `{f}` by `"river"`: names are quoted, so that they are the tokens that a call needs. */
+function say(text: string, names: Record<string, string>): string {
+  return text.replace(/\{(\w)\}/g, (_, key: string) => JSON.stringify(names[key]));
+}
+
+function setup(files: Record<string, string>, directories: string[] = []): Task["setup"] {
+  return { files, directories };
+}
+
+/** The families that all splits have. */
+export const families: Record<string, Family> = {
+  write: (draw, side, wording) => {
+    const [f, w] = [draw.word("files"), draw.word("contents")];
+    const text = phrase(
+      {
+        seen: [
+          "Write {w} to the file {f}.",
+          "Create the file {f} with the text {w}.",
+          "Put the word {w} into {f}.",
+          "Make a file {f} that says {w}.",
+          "Save {w} as {f}.",
+        ],
+        unseen: [
+          "The file {f} should contain {w}.",
+          "Store the text {w} in a file named {f}.",
+          "A file {f} with {w} in it, please.",
+        ],
+      },
+      side,
+      wording,
+    );
+    return { task: say(text, { f, w }), setup: setup({}), checks: [{ file: f, equals: w }], calls: [write(f, w)] };
+  },
+  folder: (draw, side, wording) => {
+    const d = draw.word("folders");
+    const text = phrase(
+      {
+        seen: [
+          "Make a folder {d}.",
+          "Create the directory {d}.",
+          "I need a folder called {d}.",
+          "Add a new folder: {d}.",
+        ],
+        unseen: ["There should be a directory {d}.", "Set up a folder named {d}.", "Get me an empty folder {d}."],
+      },
+      side,
+      wording,
+    );
+    return { task: say(text, { d }), setup: setup({}), checks: [{ directory: d }], calls: [folder(d)] };
+  },
+  rename: (draw, side, wording) => {
+    const [f, g, w] = [draw.word("files"), draw.word("files"), draw.word("contents")];
+    const text = phrase(
+      {
+        seen: [
+          "Rename {f} to {g}.",
+          "Change the name of {f} to {g}.",
+          "The file {f} should be called {g}.",
+          "Use {g} as the new name for {f}.",
+        ],
+        unseen: ["From now on {f} is named {g}.", "Call the file {f} {g} instead.", "Let {g} be the name of {f}."],
+      },
+      side,
+      wording,
+    );
+    return {
+      task: say(text, { f, g }),
+      setup: setup({ [f]: w }),
+      checks: [{ absent: f }, { file: g, equals: w }],
+      calls: [move(f, g)],
+    };
+  },
+  move: (draw, side, wording) => {
+    const [f, d, w] = [draw.word("files"), draw.word("folders"), draw.word("contents")];
+    const text = phrase(
+      {
+        seen: [
+          "Move {f} into the folder {d}.",
+          "Put the file {f} in folder {d}.",
+          "The file {f} belongs in the folder {d}.",
+          "The folder {d} should hold {f}.",
+        ],
+        unseen: ["{f} goes in the directory {d}.", "Take {f} and place it in {d}.", "Into the folder {d}, bring {f}."],
+      },
+      side,
+      wording,
+    );
+    return {
+      task: say(text, { f, d }),
+      setup: setup({ [f]: w }, [d]),
+      checks: [{ absent: f }, { file: `${d}/${f}`, equals: w }],
+      calls: [move(f, `${d}/${f}`)],
+    };
+  },
+  pick: (draw, side, wording) => {
+    const [x, y] = [draw.word("folders"), draw.word("folders")];
+    const phrasings: Record<typeof side, [string, string][]> = {
+      seen: [
+        ["Make the folder {x} or {y}, but not {x}.", y],
+        ["Make the folder {x} or {y}, but not {y}.", x],
+        ["Make only the first of these folders: {x}, {y}.", x],
+        ["Make only the last of these folders: {x}, {y}.", y],
+      ],
+      unseen: [
+        ["Folders {x} and {y} were planned, but {x} is cancelled. Make the other.", y],
+        ["Folders {x} and {y} were planned, but {y} is cancelled. Make the other.", x],
+        ["Of the folders {x}, {y} create just the last one.", y],
+        ["Of the folders {x}, {y} create just the first one.", x],
+      ],
+    };
+    const [text, wanted] = phrasings[side][wording % 4]!;
+    return {
+      task: say(text, { x, y }),
+      setup: setup({}),
+      checks: [{ directory: wanted }, { absent: wanted === x ? y : x }],
+      calls: [folder(wanted)],
+    };
+  },
+  copy: (draw, side, wording) => {
+    const [f, g, w] = [draw.word("files"), draw.word("files"), draw.word("contents")];
+    const text = phrase(
+      {
+        seen: [
+          "Copy the word in {f} to a new file {g}.",
+          "Read {f} and write the same word to {g}.",
+          "Make {g} a copy of {f}.",
+          "The file {g} should say what {f} says.",
+        ],
+        unseen: ["Whatever {f} says, {g} should say too.", "Duplicate {f} as {g}.", "Give {g} the same text as {f}."],
+      },
+      side,
+      wording,
+    );
+    return {
+      task: say(text, { f, g }),
+      setup: setup({ [f]: w }),
+      checks: [{ file: f, equals: w }, { file: g, equals: w }],
+      calls: [read(f), write(g, w)],
+    };
+  },
+  find: (draw, side, wording) => {
+    const [a, b, w] = [draw.word("files"), draw.word("files"), draw.word("contents")];
+    const [d, e] = [draw.word("folders"), draw.word("folders")];
+    const found = draw.pick([a, b]);
+    const text = phrase(
+      {
+        seen: [
+          "{a} or {b} is in the folder {d}. Look, then move it to {e}.",
+          "List {d}: it has {a} or {b}. Move what is there to folder {e}.",
+          "Find out if {a} or {b} is in {d} and move it into {e}.",
+        ],
+        unseen: [
+          "The folder {d} holds {a} or {b}. See which, and bring it to {e}.",
+          "One of {a} and {b} lies in {d}. It should go to {e}.",
+        ],
+      },
+      side,
+      wording,
+    );
+    return {
+      task: say(text, { a, b, d, e }),
+      setup: setup({ [`${d}/${found}`]: w }, [e]),
+      checks: [{ absent: `${d}/${found}` }, { file: `${e}/${found}`, equals: w }],
+      calls: [list(d), move(`${d}/${found}`, `${e}/${found}`)],
+    };
+  },
+  flag: (draw, side, wording) => {
+    const [f, x, y] = [draw.word("files"), draw.word("folders"), draw.word("folders")];
+    const [p, q] = draw.pick(draw.words.flags);
+    const says = draw.pick([p, q]);
+    const text = phrase(
+      {
+        seen: [
+          "Read {f}. If it says {p}, make folder {x}. If it says {q}, make folder {y}.",
+          "If {f} says {p}, create the folder {x}; if it says {q}, {y}.",
+          "Look at {f}: for {p} make the folder {x}, for {q} the folder {y}.",
+        ],
+        unseen: [
+          "Depending on what {f} says, make a folder: {x} for {p}, {y} for {q}.",
+          "Check {f} and make {x} (when it is {p}) or {y} (when it is {q}), a folder.",
+        ],
+      },
+      side,
+      wording,
+    );
+    const [wanted, other] = says === p ? [x, y] : [y, x];
+    return {
+      task: say(text, { f, p, q, x, y }),
+      setup: setup({ [f]: says }),
+      checks: [{ directory: wanted }, { absent: other }],
+      calls: [read(f), folder(wanted)],
+    };
+  },
+};
+
+/** Combinations of known steps that only held-out scenarios have. */
+export const combinations: Record<string, Family> = {
+  name: (draw, _side, wording) => {
+    const [f, w] = [draw.word("files"), draw.word("folders")];
+    const text = ["Read {f} and make a folder named by the word in it.", "Make a folder whose name stands in {f}."];
+    return {
+      task: say(text[wording % text.length]!, { f }),
+      setup: setup({ [f]: w }),
+      checks: [{ directory: w }],
+      calls: [read(f), folder(w)],
+    };
+  },
+  sort: (draw, _side, wording) => {
+    const [f, g, w] = [draw.word("files"), draw.word("files"), draw.word("contents")];
+    const [x, y] = [draw.word("folders"), draw.word("folders")];
+    const [p, q] = draw.pick(draw.words.flags);
+    const says = draw.pick([p, q]);
+    const text = [
+      "Read {f}. If it says {p}, move {g} into {x}. If it says {q}, move it into {y}.",
+      "Where {f} says {p}, {g} goes in folder {x}; where it says {q}, in {y}.",
+    ];
+    const wanted = says === p ? x : y;
+    return {
+      task: say(text[wording % text.length]!, { f, g, p, q, x, y }),
+      setup: setup({ [f]: says, [g]: w }, [x, y]),
+      checks: [{ absent: g }, { file: `${wanted}/${g}`, equals: w }],
+      calls: [read(f), move(g, `${wanted}/${g}`)],
+    };
+  },
+};

@@ -1,0 +1,43 @@
+/**
+ * The words of the example. Each is one token of SmolLM2's vocabulary after a quote, after a slash and at the start of
+ * a line, so that copying a name is never a matter of spelling. Held-out words appear in no other split.
+ * @module
+ */
+
+/** Words of one side: names of files, names of folders, contents of files, and pairs of answers for flags. */
+export interface Words {
+  files: string[];
+  folders: string[];
+  contents: string[];
+  flags: [string, string][];
+}
+
+const list = (text: string) => text.trim().split(/\s+/);
+
+/** Words of training and validation. */
+export const seen: Words = {
+  files: list(`
+    river stone cloud forest planet engine window bridge castle market wallet camera paper letter stamp bucket
+    rain snow wind ash dust sand rock coal glass wood salt sugar bread apple corn milk wine horse owl fish wolf
+    tree leaf seed moon song story sign map chart clock bell
+  `),
+  folders: list(`
+    box bag package tower port park farm bank hall room store library station school museum shop house lake hill field
+  `),
+  contents: list(`
+    red blue green yellow black white small large short long open closed empty full new old clean dry hot cold soft
+    hard fast slow quiet sharp
+  `),
+  flags: [["yes", "no"], ["left", "right"], ["day", "night"]],
+};
+
+/** Words that only the held-out scenarios use. */
+export const unseen: Words = {
+  files: list(`
+    ocean button chair comb marker canvas frame storm mud iron orange melon rice snake lion bear flower root star
+    doctor guard heart bone card
+  `),
+  folders: list("home ship plane train pipe plate cup boat track gate floor oven"),
+  contents: list("brown purple gray young fresh wet warm cool heavy flat round thick thin strong wild"),
+  flags: [["up", "down"], ["happy", "free"]],
+};
