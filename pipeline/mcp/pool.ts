@@ -71,7 +71,7 @@ export class EnvironmentPool implements AsyncDisposable {
     const known = this.#servers.get(server);
     if (!known) throw new Error(`no server "${server}" in this pipeline`);
     if (known.is_shared_process) return await known.discover(await this.#sharedSession(server), this.#ctx.signal);
-    const slot = await this.#take();
+    const slot = await this.#idleSlot() ?? await this.#create();
     try {
       return await known.discover(await slot.session(server), this.#ctx.signal);
     } finally {
@@ -112,7 +112,9 @@ export class EnvironmentPool implements AsyncDisposable {
   /** Starts slots until there are `count`; resolves when they are ready. Failures surface at the lease. */
   async warm(count: number): Promise<void> {
     if (this.#own.length === 0) return;
-    while (this.#made < count) this.#keep(this.#create());
+    for (let missing = count - this.#made; missing > 0; missing--) {
+      this.#keep(this.#create().then((slot) => this.#opened(slot)));
+    }
     await Promise.allSettled(this.#idle);
   }
 
@@ -124,33 +126,37 @@ export class EnvironmentPool implements AsyncDisposable {
     await removeFolders(`${this.#options.run_dir}/env`);
   }
 
+  /** A slot with every server open. */
   async #take(): Promise<Slot> {
+    const slot = await this.#idleSlot() ?? await this.#create();
+    return await this.#opened(slot);
+  }
+
+  async #idleSlot(): Promise<Slot | null> {
     for (let waiting = this.#idle.shift(); waiting; waiting = this.#idle.shift()) {
       const slot = await waiting.catch(() => null);
-      if (!slot) continue;
-      try {
-        await slot.ready();
-        return slot;
-      } catch (error) {
-        await this.#discard(slot);
-        throw error;
-      }
+      if (slot) return slot;
     }
-    return await this.#create();
+    return null;
+  }
+
+  async #opened(slot: Slot): Promise<Slot> {
+    try {
+      await slot.ready();
+      return slot;
+    } catch (error) {
+      this.#options.log.warn(error instanceof Error ? error.message : String(error));
+      await this.#discard(slot);
+      throw error;
+    }
   }
 
   async #create(): Promise<Slot> {
     this.#ctx.signal.throwIfAborted();
-    const number = this.#made++;
-    try {
-      const root = `${this.#options.run_dir}/env/${String(number).padStart(4, "0")}`;
-      const slot = await Slot.create(this.#ctx, this.#own, root);
-      this.#all.add(slot);
-      return slot;
-    } catch (error) {
-      this.#options.log.warn(error instanceof Error ? error.message : String(error));
-      throw error;
-    }
+    const root = `${this.#options.run_dir}/env/${String(this.#made++).padStart(4, "0")}`;
+    const slot = await Slot.create(this.#ctx, this.#own, root);
+    this.#all.add(slot);
+    return slot;
   }
 
   async #discard(slot: Slot): Promise<void> {

@@ -43,12 +43,11 @@ export class Slot {
     readonly folders: Folders,
   ) {}
 
-  /** Makes the folders, fills in the fixtures and starts the servers. */
+  /** Makes the folders and fills in the fixtures; servers start when they are asked for. */
   static async create(ctx: SlotContext, names: string[], root: string): Promise<Slot> {
     const slot = new Slot(ctx, names, await makeFolders(root));
     try {
       await slot.#fill();
-      await slot.ready();
       return slot;
     } catch (error) {
       await slot.close();

@@ -1,0 +1,122 @@
+/**
+ * Servers named on a command line: a bare command, a URL, or entries of a file. The file is a client's `mcpServers`
+ * JSON, an editor's `servers` JSON, or a pipeline; keys that hone does not know are left out.
+ * @module
+ */
+import { readFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { parse } from "yaml";
+import { z } from "zod";
+import { pipeline_schema, type ServerConfig } from "../config_schema.ts";
+import { config as say, HoneError, mcp } from "../diagnostics.ts";
+
+/** What a command line says of servers. */
+export interface ServerWords {
+  /** A command and its arguments, or one URL, or (with `config`) at most one name. */
+  words: string[];
+  /** `Name: value` each; for a URL. */
+  headers?: string[];
+  config?: string;
+}
+
+/** Declared servers by name; relative paths in them are relative to `base_dir`. */
+export interface Declared {
+  servers: Record<string, ServerConfig>;
+  base_dir: string;
+}
+
+const DROPPED_WORDS = /^(npx|uvx|deno|node|python3?|run|exec|-.*|npm:)$/;
+
+/** Reads the declarations. Throws a HoneError where there is none, or one that cannot be. `MCP_URL` is the default. */
+export async function declareServers(
+  { words, headers = [], config }: ServerWords,
+  env: Record<string, string> = Deno.env.toObject(),
+): Promise<Declared> {
+  if (config !== undefined) return await fromFile(config, words[0], env);
+  const url = words.length === 0 ? env.MCP_URL : isUrl(words[0]!) && words.length === 1 ? words[0] : undefined;
+  const base_dir = Deno.cwd();
+  if (url !== undefined) {
+    const bearer = env.MCP_BEARER_TOKEN === undefined ? {} : { bearer_env: "MCP_BEARER_TOKEN" };
+    const name = serverName(new URL(url).hostname);
+    return { servers: { [name]: server(name, { url, headers: parseHeaders(headers), ...bearer }) }, base_dir };
+  }
+  const [command, ...args] = words;
+  if (command === undefined) throw new HoneError(mcp.no_server_named());
+  const name = serverName(words.find((word) => !DROPPED_WORDS.test(word)) ?? command);
+  return { servers: { [name]: server(name, { command, args }) }, base_dir };
+}
+
+async function fromFile(path: string, only: string | undefined, env: Record<string, string>): Promise<Declared> {
+  const text = await readFile(path, "utf8").catch((error) => {
+    throw new HoneError(say.file_unreadable(path, error.message));
+  });
+  let content: { mcpServers?: unknown; servers?: unknown } | null;
+  try {
+    content = parse(text);
+  } catch (error) {
+    throw new HoneError(say.yaml_syntax(error instanceof Error ? error.message : String(error)));
+  }
+  const declared = content?.mcpServers ?? content?.servers;
+  if (typeof declared === "string") return await fromFile(resolve(dirname(path), declared), only, env);
+  if (typeof declared !== "object" || declared === null) throw new HoneError(say.servers_file(path));
+  const names = Object.keys(declared);
+  if (only !== undefined && !names.includes(only)) throw new HoneError(mcp.unknown_server(only, names));
+  const chosen = Object.entries(declared).filter(([name]) => only === undefined || name === only);
+  const servers = chosen.map(([name, entry]) => [name, server(name, known(interpolate(entry, env, name)))]);
+  return { servers: Object.fromEntries(servers), base_dir: dirname(resolve(path)) };
+}
+
+const [process_fields, url_fields] = pipeline_schema.shape.servers.unwrap().valueType.options.map((option) =>
+  Object.keys(option.shape)
+);
+
+/** The fields that hone knows; clients say the transport as `type`, some the address as `serverUrl`. */
+function known(entry: unknown): unknown {
+  if (typeof entry !== "object" || entry === null) return entry;
+  const given = entry as Record<string, unknown>;
+  const url = given.url ?? given.serverUrl;
+  const transport = given.transport ?? (given.type === "sse" || given.type === "http" ? given.type : undefined);
+  const whole = { ...given, ...(url !== undefined && { url, transport }) };
+  const fields = url === undefined ? process_fields! : url_fields!;
+  return Object.fromEntries(
+    Object.entries(whole).filter(([key, value]) => fields.includes(key) && value !== undefined),
+  );
+}
+
+function interpolate(value: unknown, env: Record<string, string>, field: string): unknown {
+  if (typeof value === "string") {
+    return value.replace(/\$?\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (reference, name) => {
+      if (name === "workdir" || reference.startsWith("$$")) return reference.replace("$$", "$");
+      const found = env[name];
+      if (found === undefined) throw new HoneError(say.env_not_set(name, `servers.${field}`));
+      return found;
+    });
+  }
+  if (Array.isArray(value)) return value.map((item) => interpolate(item, env, field));
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, interpolate(item, env, field)]));
+}
+
+function server(name: string, entry: unknown): ServerConfig {
+  const parsed = pipeline_schema.shape.servers.safeParse({ [name]: entry });
+  if (!parsed.success) throw new HoneError(mcp.bad_server(name, z.prettifyError(parsed.error).replaceAll("\n", " ")));
+  return parsed.data[name]!;
+}
+
+function parseHeaders(headers: string[]): Record<string, string> {
+  return Object.fromEntries(headers.map((header) => {
+    const [, name, value] = /^([A-Za-z0-9-]+)\s*:\s*(.*)$/.exec(header) ?? [];
+    if (name === undefined || value === undefined) throw new HoneError(mcp.bad_header(header));
+    return [name, value];
+  }));
+}
+
+function isUrl(word: string): boolean {
+  return /^https?:\/\//.test(word);
+}
+
+/** A short name: of `npm:@scope/server-files@1.2.3` it is `server-files`. */
+function serverName(word: string): string {
+  const last = word.replace(/^npm:/, "").replace(/(?<=.)@[^@/]*$/, "").split(/[\\/]/).at(-1)!;
+  return last.replace(/\.(ts|js|mjs|py)$/, "").replace(/[^A-Za-z0-9_-]/g, "-").slice(0, 32) || "server";
+}
