@@ -49,6 +49,8 @@ const server_fields = {
   read_only_tools: z.array(z.string()).optional()
     .describe("Tools that you know to change nothing; the others are refused on a shared server.")
     .meta({ examples: [["read_text_file"]] }),
+  elicitation: z.enum(["decline", "accept"]).default("decline")
+    .describe("Answer to a server that asks its user: decline, or accept with the form's own defaults."),
   resources: z.boolean().default(false).describe("Offer the server's resources as tools that list and read them."),
   reset: z.enum(["restart", "workdir"]).default("restart")
     .describe("Between rollouts: restart the process, or keep it and refill its `${workdir}`."),

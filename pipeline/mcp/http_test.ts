@@ -4,7 +4,6 @@ import { z } from "zod";
 import { openPool, scenario, serverConfig } from "../../tests/fixtures/pool.ts";
 import { HoneError } from "../diagnostics.ts";
 
-import { killProcess, startProcess } from "./process.ts";
 import { Session } from "./session.ts";
 
 const LIMITS = { timeout_secs: 10 };
@@ -32,27 +31,6 @@ function modernServer(calls: { count: number }) {
   });
 }
 
-async function everything(mode: string): Promise<AsyncDisposable & { port: number }> {
-  const port = freePort();
-  const child = startProcess({
-    command: "deno",
-    args: ["run", "-A", "npm:@modelcontextprotocol/server-everything", mode],
-    env: { ...Deno.env.toObject(), PORT: String(port) },
-    cwd: Deno.cwd(),
-  });
-  child.stdout.cancel();
-  child.stderr.cancel();
-  for (;;) {
-    try {
-      (await Deno.connect({ port, hostname: "127.0.0.1" })).close();
-      break;
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  }
-  return { port, [Symbol.asyncDispose]: () => killProcess(child) };
-}
-
 function freePort(): number {
   const listener = Deno.listen({ port: 0 });
   const { port } = listener.addr;
@@ -64,25 +42,6 @@ const endpoint = (
   url: string,
   headers = {},
 ) => ({ kind: "url", url, transport: "auto", headers, max_message_bytes: 1_000_000 } as const);
-
-for (const [mode, path, transport] of [["streamableHttp", "mcp", "http"], ["sse", "sse", "sse"]] as const) {
-  Deno.test(`EnvironmentPool runs server-everything over ${transport}`, async () => {
-    await using server = await everything(mode);
-    const url = `http://127.0.0.1:${server.port}/${path}`;
-    await using made = await openPool({ it: serverConfig({ url, read_only_tools: ["echo", "get-sum"] }) });
-    assert.equal(made.catalog.servers[0]!.transport, transport);
-    assert(made.catalog.tools.length > 10);
-    const rollout = async (id: string) => {
-      const wanted = { rollout_id: id, scenario: scenario(), catalog: made.catalog, signal: forever };
-      const one = await made.pool.lease(wanted);
-      const echo = await one.call("echo", { message: id });
-      const denied = await one.call("get-env", {});
-      await one.release();
-      assert.deepEqual([echo.outcome, echo.text, denied.outcome], ["ok", `Echo: ${id}`, "denied"]);
-    };
-    await Promise.all(Array.from({ length: 8 }, (_, id) => rollout(String(id))));
-  });
-}
 
 Deno.test("EnvironmentPool speaks revision 2026-07-28 where the server does", async () => {
   const calls = { count: 0 };

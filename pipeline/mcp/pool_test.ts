@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openPool, scenario, serverConfig, testServer } from "../../tests/fixtures/pool.ts";
+import { openPool, scenario, testServer } from "../../tests/fixtures/pool.ts";
 import type { Catalog, JsonObject } from "../events.ts";
 import type { CallResult } from "../plugin.ts";
 import type { EnvironmentPool, Lease } from "./pool.ts";
@@ -9,40 +9,6 @@ const json = (result: CallResult) => JSON.parse(result.text);
 
 function lease(pool: EnvironmentPool, catalog: Catalog, partial = {}): Promise<Lease> {
   return pool.lease({ rollout_id: "r", scenario: scenario(partial), catalog, signal: forever });
-}
-
-function filesystem(args: string[]) {
-  const tools = ["write_file", "read_text_file", "create_directory", "move_file", "list_directory"];
-  return serverConfig({ command: args[0], args: [...args.slice(1), "${workdir}"], tools, reset: "workdir" });
-}
-
-for (const command of [["deno", "run", "-A", "npm:"], ["npx", "-y", ""]]) {
-  Deno.test(`EnvironmentPool runs server-filesystem when it is started by ${command[0]}`, async () => {
-    const server = "@modelcontextprotocol/server-filesystem@2026.8.31";
-    await using made = await openPool({ files: filesystem([...command.slice(0, -1), command.at(-1) + server]) });
-    const { pool, catalog } = made;
-    assert.equal(catalog.servers[0]!.implementation.name, "secure-filesystem-server");
-    assert.equal(catalog.tools.length, 5);
-    const setup = { files: { "docs/a.txt": "hello" }, directories: ["empty"] };
-    const one = await lease(pool, catalog, { setup });
-    assert.equal((await one.call("read_text_file", { path: "docs/a.txt" })).text, "hello");
-    const wrong = await one.call("write_file", { path: "b.txt" });
-    assert.deepEqual([wrong.outcome, wrong.text], [
-      "invalid_arguments",
-      'Invalid arguments for write_file: "content" is missing.',
-    ]);
-    const unknown = await one.call("read_file", { path: "docs/a.txt" });
-    assert.equal(unknown.outcome, "unknown_tool");
-    assert.match(unknown.text, /^There is no tool "read_file"\. The tools are: read_text_file, /);
-    assert.equal((await one.call("read_text_file", { path: "nope" })).outcome, "tool_error");
-    const seen = await one.observe({ tool: "get_file_info", arguments: { path: "${workdir}/docs" } });
-    assert.match(seen.text, /isDirectory: true/);
-    await one.release();
-    const two = await lease(pool, catalog);
-    assert.equal((await two.call("list_directory", { path: "." })).text, "");
-    assert.equal(two.workdir, one.workdir);
-    await two.release();
-  });
 }
 
 Deno.test("EnvironmentPool offers only the scenario's tools", async () => {

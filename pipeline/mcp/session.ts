@@ -1,8 +1,8 @@
 /**
  * One connection to one MCP server: negotiated, bounded in time, and never throwing out of a call. Opening throws a
  * HoneError that says why the server cannot be used; a call returns a `CallResult` whatever happens.
- * Requests that a server makes of its client are answered by policy: elicitation is declined, sampling and roots are
- * not offered.
+ * Requests that a server makes of its client are answered by policy: elicitation is declined or accepted with its defaults,
+ * sampling and roots are not offered.
  * @module
  */
 import { Client, type PriorDiscovery, ProtocolError, SdkError, SdkErrorCode } from "@modelcontextprotocol/client";
@@ -28,6 +28,8 @@ export interface CallLimits {
 export interface OpenOptions {
   start_timeout_secs: number;
   signal?: AbortSignal;
+  /** Answer to a server that asks the user: `decline` when left out, or `accept` with the form's own defaults. */
+  elicitation?: "decline" | "accept";
   /** What an earlier session with the same server negotiated; saves the probe. */
   prior?: PriorDiscovery;
 }
@@ -75,10 +77,14 @@ export class Session {
   static async #connect(server: string, endpoint: Endpoint, options: OpenOptions): Promise<Session> {
     const opened = openTransport(endpoint);
     const client = new Client({ name: "hone", version: VERSION }, {
-      capabilities: { elicitation: { form: {} } },
+      capabilities: { elicitation: { form: { applyDefaults: true } } },
       versionNegotiation: { mode: "auto", probe: { timeoutMs: probeMs(options) } },
     });
-    client.setRequestHandler("elicitation/create", () => ({ action: "decline" as const }));
+    const accept = options.elicitation === "accept";
+    client.setRequestHandler(
+      "elicitation/create",
+      () => accept ? { action: "accept", content: {} } : { action: "decline" },
+    );
     client.onerror = () => {};
     const timeout = options.start_timeout_secs * 1000;
     const limit = AbortSignal.timeout(timeout);

@@ -3,15 +3,21 @@ import { TEST_SERVER } from "../../tests/fixtures/pool.ts";
 import { HoneError } from "../diagnostics.ts";
 import { childEnv } from "./process.ts";
 import { Session } from "./session.ts";
-import type { RawTool } from "./session.ts";
+import type { OpenOptions, RawTool } from "./session.ts";
 
+const MODERN = new URL("../../tests/fixtures/modern_stdio.ts", import.meta.url).pathname;
 const LIMITS = { timeout_secs: 10 };
 
-async function open(flags: string[] = [], start_timeout_secs = 20, max_message_bytes = 2_000_000) {
+async function open(
+  flags: string[] = [],
+  start_timeout_secs = 20,
+  max_message_bytes = 2_000_000,
+  more: Partial<OpenOptions> = {},
+) {
   const dir = await Deno.makeTempDir({ prefix: "hone-session-" });
   const env = childEnv({}, { home: dir, tmp: dir });
   const spec = { command: "deno", args: ["run", "-A", TEST_SERVER, ...flags], env, cwd: dir };
-  const session = await Session.open("it", { kind: "stdio", spec, max_message_bytes }, { start_timeout_secs });
+  const session = await Session.open("it", { kind: "stdio", spec, max_message_bytes }, { start_timeout_secs, ...more });
   return Object.assign(session, { [Symbol.asyncDispose]: () => session.close() });
 }
 
@@ -137,7 +143,24 @@ Deno.test("Session.call() names images in the text and keeps them in the result"
   });
 });
 
-Deno.test("Session declines elicitation", async () => {
+Deno.test("Session declines elicitation, or accepts it with its defaults when it is told to", async () => {
   await using session = await open();
   assert.equal((await session.call("ask", {}, LIMITS)).text, '{"action":"decline"}');
+  await using accepting = await open([], 20, 2_000_000, { elicitation: "accept" });
+  const { text } = await accepting.call("ask", {}, LIMITS);
+  assert.equal(text, '{"action":"accept","content":{"name":"nobody"}}');
+});
+
+Deno.test("Session speaks revision 2026-07-28 over stdio, and again without a probe", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "hone-session-" });
+  const env = childEnv({}, { home: dir, tmp: dir });
+  const args = ["run", "-A", `--config=${new URL("../../deno.json", import.meta.url).pathname}`, MODERN];
+  const endpoint = { kind: "stdio", spec: { command: "deno", args, env, cwd: dir }, max_message_bytes: 1e6 } as const;
+  const first = await Session.open("it", endpoint, { start_timeout_secs: 20 });
+  const second = await Session.open("it", endpoint, { start_timeout_secs: 20, prior: first.prior });
+  for (const session of [first, second]) {
+    assert.equal(session.description.protocol, "2026-07-28");
+    assert.equal((await session.call("double", { n: 4 }, LIMITS)).text, "8");
+    await session.close();
+  }
 });

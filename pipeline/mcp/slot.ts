@@ -126,7 +126,8 @@ export class Slot {
     const known = ctx.known.get(name);
     const endpoint = endpointOf(config, { ...ctx, folders: this.folders });
     if (endpoint.kind === "url" && known && known.transport !== "stdio") endpoint.transport = known.transport;
-    const options = { start_timeout_secs: config.start_timeout_secs, signal: ctx.signal, prior: known?.prior };
+    const { start_timeout_secs, elicitation } = config;
+    const options = { start_timeout_secs, elicitation, signal: ctx.signal, prior: known?.prior };
     for (let attempt = 1;; attempt++) {
       ctx.signal.throwIfAborted();
       try {
