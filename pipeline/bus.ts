@@ -64,8 +64,10 @@ export class Bus {
   /** Publishes an event. Throws a TypeError when the payload is not of the event's shape. */
   emit<K extends EventName>(source: string, type: K, data: EventMap[K]): Emitted<K> {
     checkPayload(type, data);
-    const envelope: Envelope<K> = { seq: this.#seq++, at: Date.now(), run_id: this.#run_id, source, type, data };
+    const envelope: Envelope<K> = { seq: this.#seq, at: Date.now(), run_id: this.#run_id, source, type, data };
     const durable = this.#keep(envelope as unknown as Envelope);
+    // Counted once it is kept: what the sink refuses leaves no gap.
+    this.#seq++;
     for (const tap of this.#taps) if (!tap.offer(envelope as unknown as Envelope)) this.dropped++;
     return { envelope, ordered: this.#deliver(envelope as unknown as Envelope), durable };
   }

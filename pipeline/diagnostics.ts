@@ -394,6 +394,14 @@ export const store = {
       `Cannot open ${quote(path)}: another process is writing it`,
       "Wait for the run to end, or ask it: `hone query`, `hone watch`, `hone cancel`.",
     ),
+  exists: (path: string) =>
+    say(
+      "RUN_EXISTS",
+      `Cannot create ${quote(path)}: it holds the records of a run`,
+      "`hone resume` continues it; or choose another folder (`--run-dir`).",
+    ),
+  missing: (path: string) =>
+    say("RUN_MISSING", `Cannot open ${quote(path)}: no such file`, "Name a folder below runs/."),
   cannot_open: (path: string, reason: string) =>
     say("STORE_UNREADABLE", `Cannot open ${quote(path)}: ${reason}`, "Is this the folder of a run?"),
   not_a_run: (path: string) =>

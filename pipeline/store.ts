@@ -4,11 +4,15 @@
  * open the file meanwhile.
  * @module
  */
+import { existsSync } from "node:fs";
 import { type DuckDBConnection, DuckDBInstance, StatementType } from "@duckdb/node-api";
 import { control, HoneError, store as messages } from "./diagnostics.ts";
 import type { Envelope } from "./events.ts";
 import { appendRows } from "./store_append.ts";
 import { type Cell, ddl, RowWriter, SCHEMA_VERSION, type TableName } from "./store_schema.ts";
+
+/** Files that this process has open: DuckDB's own lock only keeps other processes out. */
+const OPEN = new Set<string>();
 
 /** Milliseconds that a record may wait for its group commit. */
 const COMMIT_MS = 15;
@@ -61,7 +65,12 @@ export class Store implements AsyncDisposable {
 
   /** Opens the file. Throws a HoneError when it is busy, newer than this hone, or not a run's. */
   static async open(path: string, { run_id, mode }: StoreOptions): Promise<Store> {
+    const there = existsSync(path);
+    if (mode === "create" && there) throw new HoneError(messages.exists(path));
+    if (mode !== "create" && !there) throw new HoneError(messages.missing(path));
+    if (OPEN.has(path)) throw new HoneError(messages.busy(path));
     const instance = await opened(path, mode);
+    OPEN.add(path);
     const connections = [await instance.connect(), await instance.connect()];
     try {
       if (mode !== "read") await prepare(connections[0]!, path);
@@ -71,6 +80,7 @@ export class Store implements AsyncDisposable {
     } catch (error) {
       for (const connection of connections) connection.closeSync();
       instance.closeSync();
+      OPEN.delete(path);
       throw error;
     }
   }
@@ -78,12 +88,15 @@ export class Store implements AsyncDisposable {
   /** Queues an envelope; resolves when its rows are on disk. */
   append(envelope: Envelope): Promise<void> {
     if (this.#failure) return Promise.reject(this.#failure);
+    // Rows are made first: what cannot be written as JSON throws here and leaves nothing behind.
+    const made: [TableName, Cell[]][] = [];
+    this.#rows.write(envelope, (table, row) => made.push([table, row]));
     const batch = this.#batch ??= this.#open();
-    this.#rows.write(envelope, (table, row) => {
+    for (const [table, row] of made) {
       const rows = batch.rows.get(table);
       if (rows) rows.push(row);
       else batch.rows.set(table, [row]);
-    });
+    }
     return batch.done;
   }
 
@@ -92,6 +105,7 @@ export class Store implements AsyncDisposable {
     const pending = this.#batch?.done ?? this.#committing;
     if (this.#batch) this.#commit();
     await pending;
+    if (this.#failure) throw this.#failure;
   }
 
   /** Runs SQL and returns rows as plain objects; sees everything appended before. */
@@ -103,13 +117,13 @@ export class Store implements AsyncDisposable {
   /** `query` for people: one statement that reads. Throws a HoneError otherwise. */
   async read(sql: string): Promise<Row[]> {
     await this.flush();
+    if (sql.trim() === "") throw new HoneError(control.not_a_select(sql));
     try {
       const extracted = await this.#reader.extractStatements(sql);
+      if (extracted.count !== 1) throw new HoneError(control.not_a_select(sql));
       const statement = await extracted.prepare(0);
-      if (extracted.count !== 1 || !READING.has(statement.statementType)) {
-        throw new HoneError(control.not_a_select(sql));
-      }
-      return await rowsOf(this.#reader, sql);
+      if (!READING.has(statement.statementType)) throw new HoneError(control.not_a_select(sql));
+      return await this.#readOnly(sql);
     } catch (error) {
       throw error instanceof HoneError
         ? error
@@ -117,14 +131,28 @@ export class Store implements AsyncDisposable {
     }
   }
 
-  /** Commits what is pending and closes the file. */
+  /** Runs a statement that DuckDB itself keeps from writing: `EXPLAIN ANALYZE DELETE` is an EXPLAIN, and deletes. */
+  async #readOnly(sql: string): Promise<Row[]> {
+    const connection = await this.#instance.connect();
+    try {
+      await connection.run("BEGIN TRANSACTION READ ONLY");
+      return await rowsOf(connection, sql);
+    } finally {
+      connection.closeSync();
+    }
+  }
+
+  /** Commits what is pending and closes the file. A failed write was told to those who awaited it. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       await this.flush();
+    } catch (error) {
+      if (error !== this.#failure) throw error;
     } finally {
       this.#writer.closeSync();
       this.#reader.closeSync();
       this.#instance.closeSync();
+      OPEN.delete(this.#path);
     }
   }
 
@@ -161,7 +189,9 @@ export class Store implements AsyncDisposable {
 
 async function opened(path: string, mode: StoreOptions["mode"]): Promise<DuckDBInstance> {
   try {
-    return await DuckDBInstance.create(path, mode === "read" ? { access_mode: "READ_ONLY" } : {});
+    // Queries see this file and nothing else of the machine.
+    const options = { enable_external_access: "false" };
+    return await DuckDBInstance.create(path, mode === "read" ? { ...options, access_mode: "READ_ONLY" } : options);
   } catch (error) {
     const reason = text(error);
     if (/lock/i.test(reason)) throw new HoneError(messages.busy(path), { cause: error });
@@ -197,9 +227,9 @@ async function rowsOf(connection: DuckDBConnection, sql: string, params: readonl
   );
 }
 
-/** Big integers become numbers (they are counts and milliseconds here), dates become ISO text. */
+/** Big integers become numbers where that is exact, dates become ISO text. */
 function plain(cell: unknown): unknown {
-  if (typeof cell === "bigint") return Number(cell);
+  if (typeof cell === "bigint") return Number.isSafeInteger(Number(cell)) ? Number(cell) : String(cell);
   if (cell instanceof Date) return cell.toISOString();
   if (Array.isArray(cell)) return cell.map(plain);
   if (cell !== null && typeof cell === "object" && Object.getPrototypeOf(cell) === Object.prototype) {

@@ -51,6 +51,7 @@ export async function appendRows(connection: DuckDBConnection, table: TableName,
 function value(type: ColumnType, cell: Cell | undefined): DuckDBValue {
   if (cell === null || cell === undefined) return null;
   if (type === "BIGINT") return BigInt(Math.trunc(cell as number));
+  if (type === "INTEGER") return Math.trunc(cell as number);
   // A list is read by length and index alone, so a typed array needs no copy.
   if (type.endsWith("[]")) return { items: cell } as unknown as DuckDBListValue;
   return cell as DuckDBValue;

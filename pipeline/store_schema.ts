@@ -111,7 +111,7 @@ export const TABLES = {
     seconds: "DOUBLE",
   },
   observations: { rollout_id: "VARCHAR", judge: "VARCHAR", observation: "JSON" },
-  judgements: {
+  judgement_records: {
     rollout_id: "VARCHAR",
     judge: "VARCHAR",
     score: "DOUBLE",
@@ -119,7 +119,7 @@ export const TABLES = {
     parts: "JSON",
     invalid: "VARCHAR",
   },
-  rewards: {
+  reward_records: {
     rollout_id: "VARCHAR",
     group_id: "VARCHAR",
     value: "DOUBLE",
@@ -162,11 +162,16 @@ CREATE VIEW IF NOT EXISTS rollouts AS
   SELECT r.*, e.outcome_end, e.answer, e.cause, e.seconds, e.ended_at,
     CASE WHEN e.rollout_id IS NULL THEN coalesce(a.abandoned, 'unfinished') END AS abandoned
   FROM rollout_requests r LEFT JOIN rollout_ends e USING (rollout_id) LEFT JOIN rollout_abandoned a USING (rollout_id);
+-- A group judged again on resume has several records; the last one counts.
+CREATE VIEW IF NOT EXISTS judgements AS
+  SELECT * FROM judgement_records QUALIFY row_number() OVER (PARTITION BY rollout_id, judge ORDER BY rowid DESC) = 1;
+CREATE VIEW IF NOT EXISTS rewards AS
+  SELECT * FROM reward_records QUALIFY row_number() OVER (PARTITION BY rollout_id ORDER BY rowid DESC) = 1;
 CREATE VIEW IF NOT EXISTS runs AS
   SELECT s.run_id, any_value(s.name) AS name, any_value(s.seed) AS seed, any_value(s.hone_version) AS hone_version,
-    min(s.started_at) AS started_at, count(*) AS starts, max(s.started_at) AS last_started_at, max(e.ended_at) AS ended_at,
-    CASE WHEN max(e.ended_at) >= max(s.started_at) THEN arg_max(e.status, e.ended_at) ELSE 'running' END AS status,
-    arg_max(e.sentence, e.ended_at) AS sentence
+    min(s.started_at) AS started_at, count(DISTINCT s.rowid) AS starts, max(s.started_at) AS last_started_at, max(e.ended_at) AS ended_at,
+    CASE WHEN max(e.ended_at) >= max(s.started_at) THEN arg_max(e.status, e.rowid) ELSE 'running' END AS status,
+    arg_max(e.sentence, e.rowid) AS sentence
   FROM run_starts s LEFT JOIN run_ends e USING (run_id) GROUP BY s.run_id;
 `;
 
@@ -337,7 +342,7 @@ const ROWS: Rows = {
   "judgement.made": (d, _at, add) => {
     const scored = "score" in d && d.score !== undefined ? d : null;
     const invalid = "invalid" in d ? d.invalid : null;
-    add("judgements", [
+    add("judgement_records", [
       d.rollout_id,
       d.judge,
       scored?.score ?? null,
@@ -350,7 +355,7 @@ const ROWS: Rows = {
   "reward.shaped": (d, _at, add) => {
     const shaped = "value" in d && d.value !== undefined ? d : null;
     const invalid = "invalid" in d ? d.invalid : null;
-    add("rewards", [d.rollout_id, d.group_id, shaped?.value ?? null, json(shaped?.parts), invalid, d.success]);
+    add("reward_records", [d.rollout_id, d.group_id, shaped?.value ?? null, json(shaped?.parts), invalid, d.success]);
     return d.rollout_id;
   },
   "train.stepped": (d, at, add) => {
