@@ -64,6 +64,7 @@ Deno.test("EnvironmentPool keeps the process and refills the folder when reset i
   assert.equal((await two.call("pid", {})).text, pid);
   assert.deepEqual(json(await two.call("notes", {})), []);
   assert.equal(await Deno.readTextFile(`${two.workdir}/sub/given.txt`), "given");
+  await Deno.remove(fixture, { recursive: true });
 });
 
 Deno.test("EnvironmentPool restarts a process that may still be working on an unanswered call", async () => {

@@ -15,10 +15,17 @@ async function open(
   more: Partial<OpenOptions> = {},
 ) {
   const dir = await Deno.makeTempDir({ prefix: "hone-session-" });
+  const remove = () => Deno.remove(dir, { recursive: true });
   const env = childEnv({}, { home: dir, tmp: dir });
   const spec = { command: "deno", args: ["run", "-A", TEST_SERVER, ...flags], env, cwd: dir };
-  const session = await Session.open("it", { kind: "stdio", spec, max_message_bytes }, { start_timeout_secs, ...more });
-  return Object.assign(session, { [Symbol.asyncDispose]: () => session.close() });
+  const endpoint = { kind: "stdio", spec, max_message_bytes } as const;
+  try {
+    const session = await Session.open("it", endpoint, { start_timeout_secs, ...more });
+    return Object.assign(session, { [Symbol.asyncDispose]: () => session.close().then(remove) });
+  } catch (error) {
+    await remove();
+    throw error;
+  }
 }
 
 async function failure(flags: string[], start_timeout_secs?: number): Promise<HoneError> {
@@ -163,4 +170,5 @@ Deno.test("Session speaks revision 2026-07-28 over stdio, and again without a pr
     assert.equal((await session.call("double", { n: 4 }, LIMITS)).text, "8");
     await session.close();
   }
+  await Deno.remove(dir, { recursive: true });
 });
