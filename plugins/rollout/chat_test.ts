@@ -164,7 +164,10 @@ Deno.test("run() clips long results for the model and keeps them whole in the re
   const call = records[1] as RolloutRecord & { type: "tool_call" };
   assert.equal(call.truncated, true);
   assert.deepEqual(call.result, { content: [{ type: "text", text: long }] });
-  assert.equal(requests[1]!.messages.at(-1)!.content, `Result:\n${"x".repeat(20)}\n[cut: 30 of 50 characters left out]`);
+  assert.equal(
+    requests[1]!.messages.at(-1)!.content,
+    `Result:\n${"x".repeat(20)}\n[cut: 30 of 50 characters left out]`,
+  );
 });
 
 Deno.test("run() ends through complete_task with its answer", async () => {

@@ -127,7 +127,8 @@ Deno.test("produce() finds ids used twice across files", async () => {
   );
 });
 
-const WANTED_YAML = `s.yaml:3:3 error[SCENARIO_WITHOUT_TASK] Scenario "two" has no task: wanted the words that the agent is given
+const WANTED_YAML =
+  `s.yaml:3:3 error[SCENARIO_WITHOUT_TASK] Scenario "two" has no task: wanted the words that the agent is given
    3 | - id: two
      |   ^
 
@@ -155,7 +156,8 @@ s.yaml:15:31 error[INVALID_VALUE] [3].checks[2].matches is "(": must be a regula
   15 |     - { file: a.txt, matches: "(" }
      |                               ^^^`;
 
-const WANTED_JSONL = `s.jsonl:2:1 error[SCENARIO_WITHOUT_TASK] Scenario "b" has no task: wanted the words that the agent is given
+const WANTED_JSONL =
+  `s.jsonl:2:1 error[SCENARIO_WITHOUT_TASK] Scenario "b" has no task: wanted the words that the agent is given
    2 | {"id": "b"}
      | ^
 
@@ -176,6 +178,7 @@ s.jsonl:6:1 error[NOT_A_SCENARIO] Scenario s-5 is a list: wanted a map of fields
      | ^
   hint: { "task": "…" } is enough`;
 
-const WANTED_SYNTAX = `s.yaml:1:5 error[YAML_SYNTAX] Cannot read the YAML: Flow sequence in block collection must be sufficiently indented and end with a ]
+const WANTED_SYNTAX =
+  `s.yaml:1:5 error[YAML_SYNTAX] Cannot read the YAML: Flow sequence in block collection must be sufficiently indented and end with a ]
    1 | a: [
      |     ^`;
