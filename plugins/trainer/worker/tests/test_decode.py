@@ -45,6 +45,24 @@ def test_llama_decoder_agrees_with_the_plain_pass(
     check_passes(LlamaDecoder(weights, narrow), lambda ids: ops.logits(weights, np.array(ids))[-1], rng)
 
 
+@pytest.mark.parametrize("rows_of", [(0, 0, 1), (0, 1, 2, 0, 1, 2, 0)])
+def test_llama_decoder_keeps_groups_of_one_thread_apart(
+    llama_folder: pathlib.Path, rng: np.random.Generator, rows_of: tuple[int, ...]
+) -> None:
+    weights = model.load(str(llama_folder), llama_folder).fast
+    assert weights is not None
+    decoder = LlamaDecoder(weights)
+    shared = [ids_of(rng, 30), [], ids_of(rng, 20)]
+    prefixes = [decoder.prefix(ids) if ids else None for ids in shared]
+    rows, texts = [decoder.row(prefixes[i]) for i in rows_of], [list(shared[i]) for i in rows_of]
+    for _ in range(4):
+        new = [ids_of(rng, 1) for _ in rows]
+        for text, more in zip(texts, new, strict=True):
+            text += more
+        expected = [ops.logits(weights, np.array(text))[-1] for text in texts]
+        np.testing.assert_allclose(decoder.forward(rows, new, [True] * len(rows)), expected, atol=2e-4)
+
+
 def test_module_decoder_agrees_with_the_plain_pass(llama_folder: pathlib.Path, rng: np.random.Generator) -> None:
     loaded = model.load(str(llama_folder), llama_folder)
     assert loaded.fast is not None

@@ -87,7 +87,8 @@ class Group:
         self._query = scratch.take("query", (w.kv_heads, count, groups, d))
         self._scores = scratch.take("scores", (w.kv_heads, count, groups, before + longest + 1))
         self._answer = scratch.take("answer", self._query.shape)
-        self._fresh = scratch.take("fresh", (len(w.layers), 2, w.kv_heads, count, d))
+        # Not scratch: it must outlive the other groups of this thread, until ``store``.
+        self._fresh = np.empty((len(w.layers), 2, w.kv_heads, count, d), np.float32)
         flat = (w.kv_heads, count * groups, -1)
         self._flat_query, self._flat_answer = self._query.reshape(flat), self._answer.reshape(flat)
         self._flat_scores = self._scores.reshape(flat)[..., :before]
