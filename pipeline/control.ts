@@ -104,7 +104,7 @@ async function answer(request: Request, options: ControlOptions): Promise<Respon
     case "POST /query":
       return await queried(options.store, (await request.json()).sql);
     case "GET /watch":
-      return watched(options.bus, request.signal);
+      return watched(options.bus);
     case "POST /pause":
       options.on_pause();
       return Response.json({});
@@ -126,25 +126,20 @@ async function queried(store: Store, sql: string): Promise<Response> {
 }
 
 /** New events as JSON lines; a reader that is too slow loses some, the run never waits for it. */
-function watched(bus: Bus, signal: AbortSignal): Response {
+function watched(bus: Bus): Response {
   const encoder = new TextEncoder();
+  let off = () => {};
   const body = new ReadableStream<Uint8Array>({
     start(controller) {
-      const off = bus.onAny((envelope) => {
+      off = bus.onAny((envelope) => {
         if ((controller.desiredSize ?? 0) < -1000) return;
         controller.enqueue(encoder.encode(toLine(envelope)));
-        if (envelope.type === "run.ended") finish();
-      });
-      const finish = () => {
+        if (envelope.type !== "run.ended") return;
         off();
-        try {
-          controller.close();
-        } catch {
-          // The reader left first.
-        }
-      };
-      signal.addEventListener("abort", finish, { once: true });
+        controller.close();
+      });
     },
+    cancel: () => off(),
   });
   return new Response(body, { headers: { "content-type": "application/x-ndjson" } });
 }

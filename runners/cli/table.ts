@@ -1,0 +1,32 @@
+/**
+ * Rows as text for a terminal. Cells hold what models and tools wrote, so control characters are shown, never sent.
+ * @module
+ */
+
+/** One line, control and direction characters escaped, cut to `width`. */
+export function oneLine(value: unknown, width: number): string {
+  const text = typeof value === "string" ? value : value === null || value === undefined ? "" : JSON.stringify(value);
+  // Escaping makes text longer, never shorter, so more than `width` need not be looked at.
+  const shown = text.slice(0, width + 1).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, escaped);
+  return shown.length > width || text.length > width ? shown.slice(0, width - 1) + "…" : shown;
+}
+
+function escaped(character: string): string {
+  const short: Record<string, string> = { "\n": "\\n", "\t": "\\t", "\r": "\\r" };
+  return short[character] ?? `\\u{${character.codePointAt(0)!.toString(16)}}`;
+}
+
+/** Columns aligned under their names, numbers to the right. `width` bounds a cell. */
+export function table(rows: Record<string, unknown>[], width = 60): string {
+  const names = Object.keys(rows[0] ?? {});
+  const columns = names.map((name) => {
+    const cells = rows.map((row) => oneLine(row[name], width));
+    const numeric = rows.every((row) => row[name] === null || typeof row[name] === "number");
+    const head = oneLine(name, width);
+    const widest = Math.max(head.length, ...cells.map((cell) => cell.length));
+    return [head, ...cells].map((cell) => numeric ? cell.padStart(widest) : cell.padEnd(widest));
+  });
+  return [0, ...rows.map((_, i) => i + 1)].map((i) => columns.map((column) => column[i]).join("  ").trimEnd()).join(
+    "\n",
+  );
+}
