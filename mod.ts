@@ -15,6 +15,6 @@ export { Worker } from "./pipeline/worker.ts";
 export { ensureWorkerEnv } from "./pipeline/worker_env.ts";
 
 if (import.meta.main) {
-  const { main } = await import("./runners/cli/main.ts");
-  Deno.exit(await main(Deno.args));
+  // Not awaited: plugins import this module, and would wait for it while it waits for them.
+  import("./runners/cli/main.ts").then(({ main }) => main(Deno.args)).then(Deno.exit);
 }
