@@ -7,10 +7,12 @@ import pathlib
 import numpy as np
 import pytest
 
-from hone_worker.config import LoraConfig
+import builders
+from hone_worker.config import LoraConfig, LossConfig
 from hone_worker.mlx import lora, model, ops
 from hone_worker.mlx.decode import LlamaDecoder
 from hone_worker.mlx.decode_module import ModuleDecoder
+from hone_worker.mlx.hidden import HiddenStore
 from hone_worker.mlx.panels import Panels, Team, share
 
 VOCAB = 96
@@ -86,6 +88,31 @@ def test_load_serves_the_adapter_and_the_base_again(llama_folder: pathlib.Path, 
     assert np.abs(seen[1] - seen[0]).max() > 0.1
     assert (seen[2] == seen[0]).all() and (seen[5] == seen[3]).all()
     np.testing.assert_allclose(seen[4], seen[1], atol=2e-4)
+
+
+def test_states_of_the_sampler_replace_the_trainers_frozen_layers(
+    llama_folder: pathlib.Path, rng: np.random.Generator
+) -> None:
+    gradients = []
+    for reuse in (False, True):
+        trainer = builders.trainer(llama_folder)
+        batch = builders.trajectories(np.random.default_rng(3))
+        if reuse:
+            decoder = LlamaDecoder(trainer.model.fast)
+            decoder.states = trainer.engine.hidden = HiddenStore(trainer.adapter.first_layer, 32)
+            for trajectory in batch:
+                for turn in trajectory.turns:
+                    row = decoder.row(decoder.prefix(turn.prompt_ids[:40]))
+                    decoder.forward([row], [turn.prompt_ids[40:]], [True])
+                    for token in turn.output_ids:
+                        decoder.forward([row], [[token]], [True])
+            spoiled = trainer.model.fast.layers[0].qkv
+            before = spoiled.copy()
+            spoiled[...] = np.nan  # the trainer must not need the layers below
+        gradients.append(trainer.train_step(1, batch, LossConfig())["grad_norm"])
+        if reuse:
+            spoiled[...] = before
+    assert gradients[1] == pytest.approx(gradients[0], rel=1e-4)
 
 
 @pytest.mark.parametrize(("narrow", "rows"), [(True, 5), (True, 16), (True, 96), (False, 48)])

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from hone_worker.mlx.hidden import ROOT
 from hone_worker.mlx.llama import LlamaWeights
 
 _GROWTH = 32
@@ -19,10 +20,11 @@ _GROWTH = 32
 @dataclass(frozen=True, eq=False)
 class Prefix:
     """Tokens that several rows begin with. keys: (layers, kv_heads, d, length); values: (layers,
-    kv_heads, length, d)."""
+    kv_heads, length, d); key: of its ids in a ``HiddenStore``."""
 
     keys: np.ndarray
     values: np.ndarray
+    key: int = ROOT
 
     @property
     def length(self) -> int:
@@ -31,11 +33,13 @@ class Prefix:
 
 @dataclass(eq=False)
 class Row:
-    """One sequence: its prefix, and ``length`` own tokens in kv (layers, 2, kv_heads, room, d)."""
+    """One sequence: its prefix, and ``length`` own tokens in kv (layers, 2, kv_heads, room, d);
+    key: of all its ids in a ``HiddenStore``."""
 
     prefix: Prefix | None
     kv: np.ndarray
     length: int = 0
+    key: int = ROOT
 
     @property
     def position(self) -> int:

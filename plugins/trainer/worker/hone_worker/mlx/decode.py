@@ -17,6 +17,7 @@ import numpy as np
 
 from hone_worker.mlx import blas
 from hone_worker.mlx.attend import Group, Prefix, Row, Scratch, attend_many
+from hone_worker.mlx.hidden import ROOT, HiddenStore
 from hone_worker.mlx.llama import LlamaLayer, LlamaWeights
 from hone_worker.mlx.panels import ROW_UNIT, Panels, Team, has_small_kernels, share
 
@@ -48,10 +49,14 @@ class _Batch:
 
 
 class LlamaDecoder:
-    """A policy's weights, packed for decoding. Not thread-safe: one caller at a time."""
+    """A policy's weights, packed for decoding. Not thread-safe: one caller at a time.
+
+    ``states``, if set, is given the input of its layer for every token that is computed.
+    """
 
     def __init__(self, base: LlamaWeights, narrow: bool | None = None) -> None:
         self.base = base
+        self.states: HiddenStore | None = None
         self._narrow = has_small_kernels() if narrow is None else narrow
         self._team = Team()
         self._scratch = Scratch()
@@ -76,7 +81,8 @@ class LlamaDecoder:
 
     def row(self, prefix: Prefix | None = None) -> Row:
         w = self.base
-        return Row(prefix, np.empty((len(w.layers), 2, w.kv_heads, 0, w.head_dim), np.float32))
+        empty = np.empty((len(w.layers), 2, w.kv_heads, 0, w.head_dim), np.float32)
+        return Row(prefix, empty, key=prefix.key if prefix else ROOT)
 
     def prefix(self, ids: Sequence[int]) -> Prefix:
         """Computes the keys and values of ``ids`` for rows to share."""
@@ -85,7 +91,8 @@ class LlamaDecoder:
         for start in range(0, len(ids), 512):
             self.forward([row], [ids[start : start + 512]], [False])
         kept = row.kv[:, :, :, : row.length]
-        return Prefix(np.ascontiguousarray(kept[:, 0].transpose(0, 1, 3, 2)), np.ascontiguousarray(kept[:, 1]))
+        keys, values = kept[:, 0].transpose(0, 1, 3, 2), kept[:, 1]
+        return Prefix(np.ascontiguousarray(keys), np.ascontiguousarray(values), row.key)
 
     def forward(
         self, rows: Sequence[Row], new: Sequence[Sequence[int]], wanted: Sequence[bool]
@@ -97,6 +104,8 @@ class LlamaDecoder:
         with blas.single_threaded():
             x = self.base.embed[batch.ids]
             for index, layer in enumerate(self._layers):
+                if self.states is not None and index == self.states.layer:
+                    self._keep_states(self.states, x, batch)
                 self._block(x, index, layer, batch)
             for group in (group for groups in batch.groups for group in groups):
                 group.store()
@@ -185,6 +194,11 @@ class LlamaDecoder:
         self._team.run(activate)
         self._multiply(layer.down, gate, update)
         x += update
+
+    def _keep_states(self, states: HiddenStore, x: np.ndarray, batch: _Batch) -> None:
+        for row, start, count in zip(batch.rows, batch.starts, batch.counts, strict=True):
+            span = slice(start, start + count)
+            row.key = states.add(row.key, batch.ids[span].tolist(), x[span])
 
     def _multiply(self, panels: Panels, x: np.ndarray, out: np.ndarray) -> None:
         size = self._team.size

@@ -1,12 +1,17 @@
 """The MLX worker's methods: one model, its adapter, its trainer and its endpoint in one process.
 
-``Worker.methods`` maps protocol methods to functions from params to result. Requests come one at a time; the endpoint answers on its own
-threads and waits while a step runs. Errors are WorkerErrors: NOT_INITIALISED, ALREADY_INITIALISED,
-PARAMS_INVALID, and those of the parts.
+``Worker.methods`` maps protocol methods to functions from params to result. Requests come one at
+a time; the endpoint answers on its own threads and waits while a step runs. With
+``reuse_sampled_states`` in ``init``, training takes what the sampler computed below the first
+adapted layer instead of computing it again: faster steps, whose last bits then depend on what
+this process sampled. Errors are WorkerErrors: NOT_INITIALISED, ALREADY_INITIALISED,
+PARAMS_INVALID, NOT_SERVING, ALREADY_SERVING, and those of the parts.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import platform
 from collections.abc import Callable
@@ -23,6 +28,7 @@ from hone_worker.mlx import lora, model
 from hone_worker.mlx.chat import ChatService, model_name
 from hone_worker.mlx.decode import LlamaDecoder
 from hone_worker.mlx.decode_module import ModuleDecoder
+from hone_worker.mlx.hidden import HiddenStore
 from hone_worker.mlx.sampler import Sampler
 from hone_worker.mlx.server import Endpoint
 from hone_worker.mlx.template import ChatTemplate, demonstrate, special_tokens
@@ -110,6 +116,9 @@ class Worker:
         if params.get("resume_dir"):
             adapters.resume(trainer, _want(params, "resume_dir", str))
         decoder = LlamaDecoder(loaded.fast) if loaded.fast else ModuleDecoder(loaded.module)
+        if _want(params, "reuse_sampled_states", bool, False) and loaded.fast and adapter.first_layer > 0:
+            trainer.engine.hidden = decoder.states = HiddenStore(adapter.first_layer, loaded.fast.hidden)
+        _trim()
         self._made = _State(loaded, adapter, trainer, template, decoder, seed)
         return {
             "model": {
@@ -227,11 +236,20 @@ class Worker:
         with made.sampler.paused():
             if forget:
                 made.sampler.forget()
+                _trim()
             try:
                 return work()
             finally:
+                _trim()
                 if made.model.fast is None:  # the trainer set its own adapter in the same module
                     made.decoder.load(made.served, made.adapter.config.scale)
+
+
+def _trim() -> None:
+    """Gives freed memory back to the system; glibc keeps it otherwise, and sampling and training
+    would each hold their own peak."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 _MISSING = object()
