@@ -31,7 +31,7 @@ Deno.test("list shows the plugins of one kind", async () => {
 Deno.test("list shows one plugin's settings and examples", async () => {
   const text = await run(["scenario-source/file"]);
   assert.match(text, /^scenario-source\/file \(scenario-source\)\n/);
-  assert.match(text, /\nsettings:\n {2}path +\S.* \(string; required\)\n/);
+  assert.match(text, /\nsettings:\n {2}path +\S.* \(string \| list of string; required\)\n/);
   assert.match(text, /\n- use: scenario-source\/file\n {2}with:\n {4}path: /);
 });
 
