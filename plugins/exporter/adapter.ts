@@ -1,0 +1,158 @@
+/**
+ * Writes the trained adapter with what is needed to use it as it was measured: PEFT files (by the trainer), `hone.json`
+ * (base model, prompt, tools as the model saw them, stop ids, hashes, verdict, proof) and `README.md`, a model card.
+ * Throws when the trainer's proof says that the adapter changes nothing.
+ * @module
+ */
+import {
+  type Catalog,
+  definePlugin,
+  type ExportArgs,
+  type Json,
+  type JsonObject,
+  type Plugin,
+  renderTools,
+} from "@hone/hone";
+import { mkdir, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+
+const config = z.strictObject({
+  license: z.string().optional().describe("License of the adapter, for its model card, as the hub spells it.").meta({
+    examples: ["apache-2.0"],
+  }),
+});
+
+type Config = z.output<typeof config>;
+
+const plugin: Plugin<"exporter"> = definePlugin({
+  kind: "exporter",
+  name: "adapter",
+  summary: "Writes the adapter in PEFT layout, with a model card and all that is needed to use it as it was measured.",
+  config,
+  examples: [
+    { title: "As it is", with: {} },
+    { title: "With a license in the model card", with: { license: "apache-2.0" } },
+  ],
+  create: ({ config, log }) => ({
+    async export(args) {
+      const { dir, policy } = args;
+      const written = await args.write_adapter(dir);
+      const proof = asObject(written.proof) ?? written;
+      if (proof.changed_tensors === 0 && policy.name !== "base") {
+        throw new Error(
+          `Cannot export policy ${JSON.stringify(policy.name)}: its adapter changes no tensor of ` +
+            `${modelId(args.model)} (changed_tensors is 0; wanted at least 1)`,
+        );
+      }
+      await mkdir(dir, { recursive: true });
+      const facts = describe(args, written, proof);
+      await writeWhole(join(dir, "hone.json"), JSON.stringify(facts, null, 2) + "\n");
+      await writeWhole(join(dir, "README.md"), card(args, proof, config));
+      log.info(`adapter of ${policy.name} in ${dir}`);
+      return { dir, proof };
+    },
+  }),
+});
+export default plugin;
+
+/** The contents of `hone.json`. */
+function describe({ policy, agent, catalog, verdict, model }: ExportArgs, written: JsonObject, proof: JsonObject) {
+  return {
+    schema: "adapter.v1",
+    policy: { name: policy.name, version: policy.version },
+    base_model: pick(model, ["id", "architecture", "parameters", "vocab_size", "context_tokens"]),
+    template_sha256: model.template_sha256 ?? null,
+    stop_token_ids: model.eos_token_ids ?? [],
+    system_prompt: agent.system_prompt,
+    tool_format: policy.tool_format,
+    /** Stands below the system prompt; empty where the chat template renders the tools. */
+    tools_text: renderTools(catalog.tools, policy.tool_format),
+    tools: catalog.tools.map(({ server, name, model_name, description, input_schema }) => ({
+      server,
+      name,
+      model_name,
+      description,
+      input_schema,
+    })),
+    sampling: policy.sampling,
+    limits: { max_turns: agent.max_turns, max_tokens: agent.max_tokens, max_result_chars: agent.max_result_chars },
+    catalog_schema_hash: catalog.schema_hash,
+    servers: catalog.servers.map(({ name, implementation, protocol }) => ({ name, implementation, protocol })),
+    verdict: pick(verdict, ["run", "split", "sampling", "scenarios", "tries", "difference", "sentence", "notes"]),
+    success: success(verdict).map(([name, { mean, low, high, n }]) => ({ policy: name, mean, low, high, n })),
+    files: written.files ?? [],
+    proof,
+  };
+}
+
+/** The model card. */
+function card({ policy, agent, catalog, verdict, model }: ExportArgs, proof: JsonObject, { license }: Config): string {
+  const id = modelId(model);
+  const head = ["---", `base_model: ${JSON.stringify(id)}`, "library_name: peft", "pipeline_tag: text-generation"];
+  const rows = success(verdict).map(([name, { mean, low, high, n }]) =>
+    `| ${cell(name)} | ${percent(mean)} | ${percent(low)} to ${percent(high)} | ${n} |`
+  );
+  const facts = Object.entries(proof).map(([name, value]) => `- ${cell(name)}: ${JSON.stringify(value)}`);
+  const tools = catalog.tools.map(({ model_name }) => `\`${model_name}\``).join(", ");
+  return [
+    [...head, ...(license ? [`license: ${JSON.stringify(license)}`] : []), "tags: [hone, lora, mcp]", "---"].join("\n"),
+    `# ${cell(policy.name)}: a LoRA adapter for ${cell(id)}`,
+    `Trained by hone to use ${servers(catalog)}.`,
+    String(verdict.sentence ?? ""),
+    rows.length > 0 && ["| policy | success | 95 % interval | rollouts |", "|---|---|---|---|", ...rows].join("\n"),
+    "## Use",
+    `Load \`adapter_model.safetensors\` with PEFT, vLLM or MLX on ${cell(id)}. The figures above hold for the prompt ` +
+    `in \`hone.json\`: \`system_prompt\`, then \`tools_text\`, tool calls in the ${policy.tool_format} format, at most ` +
+    `${agent.max_turns} turns of ${agent.max_tokens} tokens. Another prompt, template or tool list is another policy.`,
+    `Tools: ${tools || "none"}. Schema hash of the catalog: \`${catalog.schema_hash}\`.`,
+    "## Proof",
+    facts.length > 0 ? facts.join("\n") : "The trainer gave none.",
+  ].filter(Boolean).join("\n\n") + "\n";
+}
+
+interface Proportion {
+  mean: number;
+  low: number;
+  high: number;
+  n: number;
+}
+
+/** Success by policy, as the verdict has it. */
+function success(verdict: JsonObject): [string, Proportion][] {
+  return Object.entries(asObject(verdict.policies) ?? {}).flatMap(([name, summary]) => {
+    const found = asObject(asObject(summary)?.success);
+    return found ? [[name, found as unknown as Proportion] as [string, Proportion]] : [];
+  });
+}
+
+function servers({ servers }: Catalog): string {
+  const named = servers.map(({ implementation: { name, version } }) => cell(`${name} ${version}`));
+  return named.length > 0 ? named.join(", ") : "no server";
+}
+
+function modelId(model: JsonObject): string {
+  return typeof model.id === "string" ? model.id : "an unnamed model";
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`;
+}
+
+/** Text that cannot break out of a table, a heading or a line. */
+function cell(text: string): string {
+  return text.replace(/\s+/g, " ").replace(/[|<>`*_\[\]\\]/g, "\\$&");
+}
+
+function pick(from: JsonObject, keys: string[]): JsonObject {
+  return Object.fromEntries(keys.filter((key) => from[key] !== undefined).map((key) => [key, from[key]!]));
+}
+
+function asObject(value: Json | undefined): JsonObject | undefined {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? value : undefined;
+}
+
+async function writeWhole(path: string, text: string) {
+  await writeFile(`${path}.writing`, text);
+  await rename(`${path}.writing`, path);
+}
