@@ -247,7 +247,13 @@ export interface EventMap {
   "group.completed": { group_id: string; scenario_id: string; step: number; rollout_ids: string[] };
   "judgement.made": Judgement;
   "reward.shaped": Reward & { success: boolean; group_id: string };
-  "batch.ready": { step: number; kind: "supervised" | "rl"; path: string; rows: number; dropped: Record<string, number> };
+  "batch.ready": {
+    step: number;
+    kind: "supervised" | "rl";
+    path: string;
+    rows: number;
+    dropped: Record<string, number>;
+  };
   "train.stepped": StepReport & { checkpoint: string };
   "policy.published": { name: string; version: number; model: string; checkpoint: string };
   "evaluation.requested": {

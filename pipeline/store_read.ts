@@ -37,6 +37,8 @@ export interface Completed {
   policies: Map<string, { version: number; checkpoint: string }>;
   /** `policy/split/temperature` of every finished evaluation. */
   evaluations: Set<string>;
+  /** Ids of the scenarios that are recorded. */
+  scenarios: Set<string>;
   /** Hash of the catalog that the run began with, or null. */
   schema_hash: string | null;
   /** Rollouts finished and tokens sampled so far. */
@@ -46,8 +48,9 @@ export interface Completed {
 /** Everything that resume asks of the store, in one go. */
 export async function completed(store: Store): Promise<Completed> {
   const steps = await store.query("SELECT step, kind, checkpoint FROM train_steps ORDER BY step");
-  const policies = await store.query("SELECT name, version, checkpoint FROM policies ORDER BY \"at\", version");
+  const policies = await store.query('SELECT name, version, checkpoint FROM policies ORDER BY "at", version');
   const evaluations = await store.query("SELECT policy, split, temperature FROM evaluations");
+  const scenarios = await store.query("SELECT scenario_id FROM scenarios");
   const [server] = await store.query("SELECT any_value(schema_hash) AS schema_hash FROM servers");
   const [spent] = await store.query(
     "SELECT (SELECT count(*) FROM rollout_ends) AS rollouts, (SELECT coalesce(sum(output_tokens), 0) FROM turns) AS tokens",
@@ -61,6 +64,7 @@ export async function completed(store: Store): Promise<Completed> {
       policies.map((row) => [String(row.name), { version: Number(row.version), checkpoint: String(row.checkpoint) }]),
     ),
     evaluations: new Set(evaluations.map((row) => `${row.policy}/${row.split}/${row.temperature}`)),
+    scenarios: new Set(scenarios.map((row) => String(row.scenario_id))),
     schema_hash: typeof server?.schema_hash === "string" ? server.schema_hash : null,
     spent: { rollouts: Number(spent?.rollouts ?? 0), tokens: Number(spent?.tokens ?? 0) },
   };

@@ -50,6 +50,8 @@ export interface RunContext {
   log: Log;
   /** True where the run folder held records of an earlier attempt. */
   resumed: boolean;
+  /** What the run has used so far, earlier attempts included; checked against `limits`. */
+  spent: { rollouts: number; tokens: number };
   /** Milliseconds since the epoch at which `limits.wall_clock_secs` ends, or Infinity. */
   deadline: number;
 }

@@ -161,6 +161,7 @@ async function runRollout(
   }
   ctx.signal.throwIfAborted();
   trajectory.seconds = (performance.now() - started) / 1000;
+  ctx.spent.rollouts++;
   await emit(ctx, "runner", "rollout.completed", { ...ref, outcome: trajectory.outcome, seconds: trajectory.seconds });
   return trajectory;
 }
@@ -206,6 +207,7 @@ async function drive(
     if (value.type === "turn") {
       trajectory.turns.push(value);
       ctx.progress.tokens(value.output_tokens);
+      ctx.spent.tokens += value.output_tokens;
       await ctx.bus.emit(ctx.roles.rollout.id, "turn.completed", { rollout_id, turn: value }).ordered;
     } else {
       trajectory.tool_calls.push(value);

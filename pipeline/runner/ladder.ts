@@ -16,6 +16,8 @@ import { warmStart } from "./warm_start.ts";
 export interface LadderResult {
   /** The policy that an exporter ships: the last rung's, or base. */
   policy: Policy;
+  /** Its checkpoint; null for the base policy. */
+  checkpoint: string | null;
 }
 
 /** Climbs the rungs of `ladder:` that are not done yet. */
@@ -28,7 +30,7 @@ export async function climb(ctx: RunContext, done: Completed): Promise<LadderRes
   if (ctx.config.ladder.includes("prompt") && ctx.agent.examples.length > 0) {
     await measure({ ...base, name: "prompt" }, ctx.agent);
   }
-  if (!ctx.trainer || !trains(ctx)) return { policy: base };
+  if (!ctx.trainer || !trains(ctx)) return { policy: base, checkpoint: null };
   return await train({ ...ctx, agent: plain }, ctx.trainer, done, base, measure, longest);
 }
 
@@ -60,7 +62,7 @@ async function train(
     });
     await measure(policy, ctx.agent);
   }
-  if (!rl) return { policy };
+  if (!rl) return { policy, checkpoint: warm_checkpoint };
   await emit(ctx, "runner", "rung.started", { rung: "rl", total: ctx.config.train.steps });
   const reserve_secs = longest.secs * 1.2 + 15;
   if (state.step > supervised_steps) {
@@ -82,11 +84,11 @@ async function train(
     warm_checkpoint,
     reserve_secs,
   });
-  if (result.checkpoint === null) return { policy };
+  if (result.checkpoint === null) return { policy, checkpoint: null };
   const version = first + result.steps + 1;
   const tuned = await publish(ctx, trainer, { name: "tuned", version, checkpoint: result.checkpoint, restore: true });
   await measure(tuned, ctx.agent);
-  return { policy: tuned };
+  return { policy: tuned, checkpoint: result.checkpoint };
 }
 
 async function measureOnce(ctx: RunContext, done: Completed, policy: Policy, agent: Agent, longest: { secs: number }) {

@@ -8,13 +8,14 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Bus } from "../bus.ts";
 import type { LoadedPipeline } from "../config.ts";
+import { checkJudges } from "../config_graph.ts";
 import { lockRun, serveControl } from "../control.ts";
 import { HoneError, runner as messages } from "../diagnostics.ts";
 import type { Catalog, Envelope, EventMap, JsonObject, Scenario } from "../events.ts";
 import { EnvironmentPool } from "../mcp/pool.ts";
 import type { Agent, OnlineTrainer } from "../plugin.ts";
 import { Store } from "../store.ts";
-import { type Completed, completed } from "../store_read.ts";
+import { type Completed, completed, unfinished } from "../store_read.ts";
 import { makeVerdict, type Verdict, writeReports } from "../verdict/mod.ts";
 import { VERSION } from "../version.ts";
 import { emit, type RunContext } from "./context.ts";
@@ -65,7 +66,7 @@ export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): 
     await Store.open(join(run_dir, "run.duckdb"), { run_id, mode: options.resume ? "resume" : "create" }),
   );
   const log = stack.use(new RunLog(join(run_dir, "run.log"), options.on_log));
-  const bus = new Bus(run_id, store);
+  const bus = new Bus(run_id, store, store.next_seq);
   if (options.on_event) bus.onAny(options.on_event);
   const stop = new AbortController();
   const signal = AbortSignal.any([options.signal, stop.signal]);
@@ -87,11 +88,14 @@ export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): 
       run_dir,
       base_dir: loaded.base_dir,
       allow_writes: config.allow_writes,
+      call_timeout_secs: config.agent.tool_timeout_secs,
       log,
       signal,
     }),
   );
   const roles = await createRoles(loaded, { log, signal, stack });
+  const undecided = checkJudges(roles.judges);
+  if (undecided.length > 0) throw new HoneError(undecided);
   const ctx: RunContext = {
     config,
     run_id,
@@ -110,6 +114,7 @@ export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): 
     progress,
     log,
     resumed: options.resume ?? false,
+    spent: { rollouts: 0, tokens: 0 },
     deadline: config.limits.wall_clock_secs ? Date.now() + config.limits.wall_clock_secs * 1000 : Infinity,
   };
   return await toTheEnd(ctx, stop, stack);
@@ -122,6 +127,7 @@ async function toTheEnd(ctx: RunContext, stop: AbortController, stack: AsyncDisp
     await emit(ctx, "runner", "run.started", started);
     const verdict = await work(ctx, stop, stack);
     await emit(ctx, "runner", "run.ended", { status: "completed", sentence: verdict.sentence });
+    await writeReports(run_dir, ctx.store, verdict, { status: "completed" });
     return { status: "completed", run_dir, verdict };
   } catch (thrown) {
     const reason = ctx.signal.aborted ? ctx.signal.reason : thrown;
@@ -150,15 +156,19 @@ async function failed(ctx: RunContext, reason: unknown): Promise<RunResult> {
 
 async function work(ctx: RunContext, stop: AbortController, stack: AsyncDisposableStack): Promise<Verdict> {
   const done = await completed(ctx.store);
+  ctx.spent = done.spent;
+  for (const rollout_id of await unfinished(ctx.store)) {
+    await emit(ctx, "runner", "rollout.abandoned", { rollout_id, reason: "hone ended before it was finished" });
+  }
   ctx.progress.begin("discover", Object.keys(ctx.config.servers).length);
   ctx.catalog = await discover(ctx);
-  await recordCatalog(ctx, ctx.catalog);
+  await recordCatalog(ctx, ctx.catalog, done);
   ctx.progress.begin("scenarios", 0);
-  ctx.scenarios = await collectScenarios(ctx);
+  ctx.scenarios = await collectScenarios(ctx, done);
   ctx.log.info(`${ctx.catalog.tools.length} tools, ${describe(ctx.scenarios)}`);
   ctx.trainer = await openTrainer(ctx, done, stop);
   if (ctx.trainer) stack.use(ctx.trainer);
-  const { policy } = await climb(ctx, done);
+  const { policy, checkpoint } = await climb(ctx, done);
   ctx.progress.begin("verdict", 0);
   const verdict = await makeVerdict({ store: ctx.store, config: ctx.config });
   for (const { id, role } of ctx.roles.exporters) {
@@ -172,11 +182,10 @@ async function work(ctx: RunContext, stop: AbortController, stack: AsyncDisposab
       catalog: ctx.catalog,
       verdict: JSON.parse(JSON.stringify(verdict)) as JsonObject,
       model: trainer.model,
-      write_adapter: (target) => trainer.export(target),
+      write_adapter: (target) => trainer.export(target, checkpoint ?? undefined),
     });
     await emit(ctx, id, "export.completed", { exporter: id, dir, proof });
   }
-  await writeReports(ctx.run_dir, ctx.store, verdict);
   return verdict;
 }
 

@@ -48,6 +48,11 @@ export async function reinforce(
       ctx.log.warn(`stopping after ${k} of ${train.steps} steps: ${left.toFixed(0)} s left of limits.wall_clock_secs`);
       break;
     }
+    const spent = overspent(ctx);
+    if (spent) {
+      ctx.log.warn(`stopping after ${k} of ${train.steps} steps: ${spent}`);
+      break;
+    }
     const began = performance.now();
     await oneStep(ctx, trainer, state, { k, policy, sampler });
     const version = start.first_version + k + 1;
@@ -60,6 +65,13 @@ export async function reinforce(
     ctx.progress.eta(longest * (train.steps - k - 1) + start.reserve_secs);
   }
   return { steps: k, checkpoint: best.checkpoint ?? state.checkpoint };
+}
+
+/** Which limit of the run is used up, in words; null while none is. */
+function overspent({ spent, config: { limits } }: RunContext): string | null {
+  if (limits.rollouts && spent.rollouts >= limits.rollouts) return `limits.rollouts (${limits.rollouts}) is used up`;
+  if (limits.tokens && spent.tokens >= limits.tokens) return `limits.tokens (${limits.tokens}) is used up`;
+  return null;
 }
 
 async function oneStep(

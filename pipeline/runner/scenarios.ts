@@ -4,15 +4,16 @@
  */
 import { type Diagnostic, HoneError, nearest, runner as messages } from "../diagnostics.ts";
 import type { Catalog, Scenario } from "../events.ts";
+import type { Completed } from "../store_read.ts";
 import { emit, type RunContext } from "./context.ts";
 
 /** Reads every source, checks the scenarios against the catalog, and records them. */
-export async function collectScenarios(ctx: RunContext): Promise<Scenario[]> {
+export async function collectScenarios(ctx: RunContext, done: Completed): Promise<Scenario[]> {
   const scenarios: Scenario[] = [];
   for (const { id, role } of ctx.roles.sources) {
     for await (const scenario of role.produce(ctx.catalog)) {
       scenarios.push(scenario);
-      if (!ctx.resumed) await ctx.bus.emit(id, "scenario.produced", scenario).ordered;
+      if (!done.scenarios.has(scenario.id)) await ctx.bus.emit(id, "scenario.produced", scenario).ordered;
     }
   }
   const problems = scenarioProblems(scenarios, ctx.catalog);
@@ -21,9 +22,14 @@ export async function collectScenarios(ctx: RunContext): Promise<Scenario[]> {
   return scenarios;
 }
 
-/** Records discovery, or checks that the servers have not changed since the run began. */
-export async function recordCatalog(ctx: RunContext, catalog: Catalog) {
-  if (!ctx.resumed) await emit(ctx, ctx.roles.discoverer?.id ?? "runner", "catalog.discovered", catalog);
+/** Records discovery; on resume, says so when the servers are no longer what the run began with. */
+export async function recordCatalog(ctx: RunContext, catalog: Catalog, done: Completed) {
+  if (done.schema_hash === null) await emit(ctx, ctx.roles.discoverer?.id ?? "runner", "catalog.discovered", catalog);
+  else if (done.schema_hash !== catalog.schema_hash) {
+    ctx.log.warn(
+      `the servers' tools have changed since the run began (schema hash ${done.schema_hash}, now ${catalog.schema_hash})`,
+    );
+  }
 }
 
 /** Ids used twice, and calls or tool lists that name what no server has. */
