@@ -8,8 +8,9 @@ import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { cacheDir } from "../pipeline/cache.ts";
 import { ensureWorkerEnv } from "../pipeline/worker_env.ts";
 import { ROOT } from "./sources.ts";
 
@@ -77,7 +78,12 @@ async function workerSuite(folder: string): Promise<Counts> {
     const command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", `--junitxml=${junit}`];
     return await suite("worker (pytest)", command, junit, {
       cwd: WORKER,
-      env: { PYTHONPATH: site, PYTHONDONTWRITEBYTECODE: "1" },
+      env: {
+        PYTHONPATH: site,
+        PYTHONDONTWRITEBYTECODE: "1",
+        HONE_MODEL_CACHE: cacheDir(),
+        HONE_TEST_CACHE: cacheDir(),
+      },
     });
   } catch (error) {
     console.error(`the worker's tests could not run: ${(error as Error).message}`);
@@ -85,12 +91,24 @@ async function workerSuite(folder: string): Promise<Counts> {
   }
 }
 
+/** The report's tests look at it in a real browser: on Debian, as root, install one where there is none. */
+async function ensureBrowser(): Promise<void> {
+  const there = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome", "/usr/bin/apt-get"].map(
+    existsSync,
+  );
+  if (there.slice(0, 3).includes(true) || Deno.env.get("HONE_CHROMIUM") || !there[3] || Deno.uid() !== 0) return;
+  console.log("── installing chromium for the report's tests");
+  for (const words of [["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", "chromium"]]) {
+    await new Deno.Command("apt-get", { args: words, stdout: "null", env: { DEBIAN_FRONTEND: "noninteractive" } })
+      .output();
+  }
+}
+
 /** A folder with pytest for this Python, made once: hone's own environment stays as users have it. */
 async function pytestFolder(python: string): Promise<string> {
   const lock = join(WORKER, "requirements/test.txt");
   const key = createHash("sha256").update(readFileSync(lock)).update(python).digest("hex").slice(0, 16);
-  const cache = Deno.env.get("HONE_CACHE_DIR") ?? join(homedir(), ".cache", "hone");
-  const site = join(cache, "test-site", key);
+  const site = join(cacheDir(), "test-site", key);
   if (existsSync(join(site, ".complete"))) return site;
   await mkdir(site, { recursive: true });
   const run = (command: string[]) =>
@@ -111,6 +129,7 @@ if (import.meta.main) {
   const flags = new Set(Deno.args);
   const folder = mkdtempSync(join(tmpdir(), "hone-tests-"));
   const results: [string, Counts][] = [];
+  if (!flags.has("--unit") && !flags.has("--worker")) await ensureBrowser();
   if (!flags.has("--worker")) results.push(["Deno", await denoSuite(folder, flags.has("--unit"))]);
   if (!flags.has("--deno") && !flags.has("--unit")) results.push(["worker", await workerSuite(folder)]);
   rmSync(folder, { recursive: true });

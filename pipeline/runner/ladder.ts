@@ -107,7 +107,8 @@ function trains(ctx: RunContext): boolean {
   return ctx.config.ladder.includes("warm_start") || ctx.config.ladder.includes("rl");
 }
 
-function endpointPolicy(ctx: RunContext): Policy {
+/** The policy behind `agent.endpoint`. */
+export function endpointPolicy(ctx: RunContext): Policy {
   const { endpoint } = ctx.config.agent;
   if (!endpoint) throw new HoneError(messages.nothing_to_evaluate());
   const { base_url, model, api_key_env, headers, context_tokens } = endpoint;

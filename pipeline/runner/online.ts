@@ -36,6 +36,8 @@ export interface RunOptions {
   on_event?: (event: Envelope) => void;
   on_progress?: (snapshot: ProgressSnapshot) => void;
   on_log?: (level: "debug" | "info" | "warn", message: string) => void;
+  /** What to do instead of climbing the ladder. */
+  climb?: typeof climb;
 }
 
 /** How a run ended. */
@@ -117,15 +119,20 @@ export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): 
     spent: { rollouts: 0, tokens: 0 },
     deadline: config.limits.wall_clock_secs ? Date.now() + config.limits.wall_clock_secs * 1000 : Infinity,
   };
-  return await toTheEnd(ctx, stop, stack);
+  return await toTheEnd(ctx, stop, stack, options.climb ?? climb);
 }
 
-async function toTheEnd(ctx: RunContext, stop: AbortController, stack: AsyncDisposableStack): Promise<RunResult> {
+async function toTheEnd(
+  ctx: RunContext,
+  stop: AbortController,
+  stack: AsyncDisposableStack,
+  ascend: typeof climb,
+): Promise<RunResult> {
   const { run_dir } = ctx;
   try {
     const started = { name: ctx.config.name, seed: ctx.config.seed, hone_version: VERSION, resumed: ctx.resumed };
     await emit(ctx, "runner", "run.started", started);
-    const verdict = await work(ctx, stop, stack);
+    const verdict = await work(ctx, stop, stack, ascend);
     await emit(ctx, "runner", "run.ended", { status: "completed", sentence: verdict.sentence });
     await writeReports(run_dir, ctx.store, verdict, { status: "completed" });
     return { status: "completed", run_dir, verdict };
@@ -154,7 +161,12 @@ async function failed(ctx: RunContext, reason: unknown): Promise<RunResult> {
   return { status: "failed", run_dir: ctx.run_dir, error };
 }
 
-async function work(ctx: RunContext, stop: AbortController, stack: AsyncDisposableStack): Promise<Verdict> {
+async function work(
+  ctx: RunContext,
+  stop: AbortController,
+  stack: AsyncDisposableStack,
+  ascend: typeof climb,
+): Promise<Verdict> {
   const done = await completed(ctx.store);
   ctx.spent = done.spent;
   for (const rollout_id of await unfinished(ctx.store)) {
@@ -168,7 +180,7 @@ async function work(ctx: RunContext, stop: AbortController, stack: AsyncDisposab
   ctx.log.info(`${ctx.catalog.tools.length} tools, ${describe(ctx.scenarios)}`);
   ctx.trainer = await openTrainer(ctx, done, stop);
   if (ctx.trainer) stack.use(ctx.trainer);
-  const { policy, checkpoint } = await climb(ctx, done);
+  const { policy, checkpoint } = await ascend(ctx, done);
   ctx.progress.begin("verdict", 0);
   const verdict = await makeVerdict({ store: ctx.store, config: ctx.config });
   for (const { id, role } of ctx.roles.exporters) {

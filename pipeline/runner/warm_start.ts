@@ -22,7 +22,7 @@ export async function warmStart(ctx: RunContext, trainer: OnlineTrainer, state: 
     { length: epochs },
     (_, epoch) => chunks(shuffled(rows, stream(ctx.config.seed, `warm start ${epoch}`)), batch_size),
   ).flat();
-  ctx.progress.begin("warm start", batches.length, 0, batches.length);
+  ctx.progress.begin("warm start", batches.length);
   for (const [index, batch] of batches.entries()) {
     if (index >= state.step) {
       ctx.signal.throwIfAborted();
