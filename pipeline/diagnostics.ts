@@ -557,6 +557,32 @@ export const cli = {
       `Cannot start a run in ${quote(run_dir)}: a run is there already`,
       "`hone resume` continues it; another --run-dir starts anew.",
     ),
+  no_such_policy: (run_dir: string, policy: string, have: string[]) =>
+    say(
+      "NO_SUCH_POLICY",
+      `Cannot evaluate ${quote(policy)}: ${quote(run_dir)} has published no checkpoint of that name`,
+      `Policies it has: ${["base", ...have].join(", ")}.`,
+    ),
+  no_weights: (folder: string) =>
+    say(
+      "NO_WEIGHTS",
+      `Cannot evaluate ${quote(folder)}: no such folder`,
+      "Wanted a run's adapter/ or a folder of its checkpoints/.",
+    ),
+  weights_twice: () =>
+    say("WEIGHTS_TWICE", "Cannot evaluate with both --adapter and --checkpoint: they name the same thing", "Give one."),
+  weights_missing: (policy: string) =>
+    say(
+      "WEIGHTS_MISSING",
+      `Cannot evaluate ${quote(policy)}: a pipeline file has no trained weights`,
+      "Give a run instead of a pipeline, or --adapter with a run's adapter/ folder.",
+    ),
+  weights_without_trainer: () =>
+    say(
+      "WEIGHTS_WITHOUT_TRAINER",
+      "Cannot evaluate an adapter: the pipeline has no trainer that could serve it",
+      "Add `- use: trainer/mlx` to its stages.",
+    ),
   not_consented: () =>
     say(
       "NOT_CONSENTED",

@@ -27,18 +27,30 @@ export const WORKER_DIR = fileURLToPath(new URL("../plugins/trainer/worker", imp
 const MINIMUM: [number, number] = [3, 11];
 const CANDIDATES = ["python3", "python3.13", "python3.12", "python3.11", "python"];
 
+/** Where the environment is, or will be, and whether it is complete. */
+export async function workerEnvState(backend: "mlx"): Promise<{ home: string; python: string; complete: boolean }> {
+  const key = createHash("sha256").update(await readFile(requirementsOf(backend))).digest("hex").slice(0, 12);
+  const home = join(cacheDir(), `worker-${backend}-${key}`);
+  return { home, python: interpreter(home), complete: existsSync(join(home, "complete")) };
+}
+
+function requirementsOf(backend: "mlx"): string {
+  return join(WORKER_DIR, "requirements", `${backend}.txt`);
+}
+
+function interpreter(home: string): string {
+  return join(home, Deno.build.os === "windows" ? "Scripts/python.exe" : "bin/python");
+}
+
 /** Returns the environment's Python, making the environment when it is absent. Throws a HoneError when it cannot be made. */
 export async function ensureWorkerEnv(options: WorkerEnvOptions): Promise<{ python: string; created: boolean }> {
-  const requirements = join(WORKER_DIR, "requirements", `${options.backend}.txt`);
-  const key = createHash("sha256").update(await readFile(requirements)).digest("hex").slice(0, 12);
-  const home = join(cacheDir(), `worker-${options.backend}-${key}`);
-  const python = join(home, Deno.build.os === "windows" ? "Scripts/python.exe" : "bin/python");
-  if (existsSync(join(home, "complete"))) return { python, created: false };
+  const { home, python, complete } = await workerEnvState(options.backend);
+  if (complete) return { python, created: false };
   const aside = `${home}.${Deno.pid}`;
   options.on_progress("making the worker's Python environment (once, about 250 MB from PyPI)");
   try {
     await mkdir(cacheDir(), { recursive: true });
-    await build(aside, requirements, options);
+    await build(aside, requirementsOf(options.backend), options);
     await writeFile(join(aside, "complete"), new Date().toISOString());
     await rm(home, { recursive: true, force: true });
     await rename(aside, home);
@@ -54,7 +66,7 @@ async function build(home: string, requirements: string, options: WorkerEnvOptio
   const run = (command: string[]) => execute(command, options);
   const uv = (await execute(["uv", "--version"], { signal: options.signal }).catch(() => null)) !== null;
   const python = await findPython(options, uv);
-  const inside = join(home, Deno.build.os === "windows" ? "Scripts/python.exe" : "bin/python");
+  const inside = interpreter(home);
   if (uv) {
     // The environment is renamed when complete: its scripts are not used, only its interpreter.
     await run(["uv", "venv", "--quiet", "--python", python, home]);
@@ -68,7 +80,11 @@ async function build(home: string, requirements: string, options: WorkerEnvOptio
   await run([inside, ...pip, "--require-hashes", "-r", requirements]);
 }
 
-async function findPython({ python, signal }: WorkerEnvOptions, uv: boolean): Promise<string> {
+/** A Python that is new enough: the given one, or the first on PATH. Throws NO_PYTHON. */
+export async function findPython(
+  { python, signal }: { python?: string; signal: AbortSignal },
+  uv: boolean,
+): Promise<string> {
   const found: string[] = [];
   for (const candidate of python ? [python] : CANDIDATES) {
     const version = await execute([candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], { signal })
@@ -83,10 +99,10 @@ async function findPython({ python, signal }: WorkerEnvOptions, uv: boolean): Pr
   throw new HoneError(messages.no_python(MINIMUM.join("."), found));
 }
 
-/** Runs a command to its end; rejects with its stderr. */
-function execute(
+/** Runs a command to its end; resolves to its stdout, rejects with its stderr. */
+export function execute(
   command: string[],
-  options: { signal: AbortSignal; on_progress?: (line: string) => void },
+  options: { signal: AbortSignal },
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(command[0]!, command.slice(1), {

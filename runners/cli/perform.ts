@@ -12,7 +12,7 @@ import process from "node:process";
 import { cacheDir } from "../../pipeline/cache.ts";
 import type { LoadedPipeline } from "../../pipeline/config.ts";
 import { cli, HoneError, render } from "../../pipeline/diagnostics.ts";
-import type { RunResult } from "../../pipeline/runner/online.ts";
+import type { RunOptions, RunResult } from "../../pipeline/runner/online.ts";
 import { runPipeline } from "../../pipeline/runner/online.ts";
 import { ProgressView } from "./progress.ts";
 
@@ -30,27 +30,37 @@ export interface PerformOptions {
 
 /** Runs to the end and says how it ended. */
 export async function perform(loaded: LoadedPipeline, options: PerformOptions): Promise<number> {
+  const { run_dir, resume, signal } = options;
+  const result = await attended(loaded, options, (hooks) => runPipeline(loaded, { run_dir, resume, signal, ...hooks }));
+  return conclude(result, options);
+}
+
+/** Asks for consent, then runs `work` with its progress shown. */
+export async function attended(
+  loaded: LoadedPipeline,
+  options: PerformOptions,
+  work: (hooks: Pick<RunOptions, "on_progress" | "on_log">) => Promise<RunResult>,
+): Promise<RunResult> {
   await consent(loaded, options);
   const view = new ProgressView({
     live: process.stderr.isTTY === true,
     write: (text) => void process.stderr.write(text),
   });
-  let result: RunResult;
   try {
-    result = await runPipeline(loaded, {
-      run_dir: options.run_dir,
-      resume: options.resume,
-      signal: options.signal,
+    return await work({
       on_progress: (snapshot) => view.update(snapshot),
       on_log: (level, message) => (level !== "debug" || options.verbose) && view.line(message),
     });
   } finally {
     view[Symbol.dispose]();
   }
-  return conclude(result, options);
 }
 
-function conclude(result: RunResult, { out, err, format }: PerformOptions): number {
+/** Says how a run ended that has no verdict to print, or that has; returns the exit code. */
+export function conclude(
+  result: RunResult,
+  { out, err, format, resumable = true }: PerformOptions & { resumable?: boolean },
+): number {
   const dir = relative(Deno.cwd(), result.run_dir) || ".";
   if (format === "json") out(JSON.stringify({ ...result, error: result.error?.message }));
   if (result.status === "completed") {
@@ -60,7 +70,7 @@ function conclude(result: RunResult, { out, err, format }: PerformOptions): numb
   if (result.error) {
     err(render(result.error instanceof HoneError ? result.error.diagnostics : [cli.unexpected(result.error)], "text"));
   }
-  err(`${result.status}: \`hone resume ${dir}\` goes on from here`);
+  err(resumable ? `${result.status}: \`hone resume ${dir}\` goes on from here` : `${result.status}: ${dir}`);
   if (result.status === "cancelled") return 130;
   return result.status === "paused" || (result.error instanceof HoneError && RESUMABLE.has(result.error.code)) ? 3 : 1;
 }

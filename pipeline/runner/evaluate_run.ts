@@ -1,0 +1,48 @@
+/**
+ * Measures one policy without training: a run whose ladder is a single evaluation. Everything else is an ordinary run:
+ * servers, scenarios, judges, records, report.
+ * @module
+ */
+import type { LoadedPipeline } from "../config.ts";
+import type { Agent, Policy } from "../plugin.ts";
+import type { RunContext } from "./context.ts";
+import { evaluatePolicy } from "./evaluate.ts";
+import { endpointPolicy } from "./ladder.ts";
+import { type RunOptions, runPipeline, type RunResult } from "./online.ts";
+
+/** Names that a measured policy may have. */
+export type PolicyName = "base" | "prompt" | "warm_start" | "tuned";
+
+/** What to measure; split, tries and sampling are those of `config.evaluate`. */
+export interface EvaluateOptions extends Omit<RunOptions, "resume" | "climb"> {
+  policy: PolicyName;
+  /** Absolute folder of an adapter or checkpoint that the pipeline's trainer can load; the base model when left out. */
+  weights?: string;
+}
+
+/** Runs the evaluation into `run_dir`. Resolves as `runPipeline` does. */
+export async function evaluateRun(
+  loaded: LoadedPipeline,
+  { policy, weights, ...options }: EvaluateOptions,
+): Promise<RunResult> {
+  const measured: LoadedPipeline = {
+    ...loaded,
+    config: { ...loaded.config, ladder: ["prompt"], evaluate: { ...loaded.config.evaluate, policies: [policy] } },
+    stages: loaded.stages.filter(({ plugin }) => plugin.kind !== "exporter"),
+  };
+  return await runPipeline(measured, {
+    ...options,
+    climb: async (ctx) => {
+      const subject = await reach(ctx, policy, weights);
+      const agent: Agent = policy === "prompt" ? ctx.agent : { ...ctx.agent, examples: [] };
+      const { split, tries, sampling } = ctx.config.evaluate;
+      for (const mode of sampling) await evaluatePolicy(ctx, { policy: subject, agent, split, tries, sampling: mode });
+      return { policy: subject, checkpoint: weights ?? null };
+    },
+  });
+}
+
+async function reach(ctx: RunContext, name: PolicyName, weights: string | undefined): Promise<Policy> {
+  if (!weights || !ctx.trainer) return { ...ctx.trainer?.base ?? endpointPolicy(ctx), name };
+  return await ctx.trainer.publish({ name, version: 1, dir: weights });
+}
