@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import evaluate from "../../runners/cli/evaluate.ts";
+import { runVerb } from "../../runners/cli/live_run.ts";
+import run from "../../runners/cli/run.ts";
+
+const PIPELINE = resolve(import.meta.dirname!, "../fixtures/scripted/pipeline.yaml");
+
+Deno.test("evaluate measures a run's published checkpoint and compares it with what the run measured", async () => {
+  const home = await mkdtemp(join(tmpdir(), "hone-evaluate-"));
+  try {
+    const run_dir = join(home, "one");
+    const set = ["train.steps=1"];
+    assert.equal((await runVerb(run, { positional: [PIPELINE], args: { run_dir, set, yes: true } })).code, 0);
+
+    const tuned = await runVerb(evaluate, { positional: [run_dir], args: { yes: true }, format: "json" });
+    assert.equal(tuned.code, 0);
+    const result = JSON.parse(tuned.out[0]!);
+    assert.deepEqual([result.policy, result.split, result.sampling], ["tuned", "heldout", "greedy"]);
+    assert.equal(result.success.n, 2);
+    const names = result.differences.map(({ against }: { against: string }) => against).sort();
+    assert.deepEqual(names, ["base", "tuned", "warm_start"]);
+    assert.equal(result.differences.find(({ against }: { against: string }) => against === "tuned").mean, 0);
+    assert.ok(existsSync(join(result.run_dir, "verdict.json")) && !existsSync(join(result.run_dir, "adapter")));
+    assert.equal((await readdir(join(home, "evaluations"))).length, 1);
+
+    const [checkpoint] = await readdir(join(run_dir, "checkpoints"));
+    const text = await runVerb(evaluate, {
+      positional: [PIPELINE],
+      args: {
+        checkpoint: join(run_dir, "checkpoints", checkpoint!),
+        tries: 2,
+        sampling: "sampled",
+        run_dir: join(home, "two"),
+        yes: true,
+      },
+    });
+    assert.match(text.out[0]!, /^tuned on heldout, sampled: \d\.\d\d \(95 % interval .*, n 4\)$/);
+
+    await assert.rejects(
+      runVerb(evaluate, { positional: [PIPELINE], args: { policy: "warm_start" } }),
+      { message: 'Cannot evaluate "warm_start": a pipeline file has no trained weights' },
+    );
+  } finally {
+    await rm(home, { recursive: true });
+  }
+});
