@@ -591,6 +591,12 @@ export const cli = {
     ),
   unexpected: (error: Error) =>
     say("UNEXPECTED", error.stack ?? error.message, "This looks like a fault of hone: run.log has the details."),
+  plugin_not_allowed: (use: string, builtin: string[]) =>
+    say(
+      "PLUGIN_NOT_ALLOWED",
+      `Cannot show plugin ${quote(use)}: loading it would run its code, and this server was started without --allow-run`,
+      `Built in are: ${builtin.join(", ")}.`,
+    ),
   file_exists: (path: string) => say("FILE_EXISTS", `Cannot write ${quote(path)}: it is there already`),
 };
 

@@ -12,7 +12,11 @@ import { cli, type Diagnostic, HoneError, render } from "../../pipeline/diagnost
 import { builtins } from "../../plugins/mod.ts";
 import { defineVerb } from "./verb.ts";
 
-const args = z.strictObject({});
+const args = z.strictObject({
+  text_only: z.boolean().default(false).describe(
+    "Look at the text alone: no plugins of your own are loaded, no paths and variables looked up.",
+  ),
+});
 
 export default defineVerb({
   name: "validate",
@@ -28,9 +32,9 @@ export default defineVerb({
     "hone validate examples/files/pipeline.yaml",
     "hone validate 'examples/**/*.yaml' README.md --format github",
   ],
-  async run({ positional, out, signal, format }) {
+  async run({ args, positional, out, signal, format }) {
     const checked: { file: string; diagnostics: Diagnostic[] }[] = [];
-    for (const file of await expand(positional)) checked.push(...await check(file, signal));
+    for (const file of await expand(positional)) checked.push(...await check(file, !args.text_only, signal));
     const diagnostics = checked.flatMap((each) => each.diagnostics);
     const ok = diagnostics.length === 0;
     if (format === "json") out(JSON.stringify({ ok, files: checked }, null, 2));
@@ -43,10 +47,14 @@ export default defineVerb({
   },
 });
 
-async function check(file: string, signal: AbortSignal): Promise<{ file: string; diagnostics: Diagnostic[] }[]> {
+async function check(
+  file: string,
+  world: boolean,
+  signal: AbortSignal,
+): Promise<{ file: string; diagnostics: Diagnostic[] }[]> {
   const text = await readFile(file, "utf8");
   if (!file.endsWith(".md")) {
-    return [{ file, diagnostics: (await examinePipeline(text, file, { builtins, signal })).diagnostics }];
+    return [{ file, diagnostics: (await examinePipeline(text, file, { builtins, signal, world })).diagnostics }];
   }
   const checked = [];
   for (const fence of pipelineFences(text)) {

@@ -27,7 +27,7 @@ async function run(files: Record<string, string>, names: string[], format = "tex
     }
     const said: string[] = [];
     const code = await validate.run({
-      args: {},
+      args: { text_only: false },
       positional: names.map((name) => join(dir, name)),
       out: (text) => void said.push(text),
       err: () => {},

@@ -1,0 +1,26 @@
+/** How a run is, for those who poll: progress while it lives, verdict or failure after. @module */
+import { readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { openRun } from "../../pipeline/control.ts";
+
+/** Files of a run that clients may read. */
+export const FILES = ["verdict.json", "report.md", "pipeline.yaml", "run.log"];
+
+/** A run's status as plain JSON. */
+export async function statusOf(run_dir: string): Promise<Record<string, unknown>> {
+  await using run = await openRun(run_dir);
+  const [facts = {}] = await run.query("SELECT status, sentence FROM runs");
+  const head = { run: basename(run_dir), run_dir };
+  if (run.live) return { ...head, status: "running", progress: await run.status() };
+  const status = facts.status === "running" ? "interrupted" : facts.status;
+  const verdict = await readFile(join(run_dir, "verdict.json"), "utf8").then(JSON.parse, () => null);
+  const difference = verdict && { sentence: verdict.sentence, difference: verdict.difference };
+  const failure = status === "failed" && await lastWords(run_dir);
+  return { ...head, status, ...(difference && { verdict: difference }), ...(failure && { failure }) };
+}
+
+/** The end of a failed run's log. */
+async function lastWords(run_dir: string): Promise<string> {
+  const text = await readFile(join(run_dir, "run.log"), "utf8").catch(() => "");
+  return text.trimEnd().split("\n").slice(-5).join("\n");
+}
