@@ -48,6 +48,7 @@ function judgeOne({ turns, tool_calls }: Trajectory, { calls = {} }: Scenario, o
       : "the calls are as expected",
     parts: {
       expected: share,
+      near: near(tool_calls, expected),
       forbidden,
       over,
       calls: tool_calls.length,
@@ -65,6 +66,18 @@ function times(count: number): string {
 function fits(call: ToolCallRecord, { server, tool, arguments: wanted }: CallSpec): boolean {
   return call.tool === tool && (server === undefined || call.server === server) &&
     sameValue(call.arguments, wanted, 0, true);
+}
+
+/** Mean over expected calls of how near any call came: the tool is one point, every right argument one more. */
+function near(made: ToolCallRecord[], expected: CallSpec[]): number {
+  const nearest = expected.map(({ tool, arguments: wanted }) => {
+    const names = Object.keys(wanted);
+    const right = made.filter((call) => call.tool === tool).map((call) =>
+      1 + names.filter((name) => sameValue(call.arguments[name], wanted[name]!)).length
+    );
+    return Math.max(0, ...right) / (1 + names.length);
+  });
+  return nearest.length === 0 ? 1 : nearest.reduce((sum, each) => sum + each, 0) / nearest.length;
 }
 
 function foundInAnyOrder(made: ToolCallRecord[], expected: CallSpec[]): CallSpec[] {

@@ -21,7 +21,7 @@ Deno.test("judge() scores the share of expected calls, with more arguments allow
   assert.deepEqual(verdict, {
     score: 0.5,
     reason: 'write was not called with {"path":"b"}',
-    parts: { expected: 0.5, forbidden: 0, over: 0, calls: 1, invalid: 0, failed: 0 },
+    parts: { expected: 0.5, near: 0.5, forbidden: 0, over: 0, calls: 1, invalid: 0, failed: 0 },
   });
 });
 
@@ -43,7 +43,7 @@ Deno.test("judge() scores 0 for forbidden and for too many calls", async () => {
   assert.deepEqual([forbidden], [{
     score: 0,
     reason: "a forbidden tool was called once",
-    parts: { expected: 1, forbidden: 1, over: 0, calls: 2, invalid: 0, failed: 0 },
+    parts: { expected: 1, near: 1, forbidden: 1, over: 0, calls: 2, invalid: 0, failed: 0 },
   }]);
   const over = await judge({ max: 1 }, { tool_calls });
   assert.equal("reason" in over && over.reason, "2 calls: wanted at most 1");
@@ -60,9 +60,20 @@ Deno.test("judge() counts invalid and failed calls apart and decides only where 
   assert.deepEqual(verdict, {
     score: 1,
     reason: "the calls are as expected",
-    parts: { expected: 1, forbidden: 0, over: 0, calls: 3, invalid: 2, failed: 2 },
+    parts: { expected: 1, near: 1, forbidden: 0, over: 0, calls: 3, invalid: 2, failed: 2 },
   });
   for (const decisive of [true, false]) {
     assert.equal((await plugin.create(fakeContext(plugin.config.parse({ decisive })))).decisive, decisive);
   }
+});
+
+Deno.test("judge() says how near the calls came, refused ones too", async () => {
+  const expected = [{ tool: "write", arguments: { path: "b", content: "x" } }, READ];
+  const nearness = async (tool_calls: Trajectory["tool_calls"]) => {
+    const verdict = await judge({ expected }, { tool_calls });
+    return "score" in verdict && verdict.parts!.near;
+  };
+  assert.equal(await nearness([toolCall("write", { path: "b" }, "invalid_arguments")]), 1 / 3);
+  assert.equal(await nearness([toolCall("write", { path: "b", content: "x" }), toolCall("read", { path: "c" })]), 0.75);
+  assert.equal(await nearness([toolCall("list")]), 0);
 });
