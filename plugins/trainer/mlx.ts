@@ -91,6 +91,7 @@ async function open(args: OpenArgs, around: Surroundings): Promise<OnlineTrainer
   const worker = new Worker({
     backend: "mlx",
     python,
+    signal,
     log: (line) => log.debug(line),
     on_event: (event) => {
       if (event.event === "warning") log.warn(String(event.message));
