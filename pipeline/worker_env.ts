@@ -6,7 +6,7 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { cacheDir } from "./cache.ts";
@@ -55,7 +55,7 @@ export async function ensureWorkerEnv(options: WorkerEnvOptions): Promise<{ pyth
     await rm(home, { recursive: true, force: true });
     await rename(aside, home);
   } catch (error) {
-    throw classified(error);
+    throw await classified(error);
   } finally {
     await rm(aside, { recursive: true, force: true });
   }
@@ -74,7 +74,10 @@ async function build(home: string, requirements: string, options: WorkerEnvOptio
     return;
   }
   await run([python, "-m", "venv", home]).catch((error) => {
-    throw new HoneError(messages.no_venv(python, lastLine(error)));
+    // Debian says that ensurepip is missing and how to get it, in many lines; a full disk is another matter.
+    throw (error as Error).message.search(SPACE) >= 0
+      ? error
+      : new HoneError(messages.no_venv(python, venvReason(error)));
   });
   const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--only-binary=:all:"];
   await run([inside, ...pip, "--require-hashes", "-r", requirements]);
@@ -120,16 +123,36 @@ export function execute(
   });
 }
 
-function classified(error: unknown): Error {
-  if (error instanceof HoneError || (error as Error).name === "AbortError") return error as Error;
-  const reason = (error as Error).message;
-  if (/no space left|ENOSPC|disk quota/i.test(reason)) {
-    return new HoneError(messages.no_space(cacheDir(), lastLine(error)));
+const SPACE = /(no space left|ENOSPC|disk quota exceeded)[^'"\n]*/gi;
+const NETWORK =
+  /(failed to establish a new connection|connection (refused|reset|aborted|timed out)|temporary failure in name|name or service not known|network is unreachable|no route to host|timed out|failed to fetch|failed to lookup|dns error|getaddrinfo failed|tunnel connection failed)[^'"\n]*/gi;
+
+/** What installers say, in hone's words: the last phrase that names the cause. */
+async function classified(error: unknown): Promise<Error> {
+  if (error instanceof HoneError && error.code !== "NO_VENV" || (error as Error).name === "AbortError") {
+    return error as Error;
   }
-  if (/resolve|connection|network|timed out|name resolution|unreachable|fetch|dns/i.test(reason)) {
-    return new HoneError(messages.no_network(lastLine(error)));
-  }
+  const said = (error as Error).message;
+  const space = [...said.matchAll(SPACE)].at(-1);
+  if (space) return new HoneError(messages.no_space(cacheDir(), space[0].trim()));
+  // venv hides why it failed.
+  if (await full()) return new HoneError(messages.no_space(cacheDir(), "No space left on device"));
+  if (error instanceof HoneError) return error;
+  const network = [...said.matchAll(NETWORK)].at(-1);
+  if (network) return new HoneError(messages.no_network(network[0].trim()));
   return new HoneError(messages.install_failed(lastLine(error)));
+}
+
+/** True where less is free than the smallest environment takes. */
+async function full(): Promise<boolean> {
+  const { bavail, bsize } = await statfs(cacheDir());
+  return bavail * bsize < 20e6;
+}
+
+/** Debian says in many lines that ensurepip is missing and how to get it. */
+function venvReason(error: unknown): string {
+  const said = (error as Error).message;
+  return /ensurepip is not\s+available/.test(said) ? "ensurepip is not available" : lastLine(error);
 }
 
 function lastLine(error: unknown): string {
