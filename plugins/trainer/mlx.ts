@@ -45,6 +45,9 @@ const config = z.strictObject({
       "How tools are shown and calls read; `auto` is hermes where the chat template knows tools, else llama_json.",
     ),
   context_tokens: z.int().min(0).default(0).describe("Longest context; 0 is the model's own."),
+  reuse_sampled_states: z.boolean().default(false).describe(
+    "Train on what the sampler computed in the frozen layers: faster, and then not the same to the last bit every time.",
+  ),
   python: z.string().optional().describe("Python to build the worker's environment on.").meta({
     examples: ["/usr/bin/python3.12"],
   }),
@@ -117,6 +120,7 @@ async function start(worker: Worker, args: OpenArgs, { config, log, base_dir }: 
     seed: args.seed,
     lora: config.lora,
     optimizer: config.optimizer,
+    reuse_sampled_states: config.reuse_sampled_states,
     ...(config.context_tokens > 0 && { context_tokens: config.context_tokens }),
     ...(args.resume_dir && { resume_dir: args.resume_dir }),
   });
