@@ -151,7 +151,8 @@ async function failed(ctx: RunContext, reason: unknown): Promise<RunResult> {
   const error = reason instanceof Error ? reason : new Error(String(reason));
   const code = error instanceof HoneError ? error.code : "UNEXPECTED";
   const hint = error instanceof HoneError ? error.hint : undefined;
-  ctx.log.warn(`${code}: ${error instanceof HoneError ? error.message : error.stack ?? error.message}`);
+  // For run.log; whoever started the run is given the error itself.
+  ctx.log.debug(`${code}: ${error instanceof HoneError ? error.message : error.stack ?? error.message}`);
   try {
     await emit(ctx, "runner", "stage.failed", { stage: "runner", code, message: error.message, hint });
     await emit(ctx, "runner", "run.ended", { status: "failed" });

@@ -98,7 +98,7 @@ async function consent(loaded: LoadedPipeline, { yes, err, signal }: PerformOpti
   const known = join(
     cacheDir(),
     "consent",
-    createHash("sha256").update(loaded.path + shown).digest("hex").slice(0, 24),
+    createHash("sha256").update(loaded.base_dir + shown).digest("hex").slice(0, 24),
   );
   if (existsSync(known)) return;
   err(`${relative(Deno.cwd(), loaded.path)} starts these programs on this machine:\n${shown}`);

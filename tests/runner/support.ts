@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openRun } from "../../pipeline/control.ts";
 import type { Row } from "../../pipeline/store.ts";
@@ -15,6 +15,9 @@ import type { Row } from "../../pipeline/store.ts";
 export const ROOT = join(import.meta.dirname!, "../..");
 /** The scripted pipeline. */
 export const SCRIPTED = join(ROOT, "tests/fixtures/scripted/pipeline.yaml");
+
+/** Consent is remembered here, not in the user's own folder. */
+const CACHE = join(tmpdir(), "hone-tests-cache");
 
 /** What a finished process said. */
 export interface Ended {
@@ -37,7 +40,7 @@ export function start(...words: string[]): Running {
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", join(ROOT, "mod.ts"), ...words],
     cwd: ROOT,
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", HONE_CACHE_DIR: CACHE },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -65,6 +68,12 @@ export function settings(values: Record<string, unknown>): string[] {
 /** Starts the scripted pipeline (or `pipeline`) in `run_dir`. */
 export function startRun(run_dir: string, values: Record<string, unknown> = {}, pipeline = SCRIPTED): Running {
   return start("run", pipeline, "--run-dir", run_dir, "--yes", ...settings(values));
+}
+
+/** The messages in what a run said on stderr: progress and the list of programs left out. */
+export function messages(err: string, run_dir: string): string {
+  const told = /^(\d+:\d\d .*|.* starts these programs on this machine:| {2}(files|plugin): .*)\n/gm;
+  return err.replace(told, "").replaceAll(relative(ROOT, run_dir), "{dir}").replaceAll(run_dir, "{dir}");
 }
 
 /** A folder that is deleted at the end of the scope. */
