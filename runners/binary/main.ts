@@ -1,0 +1,8 @@
+/**
+ * The entry of the compiled program: the command line, and nothing else. Files that other programs read (the worker's
+ * Python) are embedded by `build.ts` and extracted on first start.
+ * @module
+ */
+import { main } from "../cli/main.ts";
+
+Deno.exit(await main(Deno.args));
