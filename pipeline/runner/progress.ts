@@ -111,6 +111,6 @@ export class Progress {
 
   #update(change: Partial<ProgressSnapshot>) {
     Object.assign(this.#snapshot, change);
-    this.#listener(this.#snapshot);
+    this.#listener(this.snapshot());
   }
 }

@@ -4,7 +4,11 @@
  * @module
  */
 import type { ProgressSnapshot } from "../../pipeline/runner/progress.ts";
+import { oneLine } from "./table.ts";
 
+const CLEAR = "\r\x1b[2K";
+/** Characters of a line at most; some of it comes from models, tools and servers. */
+const WIDEST = 1000;
 const LIVE_MS = 200;
 const PLAIN_MS = 10_000;
 
@@ -12,42 +16,44 @@ const PLAIN_MS = 10_000;
 export class ProgressView implements Disposable {
   #live: boolean;
   #write: (text: string) => void;
-  #latest: (() => ProgressSnapshot) | null = null;
+  #latest: ProgressSnapshot | null = null;
   #timer: ReturnType<typeof setInterval>;
-  #rung = "";
+  #unit = "";
   #started = performance.now();
+  #columns: () => number;
 
-  constructor(options: { live: boolean; write: (text: string) => void }) {
+  constructor(options: { live: boolean; write: (text: string) => void; columns?: () => number }) {
     this.#live = options.live;
+    this.#columns = options.columns ?? columns;
     this.#write = options.write;
     this.#timer = setInterval(() => this.#show(), this.#live ? LIVE_MS : PLAIN_MS);
   }
 
-  /** Takes a new reading; `read` gives a fresh snapshot when the line is drawn. */
-  update(snapshot: ProgressSnapshot, read: () => ProgressSnapshot = () => snapshot) {
-    this.#latest = read;
-    const rung = `${snapshot.rung} ${snapshot.step}`;
-    if (!this.#live && (rung !== this.#rung || snapshot.message)) this.#show();
-    this.#rung = rung;
+  /** Takes a new reading. */
+  update(snapshot: ProgressSnapshot) {
+    this.#latest = snapshot;
+    const unit = `${snapshot.rung} ${snapshot.step} ${snapshot.message}`;
+    if (!this.#live && unit !== this.#unit) this.#show();
+    this.#unit = unit;
   }
 
   /** A line of its own, above the live one. */
   line(text: string) {
-    this.#write(this.#live ? `\r\x1b[2K${text}\n` : `${this.#clock()} ${text}\n`);
+    const clean = oneLine(text, WIDEST);
+    this.#write(this.#live ? `${CLEAR}${clean}\n` : `${this.#clock()} ${clean}\n`);
     if (this.#live) this.#show();
   }
 
   [Symbol.dispose]() {
     clearInterval(this.#timer);
-    if (this.#live) this.#write("\r\x1b[2K");
+    if (this.#live) this.#write(CLEAR);
   }
 
   #show() {
     if (!this.#latest) return;
-    const text = describe(this.#latest());
-    this.#write(
-      this.#live ? `\r\x1b[2K${this.#clock()} ${text}`.slice(0, columns() + 5) : `${this.#clock()} ${text}\n`,
-    );
+    const text = `${this.#clock()} ${oneLine(describe(this.#latest), WIDEST)}`;
+    // A full line would wrap, and only its second half would be cleared the next time.
+    this.#write(this.#live ? CLEAR + text.slice(0, this.#columns() - 1) : text + "\n");
   }
 
   #clock(): string {
