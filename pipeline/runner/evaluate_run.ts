@@ -3,6 +3,7 @@
  * servers, scenarios, judges, records, report.
  * @module
  */
+import { parseDocument } from "yaml";
 import type { LoadedPipeline } from "../config.ts";
 import type { Agent, Policy } from "../plugin.ts";
 import type { RunContext } from "./context.ts";
@@ -29,6 +30,7 @@ export async function evaluateRun(
     ...loaded,
     config: { ...loaded.config, ladder: ["prompt"], evaluate: { ...loaded.config.evaluate, policies: [policy] } },
     stages: loaded.stages.filter(({ plugin }) => plugin.kind !== "exporter"),
+    resolved_yaml: recorded(loaded.resolved_yaml, policy),
   };
   return await runPipeline(measured, {
     ...options,
@@ -40,6 +42,14 @@ export async function evaluateRun(
       return { policy: subject, checkpoint: weights ?? null };
     },
   });
+}
+
+/** The pipeline as this folder's record has it: resuming an evaluation must not train. */
+function recorded(yaml: string, policy: PolicyName): string {
+  const doc = parseDocument(yaml);
+  doc.set("ladder", ["prompt"]);
+  doc.setIn(["evaluate", "policies"], [policy]);
+  return doc.toString({ lineWidth: 0 });
 }
 
 async function reach(ctx: RunContext, name: PolicyName, weights: string | undefined): Promise<Policy> {

@@ -93,7 +93,11 @@ async function subject(args_: z.output<typeof args>, source: string | null) {
     if (!existsSync(weights)) {
       throw new HoneError(cli.no_weights(named));
     }
-    return { policy: args_.policy ?? "tuned" as PolicyName, weights };
+    const policy: PolicyName = args_.policy ?? "tuned";
+    if (policy === "base" || policy === "prompt") {
+      throw new HoneError(cli.bad_value("--policy", policy, "an adapter is measured as warm_start or tuned"));
+    }
+    return { policy, weights };
   }
   const published = source ? await publishedBy(source) : new Map<string, string>();
   const last = (["tuned", "warm_start"] as const).find((name) => published.has(name));

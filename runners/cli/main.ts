@@ -38,7 +38,7 @@ async function unknown(word: string): Promise<number> {
 
 async function perform(entry: (typeof VERBS)[number], words: string[]): Promise<number> {
   const { flagsOf, parseLine } = await import("./args.ts");
-  const format = words.includes("json") && words.includes("--format") ? "json" : "text";
+  const format = /(^| )--format[ =]json( |$)/.test(words.join(" ")) ? "json" : "text";
   const interrupt = new AbortController();
   try {
     const { default: verb } = await entry.load();

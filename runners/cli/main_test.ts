@@ -57,10 +57,12 @@ Deno.test("main() takes a YAML path for run, and exits with 2 where there is no 
 });
 
 Deno.test("main() writes a refusal to stdout as JSON when asked for JSON", async () => {
-  const { code, out, err } = await hone("run", "nowhere.yaml", "--format", "json");
-  assert.deepEqual([code, err], [2, ""]);
-  const [diagnostic] = JSON.parse(out);
-  assert.equal(diagnostic.code, "FILE_NOT_FOUND");
+  for (const words of [["--format", "json"], ["--format=json"]]) {
+    const { code, out, err } = await hone("run", "nowhere.yaml", ...words);
+    assert.deepEqual([code, err], [2, ""]);
+    const [diagnostic] = JSON.parse(out);
+    assert.equal(diagnostic.code, "FILE_NOT_FOUND");
+  }
 });
 
 Deno.test("main() prints version and general help with every verb, and exits with 0", async () => {

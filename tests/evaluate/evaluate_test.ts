@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import evaluate from "../../runners/cli/evaluate.ts";
 import { runVerb } from "../../runners/cli/live_run.ts";
+import resume from "../../runners/cli/resume.ts";
 import run from "../../runners/cli/run.ts";
 
 const PIPELINE = resolve(import.meta.dirname!, "../fixtures/scripted/pipeline.yaml");
@@ -40,6 +41,10 @@ Deno.test("evaluate measures a run's published checkpoint and compares it with w
     });
     assert.match(text.out[0]!, /^tuned on heldout, sampled: \d\.\d\d \(95 % interval .*, n 4\)$/);
 
+    await assert.rejects(
+      runVerb(resume, { positional: [join(home, "two")], args: { yes: true } }),
+      { code: "POLICY_UNREACHABLE" },
+    );
     await assert.rejects(
       runVerb(evaluate, { positional: [PIPELINE], args: { policy: "warm_start" } }),
       { message: 'Cannot evaluate "warm_start": a pipeline file has no trained weights' },
