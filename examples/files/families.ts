@@ -32,7 +32,6 @@ export type Family = (draw: Draw, side: "seen" | "unseen", wording: number) => T
 const write = (path: string, content: string): Call => ({ tool: "write_file", arguments: { path, content } });
 const read = (path: string): Call => ({ tool: "read_text_file", arguments: { path } });
 const folder = (path: string): Call => ({ tool: "create_directory", arguments: { path } });
-const list = (path: string): Call => ({ tool: "list_directory", arguments: { path } });
 const move = (source: string, destination: string): Call => ({ tool: "move_file", arguments: { source, destination } });
 
 /** The phrasing whose turn it is; held-out has its own. */
@@ -62,11 +61,14 @@ export const families: Record<string, Family> = {
           "Put the word {w} into {f}.",
           "Make a file {f} that says {w}.",
           "Save {w} as {f}.",
+          "The new file {f} should contain {w}.",
+          "Add a file {f} with the text {w}.",
+          "Store {w} in the file {f}.",
         ],
         unseen: [
-          "The file {f} should contain {w}.",
+          "Create {f}, a file with the text {w}.",
           "Store the text {w} in a file named {f}.",
-          "A file {f} with {w} in it, please.",
+          "Write a new file {f} that has {w} in it.",
         ],
       },
       side,
@@ -83,8 +85,12 @@ export const families: Record<string, Family> = {
           "Create the directory {d}.",
           "I need a folder called {d}.",
           "Add a new folder: {d}.",
+          "Create a folder named {d}.",
+          "Please make the directory {d}.",
+          "The folder {d} is missing. Make it.",
+          "A new directory {d}, please.",
         ],
-        unseen: ["There should be a directory {d}.", "Set up a folder named {d}.", "Get me an empty folder {d}."],
+        unseen: ["Set up a folder named {d}.", "Make me an empty directory {d}.", "We need the folder {d}, create it."],
       },
       side,
       wording,
@@ -100,8 +106,16 @@ export const families: Record<string, Family> = {
           "Change the name of {f} to {g}.",
           "The file {f} should be called {g}.",
           "Use {g} as the new name for {f}.",
+          "Rename the file {f} as {g}.",
+          "Give {f} the new name {g}.",
+          "The name {f} is wrong. Call it {g}.",
+          "The file {f} gets the name {g}.",
         ],
-        unseen: ["From now on {f} is named {g}.", "Call the file {f} {g} instead.", "Let {g} be the name of {f}."],
+        unseen: [
+          "From now on the file {f} is named {g}.",
+          "Call the file {f} {g} instead.",
+          "Rename {f}, its new name is {g}.",
+        ],
       },
       side,
       wording,
@@ -122,8 +136,16 @@ export const families: Record<string, Family> = {
           "Put the file {f} in folder {d}.",
           "The file {f} belongs in the folder {d}.",
           "The folder {d} should hold {f}.",
+          "Move the file {f} to the directory {d}.",
+          "Bring {f} into the folder {d}.",
+          "Place {f} in the directory {d}.",
+          "In the folder {d} I want {f}.",
         ],
-        unseen: ["{f} goes in the directory {d}.", "Take {f} and place it in {d}.", "Into the folder {d}, bring {f}."],
+        unseen: [
+          "{f} goes in the folder {d}.",
+          "Take {f} and place it in the folder {d}.",
+          "Please move {f} to folder {d}.",
+        ],
       },
       side,
       wording,
@@ -143,15 +165,19 @@ export const families: Record<string, Family> = {
         ["Make the folder {x} or {y}, but not {y}.", x],
         ["Make only the first of these folders: {x}, {y}.", x],
         ["Make only the last of these folders: {x}, {y}.", y],
+        ["Not {x}: make the folder {y}.", y],
+        ["Make the folder {x}, not {y}.", x],
+        ["Of the folders {x} and {y}, make the first.", x],
+        ["Of the folders {x} and {y}, make the last.", y],
       ],
       unseen: [
-        ["Folders {x} and {y} were planned, but {x} is cancelled. Make the other.", y],
-        ["Folders {x} and {y} were planned, but {y} is cancelled. Make the other.", x],
-        ["Of the folders {x}, {y} create just the last one.", y],
-        ["Of the folders {x}, {y} create just the first one.", x],
+        ["Folders {x} and {y} were planned, but not {x} any more. Make the other.", y],
+        ["Folders {x} and {y} were planned, but not {y} any more. Make the other.", x],
+        ["Create just the last one of the folders {x}, {y}.", y],
+        ["Create just the first one of the folders {x}, {y}.", x],
       ],
     };
-    const [text, wanted] = phrasings[side][wording % 4]!;
+    const [text, wanted] = phrasings[side][wording % phrasings[side].length]!;
     return {
       task: say(text, { x, y }),
       setup: setup({}),
@@ -168,8 +194,16 @@ export const families: Record<string, Family> = {
           "Read {f} and write the same word to {g}.",
           "Make {g} a copy of {f}.",
           "The file {g} should say what {f} says.",
+          "Copy {f} to {g}.",
+          "Write what {f} says into {g}.",
+          "Read {f}, then save its word as {g}.",
+          "Put the text of {f} into {g}.",
         ],
-        unseen: ["Whatever {f} says, {g} should say too.", "Duplicate {f} as {g}.", "Give {g} the same text as {f}."],
+        unseen: [
+          "Read what {f} says and write that to {g}.",
+          "Save a copy of {f} as {g}.",
+          "Write the text of {f} to a file {g}.",
+        ],
       },
       side,
       wording,
@@ -179,32 +213,6 @@ export const families: Record<string, Family> = {
       setup: setup({ [f]: w }),
       checks: [{ file: f, equals: w }, { file: g, equals: w }],
       calls: [read(f), write(g, w)],
-    };
-  },
-  find: (draw, side, wording) => {
-    const [a, b, w] = [draw.word("files"), draw.word("files"), draw.word("contents")];
-    const [d, e] = [draw.word("folders"), draw.word("folders")];
-    const found = draw.pick([a, b]);
-    const text = phrase(
-      {
-        seen: [
-          "{a} or {b} is in the folder {d}. Look, then move it to {e}.",
-          "List {d}: it has {a} or {b}. Move what is there to folder {e}.",
-          "Find out if {a} or {b} is in {d} and move it into {e}.",
-        ],
-        unseen: [
-          "The folder {d} holds {a} or {b}. See which, and bring it to {e}.",
-          "One of {a} and {b} lies in {d}. It should go to {e}.",
-        ],
-      },
-      side,
-      wording,
-    );
-    return {
-      task: say(text, { a, b, d, e }),
-      setup: setup({ [`${d}/${found}`]: w }, [e]),
-      checks: [{ absent: `${d}/${found}` }, { file: `${e}/${found}`, equals: w }],
-      calls: [list(d), move(`${d}/${found}`, `${e}/${found}`)],
     };
   },
   flag: (draw, side, wording) => {
@@ -217,10 +225,13 @@ export const families: Record<string, Family> = {
           "Read {f}. If it says {p}, make folder {x}. If it says {q}, make folder {y}.",
           "If {f} says {p}, create the folder {x}; if it says {q}, {y}.",
           "Look at {f}: for {p} make the folder {x}, for {q} the folder {y}.",
+          "Read {f} first. Make folder {x} for {p}, folder {y} for {q}.",
+          "The file {f} says {p} or {q}. For {p} make the folder {x}, for {q} make {y}.",
+          "Open {f}: {p} means make folder {x}, {q} means make folder {y}.",
         ],
         unseen: [
-          "Depending on what {f} says, make a folder: {x} for {p}, {y} for {q}.",
-          "Check {f} and make {x} (when it is {p}) or {y} (when it is {q}), a folder.",
+          "See what {f} says: make folder {x} if {p}, folder {y} if {q}.",
+          "Check {f} and make the folder {x} when it is {p}, {y} when it is {q}.",
         ],
       },
       side,
@@ -246,23 +257,6 @@ export const combinations: Record<string, Family> = {
       setup: setup({ [f]: w }),
       checks: [{ directory: w }],
       calls: [read(f), folder(w)],
-    };
-  },
-  sort: (draw, _side, wording) => {
-    const [f, g, w] = [draw.word("files"), draw.word("files"), draw.word("contents")];
-    const [x, y] = [draw.word("folders"), draw.word("folders")];
-    const [p, q] = draw.pick(draw.words.flags);
-    const says = draw.pick([p, q]);
-    const text = [
-      "Read {f}. If it says {p}, move {g} into {x}. If it says {q}, move it into {y}.",
-      "Where {f} says {p}, {g} goes in folder {x}; where it says {q}, in {y}.",
-    ];
-    const wanted = says === p ? x : y;
-    return {
-      task: say(text[wording % text.length]!, { f, g, p, q, x, y }),
-      setup: setup({ [f]: says, [g]: w }, [x, y]),
-      checks: [{ absent: g }, { file: `${wanted}/${g}`, equals: w }],
-      calls: [read(f), move(g, `${wanted}/${g}`)],
     };
   },
 };

@@ -1,5 +1,5 @@
 /**
- * Writes `scenarios.jsonl`: 240 for training, 48 for validation, 96 held out. The same seed gives the same file.
+ * Writes `scenarios.jsonl`: 280 for training, 56 for validation, 96 held out. The same seed gives the same file.
  * Run: deno run -A examples/files/generate.ts
  * @module
  */
@@ -7,8 +7,8 @@ import { writeFile } from "node:fs/promises";
 import { combinations, type Draw, families, type Family, type Task } from "./families.ts";
 import { seen, unseen, type Words } from "./words.ts";
 
-/** Scenarios of one family in each split; held-out has two families more, of eight each. */
-export const COUNTS = { train: 30, validation: 6, heldout: 10, combinations: 8 };
+/** Scenarios of one family in each split; held-out has one family more. */
+export const COUNTS = { train: 40, validation: 8, heldout: 12, combinations: 12 };
 
 /** The whole file, one scenario a line. */
 export function generate(seed: number): string {
