@@ -12,6 +12,7 @@ import process from "node:process";
 import { cacheDir } from "../../pipeline/cache.ts";
 import type { LoadedPipeline } from "../../pipeline/config.ts";
 import { cli, HoneError, render } from "../../pipeline/diagnostics.ts";
+import { redact } from "../../pipeline/redact.ts";
 import type { RunOptions, RunResult } from "../../pipeline/runner/online.ts";
 import { runPipeline } from "../../pipeline/runner/online.ts";
 import { ProgressView } from "./progress.ts";
@@ -93,7 +94,7 @@ async function consent(loaded: LoadedPipeline, { yes, err, signal }: PerformOpti
   const plugins = loaded.stages.filter(({ use }) => /^(\.|\/|exec:|npm:)/.test(use)).map(({ use }) =>
     `  plugin: ${use}`
   );
-  const shown = [...commands, ...plugins].join("\n");
+  const shown = redact([...commands, ...plugins].join("\n"));
   if (shown === "") return;
   const known = join(
     cacheDir(),
@@ -103,7 +104,8 @@ async function consent(loaded: LoadedPipeline, { yes, err, signal }: PerformOpti
   if (existsSync(known)) return;
   err(`${relative(Deno.cwd(), loaded.path)} starts these programs on this machine:\n${shown}`);
   if (!yes && process.stdin.isTTY) {
-    const ask = createInterface({ input: process.stdin, output: process.stderr });
+    // Not a raw terminal: Ctrl-C must stay a signal, which ends the question.
+    const ask = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
     const answer = await ask.question("run them? [y/N] ", { signal });
     ask.close();
     if (!/^y(es)?$/i.test(answer.trim())) throw new HoneError(cli.not_consented());

@@ -86,7 +86,7 @@ export function duration(seconds: number): string {
 
 function columns(): number {
   try {
-    return Deno.consoleSize().columns;
+    return Deno.consoleSize().columns || 100;
   } catch {
     return 100;
   }
