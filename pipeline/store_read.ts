@@ -37,6 +37,8 @@ export interface Completed {
   policies: Map<string, { version: number; checkpoint: string }>;
   /** `policy/split/temperature` of every finished evaluation. */
   evaluations: Set<string>;
+  /** Success on the validation split by the policy's name. */
+  validations: Map<string, number>;
   /** Ids of the scenarios that are recorded. */
   scenarios: Set<string>;
   /** Hash of the catalog that the run began with, or null. */
@@ -49,7 +51,7 @@ export interface Completed {
 export async function completed(store: Store): Promise<Completed> {
   const steps = await store.query("SELECT step, kind, checkpoint FROM train_steps ORDER BY step");
   const policies = await store.query('SELECT name, version, checkpoint FROM policies ORDER BY "at", version');
-  const evaluations = await store.query("SELECT policy, split, temperature FROM evaluations");
+  const evaluations = await store.query("SELECT policy, split, temperature, mean FROM evaluations ORDER BY rowid");
   const scenarios = await store.query("SELECT scenario_id FROM scenarios");
   const [server] = await store.query("SELECT any_value(schema_hash) AS schema_hash FROM servers");
   const [spent] = await store.query(
@@ -64,6 +66,9 @@ export async function completed(store: Store): Promise<Completed> {
       policies.map((row) => [String(row.name), { version: Number(row.version), checkpoint: String(row.checkpoint) }]),
     ),
     evaluations: new Set(evaluations.map((row) => `${row.policy}/${row.split}/${row.temperature}`)),
+    validations: new Map(
+      evaluations.filter(({ split }) => split === "validation").map((row) => [String(row.policy), Number(row.mean)]),
+    ),
     scenarios: new Set(scenarios.map((row) => String(row.scenario_id))),
     schema_hash: typeof server?.schema_hash === "string" ? server.schema_hash : null,
     spent: { rollouts: Number(spent?.rollouts ?? 0), tokens: Number(spent?.tokens ?? 0) },

@@ -63,18 +63,23 @@ async function train(
     await measure(policy, ctx.agent);
   }
   if (!rl) return { policy, checkpoint: warm_checkpoint };
+  const ship = async (version: number, checkpoint: string) => {
+    const tuned = await publish(ctx, trainer, { name: "tuned", version, checkpoint, restore: true });
+    await measure(tuned, ctx.agent);
+    return { policy: tuned, checkpoint };
+  };
+  const ended = done.policies.get("tuned");
+  if (ended) return await ship(ended.version, ended.checkpoint);
   await emit(ctx, "runner", "rung.started", { rung: "rl", total: ctx.config.train.steps });
   const reserve_secs = longest.secs * 1.2 + 15;
   if (state.step > supervised_steps) {
-    const version = policy.version + state.step - supervised_steps;
-    policy = {
-      ...await publish(ctx, trainer, {
-        name: `step-${state.step - supervised_steps}`,
-        version,
-        checkpoint: state.checkpoint!,
-        restore: true,
-      }),
-    };
+    const steps = state.step - supervised_steps;
+    policy = await publish(ctx, trainer, {
+      name: `step-${steps}`,
+      version: policy.version + steps,
+      checkpoint: state.checkpoint!,
+      restore: true,
+    });
   }
   const first = supervised_steps > 0 ? 1 : 0;
   const result = await reinforce(ctx, trainer, state, {
@@ -83,12 +88,10 @@ async function train(
     supervised_steps,
     warm_checkpoint,
     reserve_secs,
+    done,
   });
   if (result.checkpoint === null) return { policy, checkpoint: null };
-  const version = first + result.steps + 1;
-  const tuned = await publish(ctx, trainer, { name: "tuned", version, checkpoint: result.checkpoint, restore: true });
-  await measure(tuned, ctx.agent);
-  return { policy: tuned, checkpoint: result.checkpoint };
+  return await ship(first + result.steps + 1, result.checkpoint);
 }
 
 async function measureOnce(ctx: RunContext, done: Completed, policy: Policy, agent: Agent, longest: { secs: number }) {

@@ -6,6 +6,7 @@
 import type { BatchRow } from "../batch.ts";
 import { HoneError, runner as messages } from "../diagnostics.ts";
 import type { OnlineTrainer, Policy } from "../plugin.ts";
+import type { Completed } from "../store_read.ts";
 import { groupAdvantages, shuffleRewards } from "./advantage.ts";
 import { emit, type RunContext } from "./context.ts";
 import type { Judged } from "./episodes.ts";
@@ -33,15 +34,18 @@ export async function reinforce(
     supervised_steps: number;
     warm_checkpoint: string | null;
     reserve_secs: number;
+    done: Completed;
   },
 ): Promise<RlResult> {
   const { train } = ctx.config;
   const sampler = new Sampler(ctx.scenarios.filter(({ split }) => split === "train"), ctx.config.seed);
   let policy = start.policy;
-  let best = { success: -1, checkpoint: null as string | null };
+  let best = bestSoFar(start.done);
   let longest = 0;
   let k = state.step - start.supervised_steps;
-  for (; k < train.steps; k++) {
+  const validates = () => train.validate_every > 0 && k > 0 && k % train.validate_every === 0;
+  if (validates() && !start.done.validations.has(policy.name)) best = await validate(ctx, policy, state, best);
+  while (k < train.steps) {
     ctx.signal.throwIfAborted();
     const left = (ctx.deadline - Date.now()) / 1000;
     if (left < longest * 1.1 + start.reserve_secs) {
@@ -55,14 +59,13 @@ export async function reinforce(
     }
     const began = performance.now();
     await oneStep(ctx, trainer, state, { k, policy, sampler });
-    const version = start.first_version + k + 1;
-    policy = await publish(ctx, trainer, { name: `step-${k + 1}`, version, checkpoint: state.checkpoint! });
+    k++;
+    const version = start.first_version + k;
+    policy = await publish(ctx, trainer, { name: `step-${k}`, version, checkpoint: state.checkpoint! });
     longest = Math.max(longest, (performance.now() - began) / 1000);
-    if (train.validate_every > 0 && (k + 1) % train.validate_every === 0) {
-      best = await validate(ctx, policy, state, best);
-    }
+    if (validates()) best = await validate(ctx, policy, state, best);
     await prune(ctx, [state.checkpoint, start.warm_checkpoint, best.checkpoint]);
-    ctx.progress.eta(longest * (train.steps - k - 1) + start.reserve_secs);
+    ctx.progress.eta(longest * (train.steps - k) + start.reserve_secs);
   }
   return { steps: k, checkpoint: best.checkpoint ?? state.checkpoint };
 }
@@ -188,15 +191,25 @@ function stepMetrics(groups: Judged[][], dropped: Record<string, number>) {
   };
 }
 
-async function validate(
-  ctx: RunContext,
-  policy: Policy,
-  state: TrainingState,
-  best: { success: number; checkpoint: string | null },
-) {
+/** The checkpoint that validation likes best, the first of equals. */
+interface Best {
+  success: number;
+  checkpoint: string | null;
+}
+
+function bestSoFar({ validations, policies }: Completed): Best {
+  let best: Best = { success: -1, checkpoint: null };
+  for (const [name, success] of validations) {
+    if (success > best.success) best = { success, checkpoint: policies.get(name)?.checkpoint ?? null };
+  }
+  return best;
+}
+
+async function validate(ctx: RunContext, policy: Policy, state: TrainingState, best: Best): Promise<Best> {
   const sampling = ctx.config.evaluate.sampling[0]!;
   const judged = await evaluatePolicy(ctx, { policy, agent: ctx.agent, split: "validation", tries: 1, sampling });
-  const success = mean(judged.map((rollout) => rollout.success ? 1 : 0));
+  const valid = judged.filter(({ reward }) => !("invalid" in reward));
+  const success = mean(valid.map((rollout) => rollout.success ? 1 : 0));
   await emit(ctx, "runner", "metric.recorded", { name: "validation_success", value: success, step: state.step });
   return success > best.success ? { success, checkpoint: state.checkpoint } : best;
 }
