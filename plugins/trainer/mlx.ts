@@ -48,9 +48,6 @@ const config = z.strictObject({
   reuse_sampled_states: z.boolean().default(false).describe(
     "Train on what the sampler computed in the frozen layers: faster, and then not the same to the last bit every time.",
   ),
-  reuse_sampled_states: z.boolean().default(false).describe(
-    "Train on the frozen layers' states kept from sampling: a third faster, but a step then repeats to 1e-6, not to the bit.",
-  ),
   python: z.string().optional().describe("Python to build the worker's environment on.").meta({
     examples: ["/usr/bin/python3.12"],
   }),
@@ -123,7 +120,6 @@ async function start(worker: Worker, args: OpenArgs, { config, log, base_dir }: 
     seed: args.seed,
     lora: config.lora,
     optimizer: config.optimizer,
-    reuse_sampled_states: config.reuse_sampled_states,
     reuse_sampled_states: config.reuse_sampled_states,
     ...(config.context_tokens > 0 && { context_tokens: config.context_tokens }),
     ...(args.resume_dir && { resume_dir: args.resume_dir }),
