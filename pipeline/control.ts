@@ -173,7 +173,8 @@ export async function openRun(run_dir: string): Promise<RunClient> {
     if (found === null) throw new HoneError(messages.run_starting(run_dir));
     return liveClient(run_dir, JSON.parse(found));
   }
-  const store = await Store.open(join(run_dir, "run.duckdb"), { run_id: basename(run_dir), mode: "read" });
+  const store = await readStore(run_dir);
+  if (store === null) return await openRun(run_dir);
   const ended = () => Promise.reject(new HoneError(messages.run_not_live(run_dir)));
   return {
     run_dir,
@@ -185,6 +186,17 @@ export async function openRun(run_dir: string): Promise<RunClient> {
     cancel: ended,
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
   };
+}
+
+/** The run's file; null where a process has taken the folder meanwhile. */
+async function readStore(run_dir: string): Promise<Store | null> {
+  try {
+    return await Store.open(join(run_dir, "run.duckdb"), { run_id: basename(run_dir), mode: "read" });
+  } catch (error) {
+    const taken = error instanceof HoneError && error.code === "RUN_BUSY" && (await lockHolder(run_dir)) !== null;
+    if (!taken) throw error;
+    return null;
+  }
 }
 
 function liveClient(run_dir: string, { port, token }: { port: number; token: string }): RunClient {

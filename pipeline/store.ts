@@ -5,6 +5,7 @@
  * @module
  */
 import { existsSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type DuckDBConnection, DuckDBInstance, StatementType } from "@duckdb/node-api";
 import { control, HoneError, store as messages } from "./diagnostics.ts";
 import type { Envelope } from "./events.ts";
@@ -16,6 +17,9 @@ const OPEN = new Set<string>();
 
 /** Milliseconds that a record may wait for its group commit. */
 const COMMIT_MS = 15;
+
+/** Milliseconds that opening waits for another process to let go of the file. */
+const BUSY_MS = 3000;
 
 const READING = new Set([StatementType.SELECT, StatementType.EXPLAIN, StatementType.PRAGMA]);
 
@@ -187,13 +191,18 @@ export class Store implements AsyncDisposable {
   }
 }
 
-async function opened(path: string, mode: StoreOptions["mode"]): Promise<DuckDBInstance> {
+/** Opens the file; a query that another process has open for a moment is waited for. */
+async function opened(path: string, mode: StoreOptions["mode"], until = Date.now() + BUSY_MS): Promise<DuckDBInstance> {
   try {
     // Queries see this file and nothing else of the machine.
     const options = { enable_external_access: "false" };
     return await DuckDBInstance.create(path, mode === "read" ? { ...options, access_mode: "READ_ONLY" } : options);
   } catch (error) {
     const reason = text(error);
+    if (/lock/i.test(reason) && Date.now() < until) {
+      await sleep(50);
+      return await opened(path, mode, until);
+    }
     if (/lock/i.test(reason)) throw new HoneError(messages.busy(path), { cause: error });
     throw new HoneError(messages.cannot_open(path, reason), { cause: error });
   }

@@ -4,19 +4,8 @@ import { join, relative } from "node:path";
 import { openRun } from "../../pipeline/control.ts";
 import { Store } from "../../pipeline/store.ts";
 import { SCHEMA_VERSION } from "../../pipeline/store_schema.ts";
-import {
-  assertWhole,
-  folder,
-  hone,
-  leftovers,
-  messages,
-  MOMENTS,
-  record,
-  ROOT,
-  startRun,
-  together,
-  until,
-} from "./support.ts";
+import { leftovers } from "./processes.ts";
+import { assertWhole, folder, hone, messages, MOMENTS, record, ROOT, startRun, together, until } from "./support.ts";
 
 const { sql, slow } = MOMENTS["RL rollouts"]!;
 

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { cp, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { folder, leftovers, messages, SCRIPTED, startRun, together } from "./support.ts";
+import { leftovers } from "./processes.ts";
+import { folder, messages, SCRIPTED, startRun, together } from "./support.ts";
 
 interface Case {
   name: string;

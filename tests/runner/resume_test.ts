@@ -1,7 +1,8 @@
 /** A run that was interrupted or killed in the middle of any rung goes on and loses nothing it had recorded. @module */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { assertWhole, folder, hone, leftovers, MOMENTS, record, startRun, together, until } from "./support.ts";
+import { leftovers } from "./processes.ts";
+import { assertWhole, folder, hone, MOMENTS, record, startRun, together, until } from "./support.ts";
 
 async function stopped(signal: "SIGINT" | "SIGKILL", moment: string) {
   await using dir = await folder();

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { EventMap } from "../../pipeline/events.ts";
-import { assertWhole, folder, leftovers, record, rows, startRun } from "./support.ts";
+import { leftovers } from "./processes.ts";
+import { assertWhole, folder, record, rows, startRun } from "./support.ts";
 
 Deno.test("hone run leaves verdict, reports, records and log when it is done", async () => {
   await using dir = await folder();

@@ -4,7 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -16,7 +16,6 @@ export const ROOT = join(import.meta.dirname!, "../..");
 /** The scripted pipeline. */
 export const SCRIPTED = join(ROOT, "tests/fixtures/scripted/pipeline.yaml");
 
-/** Consent is remembered here, not in the user's own folder. */
 const CACHE = join(tmpdir(), "hone-tests-cache");
 
 /** What a finished process said. */
@@ -35,12 +34,12 @@ export interface Running {
   ended: Promise<Ended>;
 }
 
-/** Starts `hone <words>` in a process group of its own. */
-export function start(...words: string[]): Running {
+/** Starts `hone <words>` in a process group of its own; consent is remembered in a folder of the tests. */
+export function start(words: string[], cache: string = CACHE): Running {
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", join(ROOT, "mod.ts"), ...words],
     cwd: ROOT,
-    env: { NO_COLOR: "1", HONE_CACHE_DIR: CACHE },
+    env: { NO_COLOR: "1", HONE_CACHE_DIR: cache },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -57,7 +56,7 @@ export function start(...words: string[]): Running {
 
 /** Runs `hone <words>` to its end. */
 export function hone(...words: string[]): Promise<Ended> {
-  return start(...words).ended;
+  return start(words).ended;
 }
 
 /** `--set` words that replace values of a pipeline. */
@@ -67,7 +66,7 @@ export function settings(values: Record<string, unknown>): string[] {
 
 /** Starts the scripted pipeline (or `pipeline`) in `run_dir`. */
 export function startRun(run_dir: string, values: Record<string, unknown> = {}, pipeline = SCRIPTED): Running {
-  return start("run", pipeline, "--run-dir", run_dir, "--yes", ...settings(values));
+  return start(["run", pipeline, "--run-dir", run_dir, "--yes", ...settings(values)]);
 }
 
 /** The messages in what a run said on stderr: progress and the list of programs left out. */
@@ -156,28 +155,6 @@ export async function assertWhole(run_dir: string, before: Row[] = [], steps = 5
   assert.deepEqual(Object.keys(verdict.policies), ["base", "warm_start", "tuned"]);
   for (const { success } of Object.values<{ success: { n: number } }>(verdict.policies)) assert.equal(success.n, 2);
   assert.deepEqual((await rows(run_dir, "SELECT status FROM runs"))[0], { status: "completed" });
-}
-
-/** Ids of live processes whose environment or command line names the folder. */
-export async function processesOf(dir: string): Promise<string[]> {
-  const found: string[] = [];
-  for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name) && Number(name) !== Deno.pid)) {
-    const text = await Promise.all(
-      ["cmdline", "environ"].map((file) => readFile(`/proc/${pid}/${file}`, "utf8").catch(() => "")),
-    );
-    if (text.join("\0").includes(dir)) found.push(`${pid} ${text[0]!.replaceAll("\0", " ")}`);
-  }
-  return found;
-}
-
-/** Waits until no process of the folder is left; gives those that stay after five seconds. */
-export async function leftovers(dir: string): Promise<string[]> {
-  const end = Date.now() + 5000;
-  for (;;) {
-    const found = await processesOf(dir);
-    if (found.length === 0 || Date.now() > end) return found;
-    await sleep(100);
-  }
 }
 
 /** Registers one test whose cases run side by side, each as a step. */
