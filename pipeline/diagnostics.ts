@@ -594,7 +594,9 @@ export const cli = {
   plugin_not_allowed: (use: string, builtin: string[]) =>
     say(
       "PLUGIN_NOT_ALLOWED",
-      `Cannot show plugin ${quote(use)}: loading it would run its code, and this server was started without --allow-run`,
+      `Cannot show plugin ${
+        quote(use)
+      }: loading it would run its code, and this server was started without --allow-run`,
       `Built in are: ${builtin.join(", ")}.`,
     ),
   file_exists: (path: string) => say("FILE_EXISTS", `Cannot write ${quote(path)}: it is there already`),
@@ -655,6 +657,12 @@ export const runner = {
       "TRAINER_LOST",
       `Cannot go on: the trainer is gone (${reason})`,
       "Nothing acknowledged is lost: `hone resume` continues from the last step.",
+    ),
+  stage_failed: (stage: string, use: string, reason: string, place: string | undefined) =>
+    say(
+      "STAGE_FAILED",
+      `Stage ${quote(stage)} (${use}) failed: ${reason}`,
+      place && `It was thrown at ${place}.`,
     ),
   nothing_to_evaluate: () =>
     say(

@@ -18,6 +18,7 @@ import { Store } from "../store.ts";
 import { type Completed, completed, unfinished } from "../store_read.ts";
 import { makeVerdict, type Verdict, writeReports } from "../verdict/mod.ts";
 import { VERSION } from "../version.ts";
+import { stageOf } from "./blame.ts";
 import { emit, type RunContext } from "./context.ts";
 import { climb } from "./ladder.ts";
 import { RunLog } from "./log.ts";
@@ -152,9 +153,10 @@ async function failed(ctx: RunContext, reason: unknown): Promise<RunResult> {
   const code = error instanceof HoneError ? error.code : "UNEXPECTED";
   const hint = error instanceof HoneError ? error.hint : undefined;
   // For run.log; whoever started the run is given the error itself.
-  ctx.log.debug(`${code}: ${error instanceof HoneError ? error.message : error.stack ?? error.message}`);
+  const origin = error.cause instanceof Error ? error.cause : error;
+  ctx.log.debug(`${code}: ${origin instanceof HoneError ? origin.message : origin.stack ?? origin.message}`);
   try {
-    await emit(ctx, "runner", "stage.failed", { stage: "runner", code, message: error.message, hint });
+    await emit(ctx, "runner", "stage.failed", { stage: stageOf(error), code, message: error.message, hint });
     await emit(ctx, "runner", "run.ended", { status: "failed" });
   } catch (storeError) {
     ctx.log.warn(`the failure itself could not be recorded: ${storeError}`);

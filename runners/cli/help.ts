@@ -10,6 +10,7 @@ export const EXIT_CODES: [number, string][] = [
   [1, "failed"],
   [2, "the pipeline, the flags or the input are wrong; nothing was run"],
   [3, "the run stopped and can be resumed"],
+  [4, "a plugin failed"],
   [130, "interrupted; the run can be resumed"],
 ];
 

@@ -73,7 +73,9 @@ export function conclude(
   }
   err(resumable ? `${result.status}: \`hone resume ${dir}\` goes on from here` : `${result.status}: ${dir}`);
   if (result.status === "cancelled") return 130;
-  return result.status === "paused" || (result.error instanceof HoneError && RESUMABLE.has(result.error.code)) ? 3 : 1;
+  const code = result.error instanceof HoneError ? result.error.code : undefined;
+  if (result.status === "paused" || (code && RESUMABLE.has(code))) return 3;
+  return code === "STAGE_FAILED" ? 4 : 1;
 }
 
 /** Failures that say nothing against the pipeline: the same run can go on once they are mended. */
