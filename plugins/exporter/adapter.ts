@@ -13,7 +13,9 @@ import {
   type Plugin,
   renderTools,
 } from "@hone/hone";
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { mkdir, readdir, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 
@@ -46,7 +48,7 @@ const plugin: Plugin<"exporter"> = definePlugin({
         );
       }
       await mkdir(dir, { recursive: true });
-      const facts = describe(args, written, proof);
+      const facts = describe(args, written, proof, await weightsHash(args.model.path));
       await writeWhole(join(dir, "hone.json"), JSON.stringify(facts, null, 2) + "\n");
       await writeWhole(join(dir, "README.md"), card(args, proof, config));
       log.info(`adapter of ${policy.name} in ${dir}`);
@@ -57,11 +59,19 @@ const plugin: Plugin<"exporter"> = definePlugin({
 export default plugin;
 
 /** The contents of `hone.json`. */
-function describe({ policy, agent, catalog, verdict, model }: ExportArgs, written: JsonObject, proof: JsonObject) {
+function describe(
+  { policy, agent, catalog, verdict, model }: ExportArgs,
+  written: JsonObject,
+  proof: JsonObject,
+  weights_sha256: string | null,
+) {
   return {
     schema: "adapter.v1",
     policy: { name: policy.name, version: policy.version },
-    base_model: pick(model, ["id", "architecture", "parameters", "vocab_size", "context_tokens"]),
+    base_model: {
+      ...pick(model, ["id", "architecture", "parameters", "vocab_size", "context_tokens"]),
+      weights_sha256,
+    },
     template_sha256: model.template_sha256 ?? null,
     stop_token_ids: model.eos_token_ids ?? [],
     system_prompt: agent.system_prompt,
@@ -85,6 +95,21 @@ function describe({ policy, agent, catalog, verdict, model }: ExportArgs, writte
     proof,
   };
 }
+
+/** Hash of the base model's weight files, one after the other in order of their names; null where they are not on disk. */
+async function weightsHash(path: Json | undefined): Promise<string | null> {
+  const found = typeof path === "string" ? await stat(path).catch(() => null) : null;
+  if (typeof path !== "string" || !found) return null;
+  const names = found.isDirectory() ? (await readdir(path)).filter((name) => WEIGHTS.test(name)).sort() : [""];
+  if (names.length === 0) return null;
+  const hash = createHash("sha256");
+  for (const name of names) {
+    for await (const chunk of createReadStream(join(path, name))) hash.update(chunk);
+  }
+  return hash.digest("hex");
+}
+
+const WEIGHTS = /\.(safetensors|gguf)$/;
 
 /** The model card. */
 function card({ policy, agent, catalog, verdict, model }: ExportArgs, proof: JsonObject, { license }: Config): string {

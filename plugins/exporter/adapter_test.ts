@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -94,7 +95,7 @@ Deno.test("export() writes hone.json with prompt, tools, stop ids, hashes, verdi
     const text = await readFile(join(dir, "hone.json"), "utf8");
     assert.ok(!text.includes("secret-key") && !text.includes("/home/me"));
     const facts = JSON.parse(text);
-    assert.equal(facts.base_model.id, "smollm2-135m");
+    assert.deepEqual(facts.base_model, { id: "smollm2-135m", weights_sha256: null });
     assert.equal(facts.system_prompt, "Use the tools.");
     assert.match(facts.tools_text, /^Tools:\nwrite_file\(path.*\): Writes a file/);
     assert.deepEqual(facts.stop_token_ids, [2]);
@@ -102,6 +103,23 @@ Deno.test("export() writes hone.json with prompt, tools, stop ids, hashes, verdi
     assert.equal(facts.catalog_schema_hash, "abc123");
     assert.deepEqual(facts.success[1], { policy: "tuned", ...interval });
     assert.deepEqual(facts.proof, proof);
+  }));
+
+Deno.test("export() hashes the base model's weight files, in order of their names", () =>
+  withFolder(async (dir) => {
+    const path = join(dir, "../model");
+    await mkdir(path);
+    for (const [name, text] of [["b.safetensors", "two"], ["a.safetensors", "one"], ["config.json", "{}"]]) {
+      await writeFile(join(path, name!), text!);
+    }
+    const role = await plugin.create(fakeContext({}));
+    const given = args(dir, { changed_tensors: 14 });
+    await role.export({ ...given, model: { ...given.model, path } });
+    const facts = JSON.parse(await readFile(join(dir, "hone.json"), "utf8"));
+    assert.equal(facts.base_model.weights_sha256, createHash("sha256").update("onetwo").digest("hex"));
+    await role.export({ ...given, model: { ...given.model, path: join(path, "a.safetensors") } });
+    const single = JSON.parse(await readFile(join(dir, "hone.json"), "utf8"));
+    assert.equal(single.base_model.weights_sha256, createHash("sha256").update("one").digest("hex"));
   }));
 
 Deno.test("export() writes a model card whose table has every policy's success", () =>
