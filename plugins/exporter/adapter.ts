@@ -1,7 +1,7 @@
 /**
  * Writes the trained adapter with what is needed to use it as it was measured: PEFT files (by the trainer), `hone.json`
  * (base model, prompt, tools as the model saw them, stop ids, hashes, verdict, proof) and `README.md`, a model card.
- * Throws when the trainer's proof says that the adapter changes nothing.
+ * An adapter that changes nothing is written too, and says so.
  * @module
  */
 import {
@@ -41,11 +41,8 @@ const plugin: Plugin<"exporter"> = definePlugin({
       const { dir, policy } = args;
       const written = await args.write_adapter(dir);
       const proof = asObject(written.proof) ?? written;
-      if (proof.changed_tensors === 0 && policy.name !== "base") {
-        throw new Error(
-          `Cannot export policy ${JSON.stringify(policy.name)}: its adapter changes no tensor of ` +
-            `${modelId(args.model)} (changed_tensors is 0; wanted at least 1)`,
-        );
+      if (unchanged(proof)) {
+        log.warn(`the adapter of ${policy.name} changes nothing: no step had anything to learn from`);
       }
       await mkdir(dir, { recursive: true });
       const facts = describe(args, written, proof, await weightsHash(args.model.path));
@@ -124,6 +121,7 @@ function card({ policy, agent, catalog, verdict, model }: ExportArgs, proof: Jso
     [...head, ...(license ? [`license: ${JSON.stringify(license)}`] : []), "tags: [hone, lora, mcp]", "---"].join("\n"),
     `# ${cell(policy.name)}: a LoRA adapter for ${cell(id)}`,
     `Trained by hone to use ${servers(catalog)}.`,
+    unchanged(proof) && "This adapter changes nothing: it is the base model.",
     String(verdict.sentence ?? ""),
     rows.length > 0 && ["| policy | success | 95 % interval | rollouts |", "|---|---|---|---|", ...rows].join("\n"),
     "## Use",
@@ -134,6 +132,10 @@ function card({ policy, agent, catalog, verdict, model }: ExportArgs, proof: Jso
     "## Proof",
     facts.length > 0 ? facts.join("\n") : "The trainer gave none.",
   ].filter(Boolean).join("\n\n") + "\n";
+}
+
+function unchanged(proof: JsonObject): boolean {
+  return proof.changed_tensors === 0;
 }
 
 interface Proportion {

@@ -134,15 +134,16 @@ Deno.test("export() writes a model card whose table has every policy's success",
     assert.match(card, /- changed\\_tensors: 14/);
   }));
 
-Deno.test("export() refuses an adapter that changes nothing, unless the policy is base", () =>
+Deno.test("export() says so in the log and on the card when the adapter changes nothing", () =>
   withFolder(async (dir) => {
-    const role = await plugin.create(fakeContext({}));
-    await assert.rejects(
-      role.export(args(dir, { changed_tensors: 0 })),
-      {
-        message: 'Cannot export policy "tuned": its adapter changes no tensor of smollm2-135m ' +
-          "(changed_tensors is 0; wanted at least 1)",
-      },
+    const context = fakeContext({});
+    const role = await plugin.create(context);
+    await role.export(args(dir, { changed_tensors: 0 }));
+    assert.equal(context.lines[0], "warn: the adapter of tuned changes nothing: no step had anything to learn from");
+    assert.match(
+      await readFile(join(dir, "README.md"), "utf8"),
+      /^This adapter changes nothing: it is the base model\.$/m,
     );
-    await role.export(args(dir, { changed_tensors: 0 }, "base"));
+    await role.export(args(dir, { changed_tensors: 1 }));
+    assert.doesNotMatch(await readFile(join(dir, "README.md"), "utf8"), /changes nothing/);
   }));
