@@ -505,7 +505,20 @@ export const worker = {
       "`run.log` has what it last said.",
     ),
   refused: (method: string, code: string, message: string, hint?: string) =>
-    say(code, `Cannot ${method}: ${message}`, hint),
+    say(code, `Cannot ${WORKER_DUTIES[method] ?? method}: ${message}`, hint),
+};
+
+/** What the worker's methods do, in words. */
+const WORKER_DUTIES: Record<string, string> = {
+  hello: "start the worker",
+  init: "open the model",
+  serve: "serve the model",
+  demonstrate: "read the demonstrations",
+  supervise: "take a supervised step",
+  train_step: "take a training step",
+  publish: "serve the new policy",
+  save: "save a checkpoint",
+  export: "export the adapter",
 };
 
 // ── Area: cli ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -84,7 +84,7 @@ Deno.test("trainer/mlx says that a model is not found, and leaves no process beh
   opened(async (_trainer, dir, open) => {
     await assert.rejects(open({ model: join(dir, "absent") }), (error: Error & { code: string }) => {
       assert.equal(error.code, "MODEL_NOT_FOUND");
-      assert.match(error.message, /^Cannot init: /);
+      assert.match(error.message, /^Cannot open the model: There is no model /);
       return true;
     });
   }));
