@@ -44,7 +44,7 @@ export function verbHelp(verb: Verb, flags: Flag[]): string {
     ...verb.positional.map(({ name, description }): [string, string] => [`<${name}>`, description]),
     ...flags.map(({ name, type, value, description, standard }): [string, string] => [
       `--${name}${type === "boolean" ? "" : ` <${value}>`}`,
-      description + (standard === undefined || standard === false ? "" : ` (default ${JSON.stringify(standard)})`),
+      description + (worthSaying(standard) ? ` (default ${JSON.stringify(standard)})` : ""),
     ]),
     ["--format <format>", `One of ${(verb.formats ?? ["text", "json"]).join(", ")}.`],
   ];
@@ -58,4 +58,9 @@ ${verb.examples.map((line) => `  ${line}`).join("\n")}
 
 ${rows.map(([name, text]) => `  ${name.padEnd(width)}  ${text}`).join("\n")}
 `;
+}
+
+/** False for defaults that go without saying: nothing, off, none. */
+function worthSaying(standard: unknown): boolean {
+  return standard !== undefined && standard !== false && !(Array.isArray(standard) && standard.length === 0);
 }
