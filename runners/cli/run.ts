@@ -8,7 +8,6 @@ import { type LoadOptions, loadPipeline } from "../../pipeline/config.ts";
 import { cli, HoneError } from "../../pipeline/diagnostics.ts";
 import type { Json } from "../../pipeline/events.ts";
 import { builtins } from "../../plugins/mod.ts";
-import { perform } from "./perform.ts";
 import { defineVerb } from "./verb.ts";
 
 export default defineVerb({
@@ -43,6 +42,8 @@ export default defineVerb({
     }
     if (existsSync(join(run_dir, "run.duckdb"))) throw new HoneError(cli.run_exists(run_dir));
     const { yes, verbose } = args;
+    // Loaded once the pipeline is known to be sound: it brings the database with it.
+    const { perform } = await import("./perform.ts");
     return await perform(loaded, { run_dir, resume: false, yes, verbose, format, signal, out, err });
   },
 });
