@@ -6,7 +6,9 @@ import { Worker } from "./worker.ts";
 
 const FAKE = fileURLToPath(new URL("../tests/fixtures/fake_worker.ts", import.meta.url));
 
-function fake({ flags = [], signal }: { flags?: string[]; signal?: AbortSignal } = {}) {
+function fake(
+  { flags = [], signal, silence_secs }: { flags?: string[]; signal?: AbortSignal; silence_secs?: number } = {},
+) {
   const said = { lines: [] as string[], events: [] as ProgramEvent[] };
   const worker = new Worker({
     backend: "mlx",
@@ -15,6 +17,7 @@ function fake({ flags = [], signal }: { flags?: string[]; signal?: AbortSignal }
     log: (line) => void said.lines.push(line),
     on_event: (event) => void said.events.push(event),
     signal,
+    silence_secs,
   });
   return { worker, said };
 }
@@ -110,6 +113,17 @@ Deno.test("abort ends the worker at once, whatever it is doing", async () => {
   stop.abort();
   await assert.rejects(waiting, { code: "WORKER_DIED", message: /it ended with SIGKILL/ });
   await gone(pid);
+});
+
+Deno.test("request() gives up a worker that sends no sign of life, and keeps one that does", async () => {
+  await using worker = fake({ silence_secs: 1.5 }).worker;
+  assert.equal((await worker.request("busy", { ms: 2000 })).done, true);
+  const cause = "it gave no sign of life for 1.5 s";
+  await assert.rejects(worker.request("silent", {}), {
+    code: "WORKER_DIED",
+    message: `Cannot finish "silent": the worker process is gone (${cause})`,
+  });
+  assert.equal((await worker.lost).message, cause);
 });
 
 /** Killed processes are gone once init, or whoever it is here, has reaped them. */
