@@ -29,7 +29,6 @@ Deno.test("loadProgram() reads kind, settings and defaults from the program's he
 
 Deno.test("a program's judge observes through hone and judges stored records, token arrays included", async () => {
   const { role, context } = await judge("hi");
-  await using _ = role;
   const asked: unknown[] = [];
   const environment: Environment = {
     id: "e1",
@@ -62,6 +61,8 @@ Deno.test("a program's judge observes through hone and judges stored records, to
     { score: 1, reason: "3 tokens, word found" },
     { score: 0, reason: "0 tokens, no word" },
   ]);
+  // Its stderr is a pipe of its own: all of it has been read once the program has ended.
+  await role[Symbol.asyncDispose]!();
   assert.deepEqual(context.lines, ["info: ready in test"]);
 });
 
