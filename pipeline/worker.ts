@@ -47,7 +47,7 @@ export class Worker implements AsyncDisposable {
     };
     const command = options.command ?? [python, "-m", "hone_worker", backend];
     // glibc gives large arrays back to the kernel at each release; kept, they need not be faulted in again (a third faster).
-    const malloc = { MALLOC_MMAP_MAX_: "0", MALLOC_TRIM_THRESHOLD_: "99999999999", MALLOC_TOP_PAD_: "268435456" };
+    const malloc = { MALLOC_MMAP_MAX_: "0", MALLOC_TRIM_THRESHOLD_: "99999999999", MALLOC_TOP_PAD_: "67108864" };
     const env = {
       ...malloc,
       PYTHONPATH: WORKER_DIR,
