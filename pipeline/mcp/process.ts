@@ -5,6 +5,7 @@
  * processes are killed one by one on release.
  * @module
  */
+import { basename } from "node:path";
 import { mcp } from "../diagnostics.ts";
 import { HoneError } from "../diagnostics.ts";
 
@@ -101,11 +102,16 @@ export function signalGroup(pid: number, signal: Deno.Signal): void {
   }
 }
 
-/** `npx` runs through Deno where there is no Node. */
+/** `npx` runs through Deno where there is no Node, and `deno` is the one that runs hone where none is on PATH. */
 function runnable(spec: ProcessSpec): { command: string; args: string[] } {
-  if (spec.command !== "npx" || onPath("npx", spec.env.PATH) || !onPath("deno", spec.env.PATH)) return spec;
+  const own = Deno.execPath();
+  const deno = onPath("deno", spec.env.PATH) ? "deno" : /^deno(\.exe)?$/.test(basename(own)) ? own : undefined;
+  if (deno === undefined) return spec;
+  if (spec.command === "deno") return { command: deno, args: spec.args };
+  if (spec.command !== "npx" || onPath("npx", spec.env.PATH)) return spec;
   const rest = spec.args.filter((arg) => arg !== "-y" && arg !== "--yes");
-  return { command: "deno", args: ["run", "-A", `npm:${rest[0]}`, ...rest.slice(1)] };
+  // Without its own configuration: a lock file of the folder around the run is none of the server's business.
+  return { command: deno, args: ["run", "-A", "--no-config", "--no-lock", `npm:${rest[0]}`, ...rest.slice(1)] };
 }
 
 function onPath(program: string, path = ""): boolean {
