@@ -72,19 +72,28 @@ export interface ControlOptions {
   on_cancel: () => void;
 }
 
+/** Milliseconds that answers under way have when the run closes: a reader that has stopped reading takes for ever. */
+const GOODBYE_MS = 1000;
+
 /** Serves the run on loopback until it is disposed. */
 export async function serveControl(options: ControlOptions): Promise<AsyncDisposable> {
   const token = crypto.randomUUID() + crypto.randomUUID();
+  const closing = new AbortController();
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     const refusal = refused(request, token, server.addr.port);
-    return refusal ?? answer(request, options);
+    return refusal ?? answer(request, options, closing.signal);
   });
   const path = join(options.run_dir, CONTROL);
   await writeFile(path, JSON.stringify({ port: server.addr.port, token, pid: Deno.pid }), { mode: 0o600 });
   return {
     async [Symbol.asyncDispose]() {
       await rm(path, { force: true });
-      await server.shutdown();
+      closing.abort();
+      server.unref();
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const late = new Promise<void>((resolve) => timer = setTimeout(resolve, GOODBYE_MS));
+      await Promise.race([server.shutdown(), late]);
+      clearTimeout(timer);
     },
   };
 }
@@ -96,7 +105,7 @@ function refused(request: Request, token: string, port: number): Response | null
   return null;
 }
 
-async function answer(request: Request, options: ControlOptions): Promise<Response> {
+async function answer(request: Request, options: ControlOptions, closing: AbortSignal): Promise<Response> {
   const { pathname } = new URL(request.url);
   switch (`${request.method} ${pathname}`) {
     case "GET /status":
@@ -104,7 +113,7 @@ async function answer(request: Request, options: ControlOptions): Promise<Respon
     case "POST /query":
       return await queried(options.store, (await request.json()).sql);
     case "GET /watch":
-      return watched(options.bus);
+      return watched(options.bus, closing);
     case "POST /pause":
       options.on_pause();
       return Response.json({});
@@ -125,19 +134,27 @@ async function queried(store: Store, sql: string): Promise<Response> {
   }
 }
 
-/** New events as JSON lines; a reader that is too slow loses some, the run never waits for it. */
-function watched(bus: Bus): Response {
+/** New events as JSON lines until the run closes; a reader that is too slow loses some, the run never waits for it. */
+function watched(bus: Bus, closing: AbortSignal): Response {
   const encoder = new TextEncoder();
   let off = () => {};
   const body = new ReadableStream<Uint8Array>({
     start(controller) {
-      off = bus.onAny((envelope) => {
-        if ((controller.desiredSize ?? 0) < -1000) return;
-        controller.enqueue(encoder.encode(toLine(envelope)));
-        if (envelope.type !== "run.ended") return;
+      const end = () => {
         off();
         controller.close();
+      };
+      const stop = bus.onAny((envelope) => {
+        const last = envelope.type === "run.ended";
+        if ((controller.desiredSize ?? 0) < -1000 && !last) return;
+        controller.enqueue(encoder.encode(toLine(envelope)));
+        if (last) end();
       });
+      closing.addEventListener("abort", end, { once: true });
+      off = () => {
+        stop();
+        closing.removeEventListener("abort", end);
+      };
     },
     cancel: () => off(),
   });

@@ -129,6 +129,18 @@ Deno.test("watch() brings token arrays as lists, and a reader that leaves does n
   });
 });
 
+Deno.test("serveControl() ends what watches it when it closes, although no run.ended came", async () => {
+  await inFolder(async (dir) => {
+    let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+    await served(dir, async () => {
+      const { port, token } = JSON.parse(await readFile(join(dir, "control.json"), "utf8"));
+      const headers = { authorization: `Bearer ${token}` };
+      reader = (await fetch(`http://127.0.0.1:${port}/watch`, { headers })).body!.getReader();
+    });
+    assert.deepEqual(await reader!.read(), { done: true, value: undefined });
+  });
+});
+
 Deno.test("findRun() takes a folder, an id, its beginning or latest, and says what there is otherwise", async () => {
   await inFolder(async (runs_dir) => {
     for (const [age, id] of ["files-3", "files-2", "notes-1"].entries()) {
