@@ -123,6 +123,9 @@ export class Program implements AsyncDisposable {
     } catch {
       return this.#lose(`it wrote a line that is not JSON: ${text.slice(0, 80)}`);
     }
+    if (typeof line !== "object" || line === null) {
+      return this.#lose(`it wrote a line that is no JSON object: ${text.slice(0, 80)}`);
+    }
     if ("event" in line) return this.#on_event?.(line);
     if ("call" in line) {
       void this.#answer(line);
