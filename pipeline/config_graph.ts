@@ -94,9 +94,6 @@ function checkServers(servers: unknown): Finding[] {
     if (isolation === "shared" && JSON.stringify(server).includes("${workdir}")) {
       findings.push({ diagnostic: config.shared_workdir(name), path: ["servers", name, "isolation"] });
     }
-    if (isolation === "container" && valueAt(server, ["image"]) === undefined) {
-      findings.push({ diagnostic: config.image_missing(name), path: ["servers", name, "image"] });
-    }
   }
   return findings;
 }

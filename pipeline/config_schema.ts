@@ -71,10 +71,8 @@ const process_server = z.strictObject({
   env: text_values("Environment variables of the process, beside the few that hone passes on.").prefault({}),
   cwd: z.string().optional().describe("Working folder; `${workdir}` when left out.").meta({ examples: ["./server"] }),
   ...server_fields,
-  isolation: z.enum(["shared", "process", "container"]).default("process")
-    .describe("One process for all rollouts, one for each slot, or one container for each."),
-  image: z.string().optional().describe("Container image, with `isolation: container`.")
-    .meta({ examples: ["node:22-slim"] }),
+  isolation: z.enum(["shared", "process"]).default("process")
+    .describe("One process for all rollouts, or one for each slot."),
 });
 
 const url_server = z.strictObject({
@@ -156,16 +154,6 @@ const limits = z.strictObject({
   tokens: count().optional().describe("Most sampled tokens of the run.").meta({ examples: [2000000] }),
 });
 
-const tape = z.strictObject({
-  mode: z.enum(["record", "replay", "live"]).default("live").describe(
-    "Record MCP traffic, answer from it, or neither.",
-  ),
-  path: z.string().describe("Folder of the tape.").meta({ examples: ["./tape"] }),
-  on_miss: z.enum(["fail", "live"]).default("fail").describe(
-    "What a call that is not on the tape does under `replay`.",
-  ),
-});
-
 /** The whole pipeline file. */
 export const pipeline_schema = z.strictObject({
   name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, "must be letters, digits, . _ or -, at most 63 of them")
@@ -185,7 +173,6 @@ export const pipeline_schema = z.strictObject({
   evaluate: evaluate.prefault({}).describe("The closing comparison."),
   limits: limits.prefault({}).describe("Limits of the run; leave one out to lift it."),
   allow_writes: z.boolean().default(false).describe("Let rollouts call writing tools of shared servers."),
-  tape: tape.optional().describe("Recorded MCP traffic."),
 });
 
 /** A pipeline file, read and filled with its defaults. */

@@ -174,8 +174,6 @@ export const config = {
       `servers.${server} uses \${workdir}, and isolation: shared has none`,
       "use isolation: process",
     ),
-  image_missing: (server: string) =>
-    say("IMAGE_MISSING", `servers.${server}.image is missing: isolation: container needs one`),
   no_decisive_judge: (ids: string[]) =>
     say(
       "NO_DECISIVE_JUDGE",
@@ -284,12 +282,6 @@ export const mcp = {
       "TOOLS_MISSING",
       `Server ${quote(server)} does not offer ${missing.map(quote).join(", ")}, which servers.${server} names`,
       `it offers ${offered.join(", ") || "no tools"}`,
-    ),
-  container_unsupported: (server: string) =>
-    say(
-      "CONTAINER_UNSUPPORTED",
-      `Server ${quote(server)} asks for isolation: container, which this version cannot give`,
-      "use isolation: process, or start the container from command:",
     ),
   setup_failed: (tool: string, outcome: string, text: string) =>
     say("SETUP_FAILED", `Setup call ${quote(tool)} of the scenario failed (${outcome}): ${text}`),

@@ -1,6 +1,6 @@
 /**
- * Keeps secrets out of logs, events, tapes and traces: values of environment variables whose names say that they are
- * secret, and tokens that look like bearer credentials.
+ * Keeps secrets out of logs, of what is shown before a start, and of what coding agents read: values of environment
+ * variables whose names say that they are secret, and tokens that look like bearer credentials.
  * @module
  */
 

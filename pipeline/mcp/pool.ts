@@ -51,9 +51,6 @@ export class EnvironmentPool implements AsyncDisposable {
   constructor(options: PoolOptions) {
     this.#options = options;
     const { allow_writes, call_timeout_secs = 30, max_result_bytes = 64 * 1024 * 1024 } = options;
-    for (const [name, server] of Object.entries(options.servers)) {
-      if (server.isolation === "container") throw new HoneError(mcp.container_unsupported(name));
-    }
     this.#servers = new ServerTable(options.servers, { allow_writes, call_timeout_secs });
     this.#own = this.#servers.names("own");
     this.#ctx = {

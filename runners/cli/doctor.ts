@@ -52,17 +52,14 @@ export default defineVerb({
 
 async function examine(signal: AbortSignal): Promise<Finding[]> {
   const uv = await version("uv", signal);
-  const [python, env, blas, disk, npx, node, docker, podman] = await Promise.all([
+  const [python, env, blas, disk, npx, node] = await Promise.all([
     pythonFinding(uv !== null, signal),
     workerEnvState("mlx"),
     openBlas(signal),
     freeBytes(cacheDir()),
     version("npx", signal),
     version("node", signal),
-    version("docker", signal),
-    version("podman", signal),
   ]);
-  const container = docker ?? podman;
   const memory = totalmem();
   return [
     { name: "Deno", ok: true, found: Deno.version.deno, needed_for: "runs hone", required: true },
@@ -92,7 +89,6 @@ async function examine(signal: AbortSignal): Promise<Finding[]> {
     },
     optional("npx", npx, "starts servers that are npm packages (hone uses Deno in its place)"),
     optional("node", node, "runs servers written for Node.js"),
-    optional("container engine", container, "docker or podman, for servers with isolation: container"),
   ];
 }
 
