@@ -19,7 +19,6 @@ const endpoint = z.strictObject({
   api_key_env: z.string().optional().describe("Environment variable that holds the API key.")
     .meta({ examples: ["OPENAI_API_KEY"] }),
   headers: text_values("Headers sent with every request.").prefault({}),
-  context_tokens: count().optional().describe("Context window; unknown when left out.").meta({ examples: [32768] }),
 });
 
 const agent = z.strictObject({
@@ -30,7 +29,7 @@ const agent = z.strictObject({
   })).default([]).describe("Example exchanges put before every task."),
   max_turns: count().default(8).describe("Turns after which an episode ends."),
   max_tokens: count().default(256).describe("Tokens of one turn."),
-  temperature: z.number().min(0).max(2).default(1).describe("Temperature of sampled evaluation; 0 is greedy."),
+  temperature: positive().max(2).default(1).describe("Temperature of `sampled` evaluations."),
   tool_format: tool_format.default("auto").describe("How tools are shown to the model and its calls are read."),
   complete_task: z.boolean().default(false).describe("Offer a `complete_task` tool that ends the episode."),
   max_result_chars: count().default(4000).describe("Characters of a tool result that the model sees."),
@@ -38,7 +37,9 @@ const agent = z.strictObject({
   max_repeated_calls: count().default(3).describe("Equal calls in a row after which an episode ends."),
   turn_timeout_secs: positive().default(60).describe("Longest wait for one turn of the model."),
   tool_timeout_secs: positive().default(30).describe("Longest wait for one tool call."),
-  endpoint: endpoint.optional().describe("A policy that is not trained here: evaluation only, or a teacher."),
+  endpoint: endpoint.optional().describe(
+    "A policy that is not trained here, for pipelines without a trainer: it is only measured.",
+  ),
 });
 
 const server_fields = {
@@ -148,10 +149,16 @@ const evaluate = z.strictObject({
 });
 
 const limits = z.strictObject({
-  wall_clock_secs: positive().optional().describe("Seconds after which training stops and the verdict is made.")
+  wall_clock_secs: positive().optional().describe(
+    "Seconds, counted anew by `resume`, that training and verdict may take; training stops early enough.",
+  )
     .meta({ examples: [720] }),
-  rollouts: count().optional().describe("Most rollouts of the run.").meta({ examples: [5000] }),
-  tokens: count().optional().describe("Most sampled tokens of the run.").meta({ examples: [2000000] }),
+  rollouts: count().optional().describe("Rollouts after which training stops and the verdict is made.").meta({
+    examples: [5000],
+  }),
+  tokens: count().optional().describe("Sampled tokens after which training stops and the verdict is made.").meta({
+    examples: [2000000],
+  }),
 });
 
 /** The whole pipeline file. */

@@ -22,10 +22,15 @@ export interface EvaluationSpec {
   sampling: Sampling;
 }
 
+/** The temperature of an evaluation. */
+export function temperatureOf(ctx: RunContext, sampling: Sampling): number {
+  return sampling === "greedy" ? 0 : ctx.config.agent.temperature;
+}
+
 /** Runs one evaluation, or recalls what of it is stored, and publishes its result. */
 export async function evaluatePolicy(ctx: RunContext, spec: EvaluationSpec): Promise<Judged[]> {
   const scenarios = ctx.scenarios.filter(({ split }) => split === spec.split);
-  const temperature = spec.sampling === "greedy" ? 0 : ctx.config.train.temperature;
+  const temperature = temperatureOf(ctx, spec.sampling);
   const policy: Policy = { ...spec.policy, sampling: { ...spec.policy.sampling, temperature } };
   const { name, version } = policy;
   const started = performance.now();

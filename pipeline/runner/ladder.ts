@@ -7,7 +7,7 @@ import type { Agent, OnlineTrainer, Policy } from "../plugin.ts";
 import type { Completed } from "../store_read.ts";
 import { HoneError, runner as messages } from "../diagnostics.ts";
 import { emit, type RunContext } from "./context.ts";
-import { evaluatePolicy } from "./evaluate.ts";
+import { evaluatePolicy, temperatureOf } from "./evaluate.ts";
 import { reinforce } from "./rl.ts";
 import { publish, type TrainingState } from "./training.ts";
 import { warmStart } from "./warm_start.ts";
@@ -99,8 +99,7 @@ async function measureOnce(ctx: RunContext, done: Completed, policy: Policy, age
   if (!policies.some((name) => name === policy.name)) return;
   const began = performance.now();
   for (const mode of sampling) {
-    const temperature = mode === "greedy" ? 0 : ctx.config.train.temperature;
-    if (done.evaluations.has(`${policy.name}/${split}/${temperature}`)) continue;
+    if (done.evaluations.has(`${policy.name}/${split}/${temperatureOf(ctx, mode)}`)) continue;
     await evaluatePolicy(ctx, { policy, agent, split, tries, sampling: mode });
   }
   longest.secs = Math.max(longest.secs, (performance.now() - began) / 1000);
@@ -114,7 +113,7 @@ function trains(ctx: RunContext): boolean {
 export function endpointPolicy(ctx: RunContext): Policy {
   const { endpoint } = ctx.config.agent;
   if (!endpoint) throw new HoneError(messages.nothing_to_evaluate());
-  const { base_url, model, api_key_env, headers, context_tokens } = endpoint;
+  const { base_url, model, api_key_env, headers } = endpoint;
   const { temperature, max_tokens, tool_format } = ctx.agent;
   return {
     name: "base",
@@ -126,7 +125,7 @@ export function endpointPolicy(ctx: RunContext): Policy {
     tokens: "none",
     rollout_handles: false,
     tool_format: tool_format === "auto" ? "native" : tool_format,
-    context_tokens: context_tokens ?? 0,
+    context_tokens: 0,
     sampling: { temperature, top_p: 1, max_tokens },
   };
 }

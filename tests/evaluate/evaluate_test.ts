@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { openRun } from "../../pipeline/control.ts";
 import evaluate from "../../runners/cli/evaluate.ts";
 import { runVerb } from "../../runners/cli/live_run.ts";
 import resume from "../../runners/cli/resume.ts";
@@ -35,11 +36,14 @@ Deno.test("evaluate measures a run's published checkpoint and compares it with w
         checkpoint: join(run_dir, "checkpoints", checkpoint!),
         tries: 2,
         sampling: "sampled",
+        set: ["agent.temperature=0.5"],
         run_dir: join(home, "two"),
         yes: true,
       },
     });
     assert.match(text.out[0]!, /^tuned on heldout, sampled: \d\.\d\d \(95 % interval .*, n 4\)$/);
+    await using two = await openRun(join(home, "two"));
+    assert.deepEqual(await two.query("SELECT DISTINCT temperature FROM rollouts"), [{ temperature: 0.5 }]);
 
     await assert.rejects(
       runVerb(resume, { positional: [join(home, "two")], args: { yes: true } }),
