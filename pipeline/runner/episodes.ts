@@ -6,7 +6,7 @@
  * @module
  */
 import type { Json, Outcome, Purpose, RolloutRef, Scenario, Split, Trajectory } from "../events.ts";
-import type { Agent, Environment, Policy, RolloutRecord, Verdictlet } from "../plugin.ts";
+import type { Agent, Environment, Policy, RolloutRecord, Shaped, Verdictlet } from "../plugin.ts";
 import { emit, type RunContext } from "./context.ts";
 import { hash32 } from "./random.ts";
 
@@ -43,13 +43,14 @@ export async function runGroup(ctx: RunContext, spec: GroupSpec): Promise<Judged
   let timer: ReturnType<typeof setTimeout> | undefined;
   const startClock = () => timer ??= setTimeout(() => late.abort(new GroupTimeout()), spec.timeout_secs * 1000);
   try {
-    const trajectories = await Promise.all(
-      Array.from({ length: spec.size }, (_, index) =>
-        ctx.slots.use(() => {
-          startClock();
-          return runRollout(ctx, spec, reference(ctx, spec, index), signal);
-        })),
-    );
+    const rollouts = Array.from({ length: spec.size }, (_, index) =>
+      ctx.slots.use(() => {
+        startClock();
+        return runRollout(ctx, spec, reference(ctx, spec, index), signal);
+      }));
+    // All of them, whatever one throws: none may outlive the store and the pool.
+    await Promise.allSettled(rollouts);
+    const trajectories = await Promise.all(rollouts);
     ctx.signal.throwIfAborted();
     await emit(ctx, "runner", "group.completed", {
       group_id: spec.group_id,
@@ -87,7 +88,7 @@ async function shape(
 ): Promise<Judged> {
   const made = judgements.get(trajectory.rollout_id);
   const reward = made
-    ? await ctx.roles.shaper.role.shape(trajectory, made)
+    ? await shapeSafely(() => ctx.roles.shaper.role.shape(trajectory, made))
     : { invalid: trajectory.outcome.cause ?? trajectory.outcome.end };
   const success = made !== undefined && !("invalid" in reward) && decided(ctx, made);
   await emit(ctx, ctx.roles.shaper.id, "reward.shaped", {
@@ -112,6 +113,14 @@ async function judgeSafely(judge: () => Promise<Verdictlet[]> | Verdictlet[], co
     return await judge();
   } catch (error) {
     return Array.from({ length: count }, () => ({ invalid: `judge failed: ${message(error)}` }));
+  }
+}
+
+async function shapeSafely(shape: () => Promise<Shaped> | Shaped): Promise<Shaped> {
+  try {
+    return await shape();
+  } catch (error) {
+    return { invalid: `reward shaper failed: ${message(error)}` };
   }
 }
 
@@ -219,7 +228,14 @@ async function drive(
 async function observe(ctx: RunContext, scenario: Scenario, trajectory: Trajectory, environment: Environment) {
   for (const { id, role } of ctx.roles.judges) {
     if (!role.observe) continue;
-    const observation: Json = await role.observe(environment, scenario);
+    let observation: Json;
+    try {
+      observation = await role.observe(environment, scenario);
+    } catch (error) {
+      // What was not observed cannot be judged: the judge says so of this rollout, which did nothing wrong.
+      ctx.log.warn(`${id}: could not observe ${trajectory.rollout_id}: ${message(error)}`);
+      continue;
+    }
     trajectory.observations[id] = observation;
     const { rollout_id } = trajectory;
     await ctx.bus.emit(id, "observation.made", { rollout_id, judge: id, observation }).ordered;

@@ -99,6 +99,7 @@ export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): 
   const roles = await createRoles(loaded, { log, signal, stack });
   const undecided = checkJudges(roles.judges);
   if (undecided.length > 0) throw new HoneError(undecided);
+  for (const { role } of roles.exporters) if (role.on) bus.onAny(role.on);
   const ctx: RunContext = {
     config,
     run_id,

@@ -1,0 +1,55 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { openRun } from "../../pipeline/control.ts";
+import evaluate from "../../runners/cli/evaluate.ts";
+import { runVerb } from "../../runners/cli/live_run.ts";
+import run from "../../runners/cli/run.ts";
+
+const PIPELINE = resolve(import.meta.dirname!, "../fixtures/scripted/pipeline.yaml");
+
+for (
+  const [stage, use, end, invalid] of [
+    ["weighted", "./throwing_shaper.ts", "answered", "reward shaper failed: no idea"],
+    ["state", "./blind_judge.ts", "answered", "blind: nothing was seen"],
+  ] as const
+) {
+  Deno.test(`a rollout is invalid, and the run goes on, when ${use} throws`, async () => {
+    const home = await mkdtemp(join(tmpdir(), "hone-throws-"));
+    try {
+      const run_dir = join(home, "one");
+      const args = { policy: "base", run_dir, set: [`stages.${stage}.use=${use}`], yes: true };
+      assert.equal((await runVerb(evaluate, { positional: [PIPELINE], args })).code, 0);
+      await using ended = await openRun(run_dir);
+      const sql = "SELECT DISTINCT outcome_end, success, invalid FROM rollouts JOIN rewards USING (rollout_id)";
+      assert.deepEqual(await ended.query(sql), [{ outcome_end: end, success: false, invalid }]);
+    } finally {
+      await rm(home, { recursive: true });
+    }
+  });
+}
+
+Deno.test("an exporter hears the run's events", async () => {
+  const home = await mkdtemp(join(tmpdir(), "hone-tracker-"));
+  try {
+    const run_dir = join(home, "one");
+    const stages = [
+      { use: "discoverer/mcp" },
+      { use: "scenario-source/file", with: { path: "./scenarios.yaml" } },
+      { use: "rollout/chat" },
+      { use: "judge/state" },
+      { use: "reward-shaper/weighted" },
+      { id: "scripted", use: "./trainer.ts" },
+      { use: "./tracker.ts" },
+    ];
+    const set = ["train.steps=1", `stages=${JSON.stringify(stages)}`];
+    assert.equal((await runVerb(run, { positional: [PIPELINE], args: { run_dir, set, yes: true } })).code, 0);
+    await using ended = await openRun(run_dir);
+    const [{ heard }] = await ended.query("SELECT proof->>'heard' AS heard FROM exports") as [{ heard: string }];
+    const [{ steps }] = await ended.query("SELECT count(*) AS steps FROM train_steps") as [{ steps: number }];
+    assert.equal(JSON.parse(heard)["train.stepped"], steps);
+  } finally {
+    await rm(home, { recursive: true });
+  }
+});
