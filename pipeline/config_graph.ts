@@ -49,6 +49,9 @@ export function checkGraph(raw: unknown, stages: Placed[], builtin_uses: string[
   if (declared && of("discoverer").length === 0) {
     report(config.stage_missing("discoverer", "servers are declared", uses("discoverer")), ["stages"], "key");
   }
+  if (of("trainer").length === 0) {
+    for (const { index } of of("exporter")) report(config.exporter_without_trainer(), ["stages", index]);
+  }
   if (!declared && of("discoverer").length > 0) {
     report(config.servers_missing(), ["stages", of("discoverer")[0]!.index]);
   }

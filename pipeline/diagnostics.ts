@@ -174,6 +174,12 @@ export const config = {
       `servers.${server} uses \${workdir}, and isolation: shared has none`,
       "use isolation: process",
     ),
+  exporter_without_trainer: () =>
+    say(
+      "EXPORTER_WITHOUT_TRAINER",
+      "An exporter has nothing to export: no stage is a trainer",
+      'add "- use: trainer/mlx" to stages, or remove the exporter',
+    ),
   no_decisive_judge: (ids: string[]) =>
     say(
       "NO_DECISIVE_JUDGE",
