@@ -6,6 +6,7 @@
 import type { Agent, OnlineTrainer, Policy } from "../plugin.ts";
 import type { Completed } from "../store_read.ts";
 import { HoneError, runner as messages } from "../diagnostics.ts";
+import { protect } from "../redact.ts";
 import { emit, type RunContext } from "./context.ts";
 import { evaluatePolicy, temperatureOf } from "./evaluate.ts";
 import { reinforce } from "./rl.ts";
@@ -114,13 +115,15 @@ export function endpointPolicy(ctx: RunContext): Policy {
   const { endpoint } = ctx.config.agent;
   if (!endpoint) throw new HoneError(messages.nothing_to_evaluate());
   const { base_url, model, api_key_env, headers } = endpoint;
+  const api_key = api_key_env ? Deno.env.get(api_key_env) : undefined;
+  protect([api_key ?? "", ...Object.values(headers).map((value) => value.replace(/^Bearer\s+/i, ""))]);
   const { temperature, max_tokens, tool_format } = ctx.agent;
   return {
     name: "base",
     version: 0,
     base_url,
     model,
-    api_key: api_key_env ? Deno.env.get(api_key_env) : undefined,
+    api_key,
     headers,
     tokens: "none",
     rollout_handles: false,
