@@ -1,0 +1,79 @@
+/**
+ * What every message is made of: the diagnostic, the error that carries it, and how values are named in it.
+ * @module
+ */
+
+/** One problem. `line` and `col` are 1-based; `frame` is ready to print. */
+export interface Diagnostic {
+  code: string;
+  message: string;
+  hint?: string;
+  file?: string;
+  line?: number;
+  col?: number;
+  frame?: string;
+}
+
+/** An error that a person can act on: `code` and `hint` of its first diagnostic, and all of them. */
+export class HoneError extends Error {
+  override name = "HoneError";
+  readonly code: string;
+  readonly hint?: string;
+  readonly diagnostics: Diagnostic[];
+
+  constructor(diagnostics: Diagnostic | Diagnostic[], options?: ErrorOptions) {
+    const all = Array.isArray(diagnostics) ? diagnostics : [diagnostics];
+    super(all.map((d) => d.message).join("\n"), options);
+    this.code = all[0]?.code ?? "UNKNOWN";
+    this.hint = all[0]?.hint;
+    this.diagnostics = all;
+  }
+}
+
+/** Builds a diagnostic; leaves the hint out where there is none. */
+export function say(code: string, message: string, hint?: string): Diagnostic {
+  return hint === undefined ? { code, message } : { code, message, hint };
+}
+
+/** Quotes a value for a message; long ones are cut. */
+export function quote(value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 80 ? text.slice(0, 77) + "…" : text;
+}
+
+/** A value's type as YAML people say it. */
+export function typeName(value: unknown): string {
+  if (value === null || value === undefined) return "nothing";
+  if (Array.isArray(value)) return "a list";
+  return {
+    object: "a map",
+    string: "a string",
+    number: "a number",
+    boolean: "true or false",
+  }[typeof value as "object"] ??
+    typeof value;
+}
+
+/** The candidate that a misspelt word most likely meant, or undefined. */
+export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+  let best: string | undefined;
+  let limit = Math.max(2, Math.floor(word.length / 3)) + 1;
+  for (const candidate of candidates) {
+    const far = distance(word.toLowerCase(), candidate.toLowerCase());
+    if (far < limit) [best, limit] = [candidate, far];
+  }
+  return best;
+}
+
+/** Levenshtein distance. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}

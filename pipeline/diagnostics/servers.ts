@@ -1,0 +1,96 @@
+/** Messages about what a run talks to: MCP servers and endpoints of policies. @module */
+import { nearest, quote, say } from "./core.ts";
+
+/** Servers that cannot be started, reached or used. `tail` is the last that the server wrote to stderr. */
+export const mcp = {
+  command_not_found: (command: string, cwd: string) =>
+    say(
+      "COMMAND_NOT_FOUND",
+      `Cannot start ${quote(command)}: no such program on PATH (or no folder ${quote(cwd)})`,
+      "install it, or write its full path in command:",
+    ),
+  command_failed: (command: string, cause: string) => say("COMMAND_FAILED", `Cannot start ${quote(command)}: ${cause}`),
+  start_failed: (server: string, cause: string, tail: string) =>
+    say("SERVER_START_FAILED", `Server ${quote(server)} cannot be used: ${cause}${after(tail)}`),
+  start_timeout: (server: string, secs: number, tail: string) =>
+    say(
+      "SERVER_START_TIMEOUT",
+      `Server ${quote(server)} did not answer within ${secs} s of its start${after(tail)}`,
+      `raise servers.${server}.start_timeout_secs if it is only slow`,
+    ),
+  http_status: (server: string, url: string, status: number, cause: string) =>
+    say(
+      "SERVER_HTTP_STATUS",
+      `Server ${quote(server)} at ${url} answered HTTP ${status}: ${cause}`,
+      status === 401 || status === 403
+        ? `set bearer_env or headers of servers.${server}`
+        : status === 404
+        ? "check the path of the url"
+        : undefined,
+    ),
+  unreachable: (server: string, url: string, cause: string) =>
+    say("SERVER_UNREACHABLE", `Server ${quote(server)} at ${url} cannot be reached: ${cause}`),
+  list_failed: (server: string, what: string, cause: string) =>
+    say("SERVER_LIST_FAILED", `Server ${quote(server)} cannot list its ${what}: ${cause}`),
+  tools_missing: (server: string, missing: string[], offered: string[]) =>
+    say(
+      "TOOLS_MISSING",
+      `Server ${quote(server)} does not offer ${missing.map(quote).join(", ")}, which servers.${server} names`,
+      `it offers ${offered.join(", ") || "no tools"}`,
+    ),
+  setup_failed: (tool: string, outcome: string, text: string) =>
+    say("SETUP_FAILED", `Setup call ${quote(tool)} of the scenario failed (${outcome}): ${text}`),
+  no_server_named: () =>
+    say(
+      "NO_SERVER",
+      "No server is named",
+      "name a command after --, a URL, or --config mcp.json; or set MCP_URL",
+    ),
+  bad_server: (server: string, cause: string) =>
+    say("BAD_SERVER", `Server ${quote(server)} is not declared as a server can be: ${cause}`),
+  unknown_server: (server: string, servers: string[]) => {
+    const meant = nearest(server, servers);
+    return say(
+      "UNKNOWN_SERVER",
+      `No server ${quote(server)}: there are ${servers.join(", ") || "none"}`,
+      meant && `did you mean ${quote(meant)}?`,
+    );
+  },
+  which_server: (servers: string[]) =>
+    say("WHICH_SERVER", `Several servers are declared: name one of ${servers.join(", ")}`),
+  unknown_tool: (tool: string, server: string, tools: string[]) => {
+    const meant = nearest(tool, tools);
+    return say(
+      "UNKNOWN_TOOL",
+      `Server ${quote(server)} has no tool ${quote(tool)}`,
+      meant ? `did you mean ${quote(meant)}?` : `it has ${tools.join(", ") || "none"}`,
+    );
+  },
+  bad_header: (header: string) => say("BAD_HEADER", `Header ${quote(header)} cannot be read: wanted "Name: value"`),
+  bad_input: (input: string, cause: string) =>
+    say("BAD_INPUT", `Input ${quote(input)} is not a JSON object: ${cause}`, `for example '{"path": "."}'`),
+  outside_workdir: (path: string) =>
+    say("OUTSIDE_WORKDIR", `Setup file ${quote(path)} is outside the rollout's own folder: wanted a path below it`),
+};
+
+function after(tail: string): string {
+  return tail ? `. It wrote:\n${tail}` : "";
+}
+
+/** Problems of endpoints that serve a policy. */
+export const chat = {
+  endpoint_unreachable: (url: string, cause: string) =>
+    say(
+      "ENDPOINT_UNREACHABLE",
+      `Cannot reach the model at ${url}: ${cause}`,
+      "is the server running, and the address right?",
+    ),
+  endpoint_refused: (url: string, status: number, reason: string) =>
+    say(
+      "ENDPOINT_REFUSED",
+      `The model at ${url} answered ${status}: ${reason}`,
+      status === 401 || status === 403 ? "set the variable that agent.endpoint.api_key_env names" : undefined,
+    ),
+  endpoint_unreadable: (url: string, body: string) =>
+    say("ENDPOINT_UNREADABLE", `The model at ${url} answered ${quote(body)}: wanted an OpenAI chat completion`),
+};
