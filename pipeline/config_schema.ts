@@ -186,9 +186,3 @@ export const pipeline_schema = z.strictObject({
 export type PipelineConfig = z.output<typeof pipeline_schema>;
 /** One entry of `servers:`. */
 export type ServerConfig = z.output<typeof server>;
-/** A server that hone starts itself. */
-export type ProcessServerConfig = z.output<typeof process_server>;
-/** A server that is already running. */
-export type UrlServerConfig = z.output<typeof url_server>;
-/** One entry of `stages:`. */
-export type StageConfig = z.output<typeof stage>;

@@ -5,9 +5,10 @@
  * @module
  */
 import { availableParallelism } from "node:os";
+import { offeredTools } from "../chat/conversation.ts";
 import type { ServerConfig } from "../config_schema.ts";
 import { HoneError, mcp } from "../diagnostics.ts";
-import type { Catalog, Scenario, ToolSpec } from "../events.ts";
+import type { Catalog, Scenario } from "../events.ts";
 import type { Log } from "../plugin.ts";
 import { Semaphore } from "../runner/semaphore.ts";
 import { removeFolders, writeSetup } from "./folders.ts";
@@ -90,7 +91,7 @@ export class EnvironmentPool implements AsyncDisposable {
       id: rollout_id,
       slot,
       workdir: slot && this.#own.some((name) => this.#servers.get(name)!.is_process) ? slot.folders.work : null,
-      tools: offered(catalog, scenario),
+      tools: offeredTools(scenario, catalog.tools),
       servers: this.#servers,
       signal,
       shared: (name) => this.#sharedSession(name),
@@ -191,10 +192,6 @@ export class EnvironmentPool implements AsyncDisposable {
       throw error;
     }
   }
-}
-
-function offered(catalog: Catalog, { tools }: Scenario): ToolSpec[] {
-  return tools ? catalog.tools.filter((tool) => tools.includes(tool.model_name)) : catalog.tools;
 }
 
 async function setUp(lease: Lease, { setup }: Scenario): Promise<void> {

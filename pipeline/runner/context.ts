@@ -7,7 +7,7 @@ import type { Bus } from "../bus.ts";
 import type { PipelineConfig } from "../config_schema.ts";
 import type { Catalog, EventMap, EventName, Scenario } from "../events.ts";
 import type { EnvironmentPool } from "../mcp/pool.ts";
-import type { Agent, Log, OnlineTrainer, Policy, Roles } from "../plugin.ts";
+import type { Agent, Log, OnlineTrainer, Roles } from "../plugin.ts";
 import type { Store } from "../store.ts";
 import type { Progress } from "./progress.ts";
 import type { Semaphore } from "./semaphore.ts";
@@ -62,6 +62,3 @@ export async function emit<K extends EventName>(ctx: RunContext, source: string,
   await emitted.ordered;
   await emitted.durable;
 }
-
-/** The policies by name that this run has made so far. */
-export type Policies = Map<string, Policy>;

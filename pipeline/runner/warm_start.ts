@@ -4,6 +4,7 @@
  * @module
  */
 import type { BatchRow } from "../batch.ts";
+import { offeredTools } from "../chat/conversation.ts";
 import { HoneError, runner as messages } from "../diagnostics.ts";
 import type { Outcome, Scenario, ToolCallRecord, TurnRecord } from "../events.ts";
 import type { CallResult, Demonstration, Environment, OnlineTrainer, Policy, RolloutRecord } from "../plugin.ts";
@@ -46,7 +47,13 @@ async function verifiedDemonstrations(ctx: RunContext, base: Policy): Promise<De
   const scenarios = chosen(ctx);
   ctx.progress.begin("replay solutions", scenarios.length);
   const make = (scenario: Scenario, results: CallResult[]) =>
-    demonstrate({ scenario, agent: ctx.agent, policy: base, tools: offered(ctx, scenario), results });
+    demonstrate({
+      scenario,
+      agent: ctx.agent,
+      policy: base,
+      tools: offeredTools(scenario, ctx.catalog.tools),
+      results,
+    });
   const groups = await runGroups(
     ctx,
     scenarios.map((scenario) => ({
@@ -82,11 +89,6 @@ function chosen(ctx: RunContext): Scenario[] {
   const order = Array.from({ length: solved.length }, (_, turn) => [...families.values()].map((f) => f[turn]))
     .flat().filter((scenario) => scenario !== undefined);
   return order.slice(0, ctx.config.warm_start.demonstrations || order.length);
-}
-
-function offered(ctx: RunContext, scenario: Scenario) {
-  const names = scenario.tools;
-  return names ? ctx.catalog.tools.filter((tool) => names.includes(tool.model_name)) : ctx.catalog.tools;
 }
 
 async function* replay(
