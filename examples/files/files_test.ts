@@ -25,7 +25,7 @@ Deno.test("scenarios.jsonl is what generate() writes", () => assert.equal(genera
 Deno.test("generate() makes other scenarios from another seed", () => assert.notEqual(generate(8), text));
 
 Deno.test("scenarios.jsonl has enough of every family, and no task twice", () => {
-  assert.deepEqual(["train", "validation", "heldout"].map((name) => split(name).length), [280, 56, 96]);
+  assert.deepEqual(["train", "validation", "heldout"].map((name) => split(name).length), [336, 56, 96]);
   assert.equal(new Set(rows.map(({ task }) => task)).size, rows.length);
   assert.equal(new Set(rows.map(({ id }) => id)).size, rows.length);
   assert.deepEqual(families("heldout").filter((family) => !families("train").includes(family)), ["name"]);

@@ -1,5 +1,5 @@
 /**
- * Writes `scenarios.jsonl`: 280 for training, 56 for validation, 96 held out. The same seed gives the same file.
+ * Writes `scenarios.jsonl`: 336 for training, 56 for validation, 96 held out. The same seed gives the same file.
  * Run: deno run -A examples/files/generate.ts
  * @module
  */
@@ -8,17 +8,17 @@ import { combinations, type Draw, families, type Family, type Task } from "./fam
 import { seen, unseen, type Words } from "./words.ts";
 
 /** Scenarios of one family in each split; held-out has one family more. */
-export const COUNTS = { train: 40, validation: 8, heldout: 12, combinations: 12 };
+export const COUNTS = { train: 48, validation: 8, heldout: 12, combinations: 12 };
 
 /** The whole file, one scenario a line. */
 export function generate(seed: number): string {
-  const random = generator(seed);
+  const random = { train: generator(seed), validation: generator(seed + 1), heldout: generator(seed + 2) };
   const known = new Set<string>();
   const lines: string[] = [];
-  const add = (split: string, name: string, family: Family, count: number, side: "seen" | "unseen") => {
+  const add = (split: keyof typeof random, name: string, family: Family, count: number, side: "seen" | "unseen") => {
     const words = side === "seen" ? seen : unseen;
     for (let number = 0; number < count;) {
-      const task = family(draw(words, random), side, number);
+      const task = family(draw(words, random[split]), side, number);
       if (known.has(task.task)) continue;
       known.add(task.task);
       lines.push(JSON.stringify(scenario(`${split}-${name}-${++number}`, split, name, task)));

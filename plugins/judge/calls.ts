@@ -68,14 +68,19 @@ function fits(call: ToolCallRecord, { server, tool, arguments: wanted }: CallSpe
     sameValue(call.arguments, wanted, 0, true);
 }
 
-/** Mean over expected calls of how near any call came: the tool is one point, every right argument one more. */
+/**
+ * Mean over expected calls of how near any call came, 0 to 1: the right tool is one point and every right argument one
+ * more, out of the points that were to be had; an argument that nobody asked for counts as one that is wrong.
+ */
 function near(made: ToolCallRecord[], expected: CallSpec[]): number {
   const nearest = expected.map(({ tool, arguments: wanted }) => {
     const names = Object.keys(wanted);
-    const right = made.filter((call) => call.tool === tool).map((call) =>
-      1 + names.filter((name) => sameValue(call.arguments[name], wanted[name]!)).length
-    );
-    return Math.max(0, ...right) / (1 + names.length);
+    const shares = made.filter((call) => call.tool === tool).map((call) => {
+      const right = names.filter((name) => sameValue(call.arguments[name], wanted[name]!)).length;
+      const asked = new Set([...names, ...Object.keys(call.arguments)]).size;
+      return (1 + right) / (1 + asked);
+    });
+    return Math.max(0, ...shares);
   });
   return nearest.length === 0 ? 1 : nearest.reduce((sum, each) => sum + each, 0) / nearest.length;
 }

@@ -15,13 +15,13 @@ async function judge(calls: Scenario["calls"], given: Partial<Trajectory>, setti
 const READ = { tool: "read", arguments: { path: "a" } };
 const WRITE = { tool: "write", arguments: { path: "b" } };
 
-Deno.test("judge() scores the share of expected calls, with more arguments allowed", async () => {
+Deno.test("judge() scores the share of expected calls, with more arguments allowed, which are less near", async () => {
   const tool_calls = [toolCall("read", { path: "a", head: 1 })];
   const verdict = await judge({ expected: [READ, WRITE] }, { tool_calls });
   assert.deepEqual(verdict, {
     score: 0.5,
     reason: 'write was not called with {"path":"b"}',
-    parts: { expected: 0.5, near: 0.5, forbidden: 0, over: 0, calls: 1, invalid: 0, failed: 0 },
+    parts: { expected: 0.5, near: 2 / 3 / 2, forbidden: 0, over: 0, calls: 1, invalid: 0, failed: 0 },
   });
 });
 
