@@ -27,7 +27,7 @@ from hone_worker.mlx.llama import LlamaWeights
 from hone_worker.packing import Result, Slope, Tree, balance, pack
 from hone_worker.trajectory import Row
 
-PACK_TOKENS = 512
+PACK_TOKENS = 384
 T, U = TypeVar("T"), TypeVar("U")
 Map = Callable[[Callable[[T], U], Sequence[T]], Iterable[U]]
 

@@ -26,7 +26,7 @@ def chain(key: int, token: int) -> int:
 class HiddenStore:
     """layer: whose input is kept; capacity: in tokens, of ``hidden`` fp32 numbers each."""
 
-    def __init__(self, layer: int, hidden: int, capacity: int = 65536) -> None:
+    def __init__(self, layer: int, hidden: int, capacity: int = 24576) -> None:
         self.layer, self.capacity = layer, capacity
         self._ring = np.empty((capacity, hidden), np.float32)
         self._slots: dict[int, int] = {}
