@@ -46,6 +46,20 @@ export interface Catalog {
   schema_hash: string;
 }
 
+/** The servers are no longer what they were. `changes` says how, one line each. */
+export interface CatalogChange {
+  /**
+   * `resumed`: since the run began, and it was to go on; `evaluated`: since the policy was trained; `notified`: while the
+   * run was under way, which goes on offering what it began with.
+   */
+  found: "resumed" | "evaluated" | "notified";
+  changes: string[];
+  /** Hash of what there is now. */
+  schema_hash: string;
+  /** What there is now, where the run goes on with it. */
+  catalog?: Catalog;
+}
+
 /** A tool call as a person writes it in a scenario. `server` may be left out where the name is unique. */
 export interface CallSpec {
   server?: string;
@@ -236,6 +250,7 @@ export interface Interval {
 export interface EventMap {
   "run.started": { name: string; seed: number; hone_version: string; resumed: boolean };
   "catalog.discovered": Catalog;
+  "catalog.changed": CatalogChange;
   "scenario.produced": Scenario;
   "rung.started": { rung: string; total: number };
   "rollout.requested": RolloutRef;

@@ -88,6 +88,7 @@ type AllKeys<T> = { [K in T extends unknown ? keyof T : never]: unknown };
 const shapes: Shapes = {
   "run.started": { name: text, seed: number, hone_version: text, resumed: bool },
   "catalog.discovered": { servers: list, tools: list, schema_hash: text },
+  "catalog.changed": { found: text, changes: list, schema_hash: text, catalog: maybe(object) },
   "scenario.produced": {
     id: text,
     task: text,

@@ -4,12 +4,15 @@
  * @module
  */
 import type {
+  Catalog,
+  CatalogServer,
   ChatMessage,
   Json,
   JsonObject,
   Outcome,
   RolloutRef,
   ToolCallRecord,
+  ToolSpec,
   Trajectory,
   TurnRecord,
 } from "./events.ts";
@@ -41,8 +44,8 @@ export interface Completed {
   validations: Map<string, number>;
   /** Ids of the scenarios that are recorded. */
   scenarios: Set<string>;
-  /** Hash of the catalog that the run began with, or null. */
-  schema_hash: string | null;
+  /** The catalog that the run began with, or last accepted; null before discovery. */
+  catalog: Catalog | null;
   /** Rollouts finished and tokens sampled so far. */
   spent: { rollouts: number; tokens: number };
 }
@@ -53,7 +56,6 @@ export async function completed(store: Store): Promise<Completed> {
   const policies = await store.query('SELECT name, version, checkpoint FROM policies ORDER BY "at", version');
   const evaluations = await store.query("SELECT policy, split, temperature, mean FROM evaluations ORDER BY rowid");
   const scenarios = await store.query("SELECT scenario_id FROM scenarios");
-  const [server] = await store.query("SELECT any_value(schema_hash) AS schema_hash FROM servers");
   const [spent] = await store.query(
     "SELECT (SELECT count(*) FROM rollout_ends) AS rollouts, (SELECT coalesce(sum(output_tokens), 0) FROM turns) AS tokens",
   );
@@ -70,8 +72,25 @@ export async function completed(store: Store): Promise<Completed> {
       evaluations.filter(({ split }) => split === "validation").map((row) => [String(row.policy), Number(row.mean)]),
     ),
     scenarios: new Set(scenarios.map((row) => String(row.scenario_id))),
-    schema_hash: typeof server?.schema_hash === "string" ? server.schema_hash : null,
+    catalog: await recordedCatalog(store),
     spent: { rollouts: Number(spent?.rollouts ?? 0), tokens: Number(spent?.tokens ?? 0) },
+  };
+}
+
+/** The catalog that a run began with, or the changed one that it last went on with; null before discovery. */
+export async function recordedCatalog(store: Pick<Store, "query">): Promise<Catalog | null> {
+  const [accepted] = await store.query(
+    "SELECT payload FROM events WHERE type = 'catalog.changed' AND (payload->>'found') = 'resumed' ORDER BY seq DESC LIMIT 1",
+  );
+  if (accepted) return (parsed(accepted.payload) as { catalog: Catalog }).catalog;
+  const [found] = await store.query("SELECT ref FROM events WHERE type = 'catalog.discovered' LIMIT 1");
+  if (!found) return null;
+  const servers = await store.query("SELECT details FROM servers ORDER BY rowid");
+  const tools = await store.query("SELECT spec FROM tools ORDER BY rowid");
+  return {
+    servers: servers.map(({ details }) => parsed(details) as CatalogServer),
+    tools: tools.map(({ spec }) => parsed(spec) as ToolSpec),
+    schema_hash: String(found.ref),
   };
 }
 

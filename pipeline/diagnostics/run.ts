@@ -23,6 +23,23 @@ export const runner = {
         ? `Did you mean ${quote(near)}?`
         : `Tools found: ${known.slice(0, 12).join(", ")}${known.length > 12 ? ", …" : ""}.`,
     ),
+  catalog_changed: (changes: string[]) =>
+    say(
+      "CATALOG_CHANGED",
+      `Cannot go on: the servers are not what this run began with:${listed(changes)}`,
+      "Bring the old servers back (pin their versions under `servers:`), or go on with what there is now: `hone resume --accept-changes`.",
+    ),
+  catalog_accepted: (changes: string[]) =>
+    say("CATALOG_ACCEPTED", `Going on with servers that are not what this run began with:${listed(changes)}`),
+  catalog_differs: (changes: string[]) =>
+    say("CATALOG_DIFFERS", `The servers are not what this policy was trained with:${listed(changes)}`),
+  catalog_notified: (server: string, changes: string[]) =>
+    say(
+      "CATALOG_NOTIFIED",
+      `Server ${quote(server)} changed its tools during the run, which goes on offering what it began with:${
+        listed(changes)
+      }`,
+    ),
   rollout_cannot_demonstrate: (stage: string) =>
     say(
       "ROLLOUT_CANNOT_DEMONSTRATE",
@@ -68,6 +85,14 @@ export const runner = {
       "Name a model and a trainer, or an endpoint to evaluate.",
     ),
 };
+
+const MOST_LINES = 40;
+
+/** Each on a line of its own, the first ones. */
+function listed(lines: string[]): string {
+  const more = lines.length > MOST_LINES ? [`and ${lines.length - MOST_LINES} more changes`] : [];
+  return [...lines.slice(0, MOST_LINES), ...more].map((line) => `\n  ${line}`).join("");
+}
 
 /** Problems of a run's database file. */
 export const store = {

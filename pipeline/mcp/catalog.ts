@@ -1,6 +1,6 @@
 /**
  * Catalogs: what a server's lists become, how several servers' catalogs are joined (names that models accept, unique
- * over all), the hash that a run stores, and what changed between two catalogs, in words.
+ * over all), which tools of a server the agent is offered, and the hash that a run stores.
  * @module
  */
 import { createHash } from "node:crypto";
@@ -73,48 +73,12 @@ export function schemaHash(tools: ToolSpec[]): string {
   return createHash("sha256").update(lines.join("\n")).digest("hex");
 }
 
-/** What changed from one catalog to another, one line each; empty where the hashes agree. */
-export function describeDrift(before: Catalog, after: Catalog): string[] {
-  if (before.schema_hash === after.schema_hash) return [];
-  const key = (tool: ToolSpec) => `${tool.server}/${tool.name}`;
-  const was = new Map(before.tools.map((tool) => [key(tool), tool]));
-  const is = new Map(after.tools.map((tool) => [key(tool), tool]));
-  const lines = [...was.keys()].filter((name) => !is.has(name)).map((name) => `tool ${name} is gone`);
-  for (const [name, tool] of is) {
-    const old = was.get(name);
-    if (!old) lines.push(`tool ${name} is new`);
-    else lines.push(...changes(old, tool).map((change) => `tool ${name}: ${change}`));
-  }
-  for (const server of after.servers) {
-    const old = before.servers.find(({ name }) => name === server.name)?.implementation;
-    if (old && old.version !== server.implementation.version) {
-      lines.push(`server ${server.name} is ${server.implementation.version}, was ${old.version}`);
-    }
-  }
-  return lines;
-}
-
-function changes(old: ToolSpec, tool: ToolSpec): string[] {
-  const lines = old.description === tool.description ? [] : ["description changed"];
-  const properties = (spec: ToolSpec) => asObject(spec.input_schema.properties) ?? {};
-  const [was, is] = [properties(old), properties(tool)];
-  for (const name of new Set([...Object.keys(was), ...Object.keys(is)])) {
-    if (!(name in is)) lines.push(`argument ${name} is gone`);
-    else if (!(name in was)) lines.push(`argument ${name} is new`);
-    else if (canonical(was[name]!) !== canonical(is[name]!)) lines.push(`argument ${name} changed`);
-  }
-  const required = (spec: ToolSpec) => canonical((spec.input_schema.required ?? []) as Json);
-  if (required(old) !== required(tool)) lines.push(`required arguments are ${required(tool)}, were ${required(old)}`);
-  if (canonical(old.output_schema ?? null) !== canonical(tool.output_schema ?? null)) lines.push("output changed");
-  return lines.length || canonical(identity(old)) === canonical(identity(tool)) ? lines : ["input schema changed"];
-}
-
 function identity({ server, name, description, input_schema, output_schema }: ToolSpec): JsonObject {
   return { server, name, description, input_schema, output_schema: output_schema ?? null };
 }
 
 /** JSON with sorted keys. */
-function canonical(value: Json): string {
+export function canonical(value: Json): string {
   return JSON.stringify(
     value,
     (_, inner) =>

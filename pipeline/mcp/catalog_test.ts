@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { HoneError } from "../diagnostics.ts";
 import type { JsonObject } from "../events.ts";
 import { argumentProblem, schemaProblem } from "./arguments.ts";
-import { describeDrift, filterTools, joinCatalogs, toolSpec } from "./catalog.ts";
+import { filterTools, joinCatalogs, toolSpec } from "./catalog.ts";
 import { modelNames } from "./names.ts";
 import { resourceText, resultText } from "./result.ts";
 
@@ -33,28 +33,6 @@ Deno.test("schemaHash is the same in any order and changes with a schema", () =>
   const changed = { name: "b", inputSchema: { type: "object", properties: { x: { type: "string" } } } };
   assert.equal(catalogOf(a, b).schema_hash, catalogOf(b, a).schema_hash);
   assert.notEqual(catalogOf(a, b).schema_hash, catalogOf(a, changed).schema_hash);
-});
-
-Deno.test("describeDrift() says what changed", () => {
-  const object = (properties: Record<string, { type: string }>, required: string[] = []) => ({
-    inputSchema: { type: "object", properties, required },
-  });
-  const before = catalogOf({ name: "gone" }, {
-    name: "kept",
-    description: "Old.",
-    ...object({ x: { type: "number" } }),
-  });
-  const now = object({ x: { type: "string" }, y: { type: "string" } }, ["y"]);
-  const after = catalogOf({ name: "kept", description: "New.", ...now }, { name: "fresh" });
-  assert.deepEqual(describeDrift(before, before), []);
-  assert.deepEqual(describeDrift(before, after), [
-    "tool s/gone is gone",
-    "tool s/kept: description changed",
-    "tool s/kept: argument x changed",
-    "tool s/kept: argument y is new",
-    'tool s/kept: required arguments are ["y"], were []',
-    "tool s/fresh is new",
-  ]);
 });
 
 Deno.test("filterTools() fails closed when a named tool is not offered", () => {

@@ -50,6 +50,8 @@ export interface RunContext {
   log: Log;
   /** True where the run folder held records of an earlier attempt. */
   resumed: boolean;
+  /** True where a resumed run may go on with servers that have changed. */
+  accept_changes: boolean;
   /** What the run has used so far, earlier attempts included; checked against `limits`. */
   spent: { rollouts: number; tokens: number };
   /** Milliseconds since the epoch at which `limits.wall_clock_secs` ends, or Infinity. */

@@ -24,7 +24,7 @@ import { climb } from "./ladder.ts";
 import { RunLog } from "./log.ts";
 import { Progress, type ProgressSnapshot } from "./progress.ts";
 import { createRoles } from "./roles.ts";
-import { collectScenarios, recordCatalog } from "./scenarios.ts";
+import { collectScenarios, compareCatalog, recordCatalog } from "./scenarios.ts";
 import { Semaphore } from "./semaphore.ts";
 
 /** How a run is started. */
@@ -34,6 +34,10 @@ export interface RunOptions {
   signal: AbortSignal;
   /** Continue what the folder holds. */
   resume?: boolean;
+  /** With `resume`: go on with servers that have changed since the run began. */
+  accept_changes?: boolean;
+  /** The catalog that the measured policy was trained with; differences are recorded and noted in the verdict. */
+  trained_with?: Catalog;
   on_event?: (event: Envelope) => void;
   on_progress?: (snapshot: ProgressSnapshot) => void;
   on_log?: (level: "debug" | "info" | "warn", message: string) => void;
@@ -118,23 +122,24 @@ export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): 
     progress,
     log,
     resumed: options.resume ?? false,
+    accept_changes: options.accept_changes ?? false,
     spent: { rollouts: 0, tokens: 0 },
     deadline: config.limits.wall_clock_secs ? Date.now() + config.limits.wall_clock_secs * 1000 : Infinity,
   };
-  return await toTheEnd(ctx, stop, stack, options.climb ?? climb);
+  return await toTheEnd(ctx, stop, stack, options);
 }
 
 async function toTheEnd(
   ctx: RunContext,
   stop: AbortController,
   stack: AsyncDisposableStack,
-  ascend: typeof climb,
+  options: RunOptions,
 ): Promise<RunResult> {
   const { run_dir } = ctx;
   try {
     const started = { name: ctx.config.name, seed: ctx.config.seed, hone_version: VERSION, resumed: ctx.resumed };
     await emit(ctx, "runner", "run.started", started);
-    const verdict = await work(ctx, stop, stack, ascend);
+    const verdict = await work(ctx, stop, stack, options);
     await emit(ctx, "runner", "run.ended", { status: "completed", sentence: verdict.sentence });
     await writeReports(run_dir, ctx.store, verdict, { status: "completed" });
     return { status: "completed", run_dir, verdict };
@@ -169,7 +174,7 @@ async function work(
   ctx: RunContext,
   stop: AbortController,
   stack: AsyncDisposableStack,
-  ascend: typeof climb,
+  options: RunOptions,
 ): Promise<Verdict> {
   const done = await completed(ctx.store);
   ctx.spent = done.spent;
@@ -179,12 +184,13 @@ async function work(
   ctx.progress.begin("discover", Object.keys(ctx.config.servers).length);
   ctx.catalog = await discover(ctx);
   await recordCatalog(ctx, ctx.catalog, done);
+  if (options.trained_with) await compareCatalog(ctx, options.trained_with);
   ctx.progress.begin("scenarios", 0);
   ctx.scenarios = await collectScenarios(ctx, done);
   ctx.log.info(`${ctx.catalog.tools.length} tools, ${describe(ctx.scenarios)}`);
   ctx.trainer = await openTrainer(ctx, done, stop);
   if (ctx.trainer) stack.use(ctx.trainer);
-  const { policy, checkpoint } = await ascend(ctx, done);
+  const { policy, checkpoint } = await (options.climb ?? climb)(ctx, done);
   ctx.progress.begin("verdict", 0);
   const verdict = await makeVerdict({ store: ctx.store, config: ctx.config });
   for (const { id, role } of ctx.roles.exporters) {

@@ -1,9 +1,11 @@
 /**
- * Collects the scenarios of all sources and refuses bad ones together, before anything is leased or trained.
+ * What a run begins with: records the catalog and how it differs from an earlier one, collects the scenarios of all
+ * sources and refuses bad ones together, before anything is leased or trained.
  * @module
  */
 import { type Diagnostic, HoneError, nearest, runner as messages } from "../diagnostics.ts";
 import type { Catalog, Scenario } from "../events.ts";
+import { describeDrift } from "../mcp/drift.ts";
 import type { Completed } from "../store_read.ts";
 import { emit, type RunContext } from "./context.ts";
 
@@ -22,14 +24,27 @@ export async function collectScenarios(ctx: RunContext, done: Completed): Promis
   return scenarios;
 }
 
-/** Records discovery; on resume, says so when the servers are no longer what the run began with. */
+/** Records discovery; refuses to go on where the servers are no longer what the run began with. */
 export async function recordCatalog(ctx: RunContext, catalog: Catalog, done: Completed) {
-  if (done.schema_hash === null) await emit(ctx, ctx.roles.discoverer?.id ?? "runner", "catalog.discovered", catalog);
-  else if (done.schema_hash !== catalog.schema_hash) {
-    ctx.log.warn(
-      `the servers' tools have changed since the run began (schema hash ${done.schema_hash}, now ${catalog.schema_hash})`,
-    );
+  if (done.catalog === null) {
+    await emit(ctx, ctx.roles.discoverer?.id ?? "runner", "catalog.discovered", catalog);
+    return;
   }
+  const changes = describeDrift(done.catalog, catalog);
+  if (changes.length === 0) return;
+  if (!ctx.accept_changes) throw new HoneError(messages.catalog_changed(changes));
+  ctx.log.warn(messages.catalog_accepted(changes).message);
+  const { schema_hash } = catalog;
+  await emit(ctx, "runner", "catalog.changed", { found: "resumed", changes, schema_hash, catalog });
+}
+
+/** Records how the servers differ from those that a policy was trained with: its evaluation is on other tools. */
+export async function compareCatalog(ctx: RunContext, trained: Catalog) {
+  const changes = describeDrift(trained, ctx.catalog);
+  if (changes.length === 0) return;
+  ctx.log.warn(messages.catalog_differs(changes).message);
+  const { schema_hash } = ctx.catalog;
+  await emit(ctx, "runner", "catalog.changed", { found: "evaluated", changes, schema_hash });
 }
 
 /** Ids used twice, and calls or tool lists that name what no server has. */

@@ -3,6 +3,7 @@
  * intervals, and one plain sentence. Reads only; the same store and seed give the same verdict.
  * @module
  */
+import type { CatalogChange } from "../events.ts";
 import { evaluationEpisodes } from "./episodes.ts";
 import { type Findings, label, sentence } from "./sentence.ts";
 import { compare, summarise } from "./summary.ts";
@@ -10,8 +11,24 @@ import type { Comparison, Episode, PolicySummary, Queryable, Sampling, Verdict, 
 
 /** Makes the verdict. Works on a live run too: what is not judged yet is counted as left out, with that cause. */
 export async function makeVerdict({ store, config }: { store: Queryable; config: VerdictConfig }): Promise<Verdict> {
-  return judgeEpisodes(await evaluationEpisodes(store, config.evaluate.split), config);
+  const verdict = judgeEpisodes(await evaluationEpisodes(store, config.evaluate.split), config);
+  return { ...verdict, notes: [...verdict.notes, ...await catalogNotes(store)] };
 }
+
+/** What the reader must know of servers that changed. */
+async function catalogNotes(store: Queryable): Promise<string[]> {
+  const rows = await store.query("SELECT payload FROM events WHERE type = 'catalog.changed' ORDER BY seq");
+  return rows.map(({ payload }) => {
+    const { found, changes } = JSON.parse(String(payload)) as CatalogChange;
+    return `${SINCE[found]}: ${changes.join("; ")}.`;
+  });
+}
+
+const SINCE: Record<CatalogChange["found"], string> = {
+  resumed: "The servers changed between two parts of this run",
+  evaluated: "The servers are not what this policy was trained with",
+  notified: "A server changed its tools during the run, which went on offering what it began with",
+};
 
 /** The verdict over given episodes. Pure. */
 export function judgeEpisodes(all: readonly Episode[], config: VerdictConfig): Verdict {

@@ -75,13 +75,7 @@ function describe(
     tool_format: policy.tool_format,
     /** Stands below the system prompt; empty where the chat template renders the tools. */
     tools_text: renderTools(catalog.tools, policy.tool_format),
-    tools: catalog.tools.map(({ server, name, model_name, description, input_schema }) => ({
-      server,
-      name,
-      model_name,
-      description,
-      input_schema,
-    })),
+    tools: catalog.tools.map(({ annotations: _, tokens: __, ...tool }) => tool),
     sampling: policy.sampling,
     limits: { max_turns: agent.max_turns, max_tokens: agent.max_tokens, max_result_chars: agent.max_result_chars },
     catalog_schema_hash: catalog.schema_hash,

@@ -4,13 +4,15 @@
  * @module
  */
 import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { type LoadedPipeline, loadPipeline } from "../../pipeline/config.ts";
 import { findRun, openRun } from "../../pipeline/control.ts";
 import { cli, HoneError } from "../../pipeline/diagnostics.ts";
-import type { Split } from "../../pipeline/events.ts";
+import type { Catalog, Split } from "../../pipeline/events.ts";
 import { evaluateRun, type PolicyName } from "../../pipeline/runner/evaluate_run.ts";
+import { recordedCatalog } from "../../pipeline/store_read.ts";
 import { evaluationEpisodes } from "../../pipeline/verdict/episodes.ts";
 import { compare } from "../../pipeline/verdict/summary.ts";
 import type { Comparison, Sampling, Verdict } from "../../pipeline/verdict/types.ts";
@@ -68,11 +70,12 @@ export default defineVerb({
     const beside = source ? dirname(source) : "runs";
     const run_dir = resolve(args.run_dir ?? join(beside, "evaluations", newId(`${loaded.config.name}-${policy}`)));
     if (existsSync(join(run_dir, "run.duckdb"))) throw new HoneError(cli.run_exists(run_dir));
+    const trained_with = await catalogOf(source, args.adapter);
     const options = { run_dir, resume: false, yes: args.yes, verbose: args.verbose, format, signal, out, err };
     const result = await attended(
       loaded,
       options,
-      (hooks) => evaluateRun(loaded, { run_dir, signal, policy, weights, ...hooks }),
+      (hooks) => evaluateRun(loaded, { run_dir, signal, policy, weights, trained_with, ...hooks }),
     );
     if (result.status !== "completed") return conclude(result, { ...options, resumable: false });
     const measured = { ...result.verdict!, policy, run_dir };
@@ -108,6 +111,22 @@ async function subject(args_: z.output<typeof args>, source: string | null) {
   throw new HoneError(
     source ? cli.no_such_policy(source, policy, [...published.keys()]) : cli.weights_missing(policy),
   );
+}
+
+/** The catalog that the policy was trained with, as its run or its adapter records it. */
+async function catalogOf(source: string | null, adapter: string | undefined): Promise<Catalog | undefined> {
+  if (adapter !== undefined) return await adapterCatalog(join(resolve(adapter), "hone.json"));
+  if (source === null) return undefined;
+  await using run = await openRun(source);
+  return await recordedCatalog(run) ?? undefined;
+}
+
+/** An adapter that hone did not write says nothing of tools. */
+async function adapterCatalog(path: string): Promise<Catalog | undefined> {
+  if (!existsSync(path)) return undefined;
+  const { tools, catalog_schema_hash } = JSON.parse(await readFile(path, "utf8"));
+  if (!Array.isArray(tools) || typeof catalog_schema_hash !== "string") return undefined;
+  return { servers: [], tools, schema_hash: catalog_schema_hash };
 }
 
 /** Checkpoints by policy that the run published and that are still there. */

@@ -21,6 +21,7 @@ import { ProgressView } from "./progress.ts";
 export interface PerformOptions {
   run_dir: string;
   resume: boolean;
+  accept_changes?: boolean;
   verbose: boolean;
   yes: boolean;
   format: string;
@@ -31,8 +32,12 @@ export interface PerformOptions {
 
 /** Runs to the end and says how it ended. */
 export async function perform(loaded: LoadedPipeline, options: PerformOptions): Promise<number> {
-  const { run_dir, resume, signal } = options;
-  const result = await attended(loaded, options, (hooks) => runPipeline(loaded, { run_dir, resume, signal, ...hooks }));
+  const { run_dir, resume, accept_changes, signal } = options;
+  const result = await attended(
+    loaded,
+    options,
+    (hooks) => runPipeline(loaded, { run_dir, resume, accept_changes, signal, ...hooks }),
+  );
   return conclude(result, options);
 }
 
@@ -80,6 +85,7 @@ export function conclude(
 
 /** Failures that say nothing against the pipeline: the same run can go on once they are mended. */
 const RESUMABLE = new Set([
+  "CATALOG_CHANGED",
   "TRAINER_LOST",
   "WORKER_DIED",
   "STORE_WRITE_FAILED",

@@ -12,7 +12,8 @@ export default defineVerb({
   summary: "Go on with a run that was stopped.",
   description:
     "Does again what has no closing record, and nothing else: finished rollouts, steps and evaluations are kept. " +
-    "The run's own pipeline.yaml is what runs.",
+    "The run's own pipeline.yaml is what runs. Where a server's tools are no longer what the run began with, it says " +
+    "exactly what changed, and goes on only with --accept-changes.",
   positional: [{
     name: "run",
     description: "A run's folder, its id or the beginning of one; the newest when left out.",
@@ -21,6 +22,9 @@ export default defineVerb({
   args: z.strictObject({
     yes: z.boolean().default(false).describe(
       "Do not ask before the pipeline's programs are started for the first time.",
+    ),
+    accept_changes: z.boolean().default(false).describe(
+      "Go on although the servers' tools have changed since the run began.",
     ),
     verbose: z.boolean().default(false).describe("Show the plugins' debug lines too."),
   }),

@@ -1,0 +1,88 @@
+/** A server whose tools are not what they were: resume refuses, evaluation says so, each with every difference. @module */
+import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
+import { join, relative } from "node:path";
+import { scriptedEndpoint } from "../../pipeline/chat/scripted_endpoint.ts";
+import { openRun } from "../../pipeline/control.ts";
+import evaluate from "../../runners/cli/evaluate.ts";
+import { runVerb } from "../../runners/cli/live_run.ts";
+import resume from "../../runners/cli/resume.ts";
+import run from "../../runners/cli/run.ts";
+import { folder } from "../runner/support.ts";
+
+const SERVER = new URL("../fixtures/changing_server.ts", import.meta.url).pathname;
+const tool = (name: string, type: string, required: string[] = []) => ({
+  name,
+  description: `Does ${name}.`,
+  inputSchema: { type: "object", properties: { text: { type } }, required },
+});
+
+const CHANGES = [
+  "server it is version 2.0.0, was 1.0.0",
+  "tool it/drop is gone",
+  'tool it/say: argument text: type is "number", was "string"',
+  "tool it/say: argument text is now required",
+  "tool it/sing is new",
+];
+
+Deno.test("a run is not resumed in silence on a server that changed, and an evaluation on one says so", async () => {
+  await using home = await folder();
+  await using endpoint = scriptedEndpoint(() => "hello");
+  const tools = join(home.path, "tools.json");
+  const list = (version: string, ...tools: object[]) => JSON.stringify({ version, tools });
+  await writeFile(tools, list("1.0.0", tool("say", "string"), tool("drop", "string")));
+  const pipeline = join(home.path, "pipeline.yaml");
+  await writeFile(
+    pipeline,
+    JSON.stringify({
+      name: "changed",
+      agent: { endpoint: { base_url: endpoint.policy.base_url, model: "scripted" } },
+      servers: {
+        it: { command: "deno", args: ["run", "-A", "--config", `${SERVER}/../../../deno.json`, SERVER, tools] },
+      },
+      stages: [
+        { use: "discoverer/mcp" },
+        { use: "scenario-source/file", with: { path: "./scenarios.yaml" } },
+        { use: "rollout/chat" },
+        { use: "judge/answer" },
+        { use: "reward-shaper/weighted" },
+      ],
+      evaluate: { policies: ["base"] },
+    }),
+  );
+  await writeFile(
+    join(home.path, "scenarios.yaml"),
+    JSON.stringify([{ id: "one", split: "heldout", task: "Say hello.", answer: { equals: "hello" } }]),
+  );
+  const run_dir = join(home.path, "run");
+  const dir = relative(Deno.cwd(), run_dir);
+  const first = await runVerb(run, { positional: [pipeline], args: { run_dir, yes: true } });
+  assert.deepEqual([first.code, first.err.slice(1)], [0, []]);
+  assert.equal((await runVerb(resume, { positional: [run_dir], args: { yes: true } })).code, 0);
+
+  await writeFile(tools, list("2.0.0", tool("say", "number", ["text"]), tool("sing", "string")));
+  const refused = await runVerb(resume, { positional: [run_dir], args: { yes: true } });
+  assert.deepEqual([refused.code, refused.out, refused.err], [3, [], [
+    "error[CATALOG_CHANGED] Cannot go on: the servers are not what this run began with:\n" +
+    CHANGES.map((line) => `  ${line}`).join("\n") +
+    "\n  hint: Bring the old servers back (pin their versions under `servers:`), or go on with what there is now: " +
+    "`hone resume --accept-changes`.",
+    `failed: \`hone resume ${dir}\` goes on from here`,
+  ]]);
+
+  const measured = await runVerb(evaluate, { positional: [run_dir], args: { yes: true }, format: "json" });
+  const { notes, run_dir: evaluation } = JSON.parse(measured.out[0]!);
+  assert.equal(notes.at(-1), `The servers are not what this policy was trained with: ${CHANGES.join("; ")}.`);
+  const log = await readFile(join(evaluation, "run.log"), "utf8");
+  assert.ok(log.includes(`The servers are not what this policy was trained with:\n  ${CHANGES.join("\n  ")}\n`), log);
+
+  const accept = { yes: true, accept_changes: true };
+  assert.equal((await runVerb(resume, { positional: [run_dir], args: accept })).code, 0);
+  const verdict = JSON.parse(await readFile(join(run_dir, "verdict.json"), "utf8"));
+  assert.equal(verdict.notes.at(-1), `The servers changed between two parts of this run: ${CHANGES.join("; ")}.`);
+  assert.equal((await runVerb(resume, { positional: [run_dir], args: { yes: true } })).code, 0, "accepted for good");
+  await using records = await openRun(run_dir);
+  const [event] = await records.query("SELECT payload FROM events WHERE type = 'catalog.changed'");
+  const { found, changes, catalog } = JSON.parse(String(event!.payload));
+  assert.deepEqual([found, changes, catalog.tools.length], ["resumed", CHANGES, 2]);
+});
