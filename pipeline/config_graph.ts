@@ -97,6 +97,11 @@ function checkServers(servers: unknown): Finding[] {
     if (isolation === "shared" && JSON.stringify(server).includes("${workdir}")) {
       findings.push({ diagnostic: config.shared_workdir(name), path: ["servers", name, "isolation"] });
     }
+    const container = valueAt(server, ["container"]) !== undefined;
+    if (container !== (isolation === "container")) {
+      const diagnostic = container ? config.container_unused(name) : config.container_missing(name);
+      findings.push({ diagnostic, path: ["servers", name, container ? "container" : "isolation"] });
+    }
   }
   return findings;
 }

@@ -65,6 +65,25 @@ const server_fields = {
     .meta({ examples: [30] }),
 };
 
+const container = z.strictObject({
+  image: z.string().min(1).describe("Image, already on this machine; its own entrypoint is replaced by `command`.")
+    .meta({ examples: ["node:24-slim"] }),
+  engine: z.enum(["docker", "podman"]).optional().describe("Who runs it; the first of the two that works here.")
+    .meta({ examples: ["podman"] }),
+  network: z.string().min(1).default("none").describe("Network of the container; `none` is no network at all."),
+  memory: z.string().regex(/^\d+[bkmg]?$/i, "must be a size such as 512m").default("1g").describe(
+    "Limit of its memory.",
+  ),
+  pids: count().default(256).describe("Limit of its processes and threads."),
+  mounts: z.array(
+    z.string().regex(/^[^:]+:\/[^:]*(:[a-zA-Z,]+)?$/, "must be `outside:/inside`, or with `:rw` behind it"),
+  )
+    .default([]).describe("Further folders to be seen inside, read-only unless they end in `:rw`.")
+    .meta({ examples: [["./server:/app"]] }),
+  args: z.array(z.union([z.string(), z.number()]).transform(String)).prefault([])
+    .describe("Further arguments of `run`.").meta({ examples: [["--user", "root"]] }),
+});
+
 const process_server = z.strictObject({
   command: z.string().min(1).describe("Program to start.").meta({ examples: ["npx"] }),
   args: z.array(z.union([z.string(), z.number()]).transform(String)).prefault([])
@@ -72,8 +91,9 @@ const process_server = z.strictObject({
   env: text_values("Environment variables of the process, beside the few that hone passes on.").prefault({}),
   cwd: z.string().optional().describe("Working folder; `${workdir}` when left out.").meta({ examples: ["./server"] }),
   ...server_fields,
-  isolation: z.enum(["shared", "process"]).default("process")
-    .describe("One process for all rollouts, or one for each slot."),
+  isolation: z.enum(["shared", "process", "container"]).default("process")
+    .describe("One process for all rollouts, or one for each slot, or one in a container for each slot."),
+  container: container.optional().describe("The container of `isolation: container`."),
 });
 
 const url_server = z.strictObject({

@@ -90,6 +90,18 @@ export const config = {
       `servers.${server} uses \${workdir}, and isolation: shared has none`,
       "use isolation: process",
     ),
+  container_missing: (server: string) =>
+    say(
+      "CONTAINER_MISSING",
+      `servers.${server} has isolation: container and no container`,
+      "add container: { image: … }, with the server's program in the image",
+    ),
+  container_unused: (server: string) =>
+    say(
+      "CONTAINER_UNUSED",
+      `servers.${server} has a container, and its isolation is another`,
+      "use isolation: container",
+    ),
   exporter_without_trainer: () =>
     say(
       "EXPORTER_WITHOUT_TRAINER",

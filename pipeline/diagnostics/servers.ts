@@ -10,8 +10,18 @@ export const mcp = {
       "install it, or write its full path in command:",
     ),
   command_failed: (command: string, cause: string) => say("COMMAND_FAILED", `Cannot start ${quote(command)}: ${cause}`),
-  start_failed: (server: string, cause: string, tail: string) =>
-    say("SERVER_START_FAILED", `Server ${quote(server)} cannot be used: ${cause}${after(tail)}`),
+  no_container_engine: (server: string, problems: string[]) =>
+    say(
+      "NO_CONTAINER_ENGINE",
+      `Server ${quote(server)} cannot run in a container: ${problems.join(", ")}`,
+      `install or start one, or use isolation: process for servers.${server}`,
+    ),
+  start_failed: (server: string, cause: string, tail: string, image?: string) =>
+    say(
+      "SERVER_START_FAILED",
+      `Server ${quote(server)} cannot be used: ${cause}${after(tail)}`,
+      image && `is the image ${quote(image)} on this machine, and its program in it? hone pulls and builds nothing`,
+    ),
   start_timeout: (server: string, secs: number, tail: string) =>
     say(
       "SERVER_START_TIMEOUT",

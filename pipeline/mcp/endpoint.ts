@@ -1,7 +1,7 @@
 /**
  * From a server's declaration to how it is reached: `${workdir}` filled in, paths made absolute, secrets read from the
  * environment. `./` and `../` in `command`, `args` and `cwd` are relative to the pipeline file, unless `cwd` is given:
- * then `args` are left to it.
+ * then `args` are left to it. Of a server in a container only `mounts` are: the rest is the image's own.
  * @module
  */
 import { resolve } from "node:path";
@@ -9,13 +9,15 @@ import type { ServerConfig } from "../config_schema.ts";
 import type { Json } from "../events.ts";
 import { protect } from "../redact.ts";
 import type { Folders } from "./folders.ts";
-import { childEnv } from "./process.ts";
+import type { ContainerSpec, Engine } from "./container.ts";
+import { childEnv, containerEnv, type ProcessSpec } from "./process.ts";
 import type { Endpoint } from "./transport.ts";
 
-/** The endpoint of a server for one slot. */
+/** The endpoint of a server for one slot; `engine` is what runs its container, where it has one. */
 export function endpointOf(
   config: ServerConfig,
   { base_dir, folders, max_result_bytes }: { base_dir: string; folders: Folders; max_result_bytes: number },
+  engine?: Engine,
 ): Endpoint {
   if ("url" in config) {
     const token = config.bearer_env ? Deno.env.get(config.bearer_env) : undefined;
@@ -23,18 +25,37 @@ export function endpointOf(
     protect(Object.values(headers).map((value) => value.replace(/^Bearer\s+/i, "")));
     return { kind: "url", url: config.url, transport: config.transport, headers, max_message_bytes: max_result_bytes };
   }
+  const spec = engine ? containerSpec(config, base_dir, folders, engine) : processSpec(config, base_dir, folders);
+  return { kind: "stdio", max_message_bytes: max_result_bytes, spec };
+}
+
+type ProcessConfig = Extract<ServerConfig, { command: string }>;
+
+function processSpec(config: ProcessConfig, base_dir: string, folders: Folders): ProcessSpec {
   const fill = (text: string) => expand(text, folders.work);
   const local = (text: string) => /^\.\.?\//.test(text) ? resolve(base_dir, text) : text;
-  const env = Object.fromEntries(Object.entries(config.env).map(([name, value]) => [name, fill(value)]));
   return {
-    kind: "stdio",
-    max_message_bytes: max_result_bytes,
-    spec: {
-      command: local(fill(config.command)),
-      args: config.args.map((arg) => config.cwd === undefined ? local(fill(arg)) : fill(arg)),
-      env: childEnv(env, folders),
-      cwd: config.cwd === undefined ? folders.work : resolve(base_dir, fill(config.cwd)),
-    },
+    command: local(fill(config.command)),
+    args: config.args.map((arg) => config.cwd === undefined ? local(fill(arg)) : fill(arg)),
+    env: childEnv(expandAll(config.env, folders.work), folders),
+    cwd: config.cwd === undefined ? folders.work : resolve(base_dir, fill(config.cwd)),
+  };
+}
+
+function containerSpec(config: ProcessConfig, base_dir: string, folders: Folders, engine: Engine): ProcessSpec {
+  const fill = (text: string) => expand(text, folders.work);
+  const container: ContainerSpec = {
+    ...config.container!,
+    engine,
+    mounts: config.container!.mounts.map((mount) => mount.replace(/^\.\.?\/[^:]*/, (path) => resolve(base_dir, path))),
+    writable: [folders.work, folders.home, folders.tmp],
+  };
+  return {
+    command: fill(config.command),
+    args: config.args.map(fill),
+    env: containerEnv(expandAll(config.env, folders.work), folders),
+    cwd: config.cwd === undefined ? folders.work : fill(config.cwd),
+    container,
   };
 }
 

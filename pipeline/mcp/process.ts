@@ -1,13 +1,14 @@
 /**
  * Processes of MCP servers: each leads its own process group, sees only the environment that `childEnv` names, and dies
  * with hone whatever hone dies of. A reaper (one `sh` for the whole program) holds a pipe to hone and kills the groups
- * that are still alive when that pipe closes, so that even SIGKILL of hone leaves no orphan. Unix only; elsewhere
- * processes are killed one by one on release.
+ * and removes the containers that are still alive when that pipe closes, so that even SIGKILL of hone leaves no orphan.
+ * Unix only; elsewhere processes are killed one by one on release.
  * @module
  */
+import { randomUUID } from "node:crypto";
 import { basename } from "node:path";
-import { mcp } from "../diagnostics.ts";
-import { HoneError } from "../diagnostics.ts";
+import { HoneError, mcp } from "../diagnostics.ts";
+import { containerArgs, type ContainerSpec } from "./container.ts";
 
 /** What a server process is started with. */
 export interface ProcessSpec {
@@ -16,6 +17,8 @@ export interface ProcessSpec {
   /** The whole environment of the process; see `childEnv`. */
   env: Record<string, string>;
   cwd: string;
+  /** The container that it runs in; `env` and `cwd` are then those inside. */
+  container?: ContainerSpec;
 }
 
 const UNIX = Deno.build.os !== "windows";
@@ -59,15 +62,32 @@ function caches(): Record<string, string> {
   };
 }
 
+/** The environment of a server in a container: folders of its own, and the server's own `env:`. */
+export function containerEnv(own: Record<string, string>, dirs: { home: string; tmp: string }): Record<string, string> {
+  return { HOME: dirs.home, TMPDIR: dirs.tmp, ...own };
+}
+
+/** Containers by the client that they run under, as the reaper knows them: `<engine>/<name>`. */
+const containers = new WeakMap<Deno.ChildProcess, string>();
+
 /** Starts a process as the leader of its own group, with all three streams piped. Throws where it cannot be started. */
 export function startProcess(spec: ProcessSpec): Deno.ChildProcess {
-  const { command, args } = runnable(spec);
+  if (!spec.container) return spawn(spec, { ...runnable(spec), env: spec.env, cwd: spec.cwd });
+  const { engine, writable } = spec.container;
+  const name = `hone-${randomUUID()}`;
+  tell(`+ ${engine}/${name}`);
+  const child = spawn(spec, { command: engine, cwd: writable[0]!, ...containerArgs(name, spec.container, spec) });
+  containers.set(child, `${engine}/${name}`);
+  return child;
+}
+
+function spawn(spec: ProcessSpec, as: Omit<ProcessSpec, "container">): Deno.ChildProcess {
   let child: Deno.ChildProcess;
   try {
-    child = new Deno.Command(command, {
-      args,
-      cwd: spec.cwd,
-      env: spec.env,
+    child = new Deno.Command(as.command, {
+      args: as.args,
+      cwd: as.cwd,
+      env: as.env,
       clearEnv: true,
       stdin: "piped",
       stdout: "piped",
@@ -83,12 +103,17 @@ export function startProcess(spec: ProcessSpec): Deno.ChildProcess {
   return child;
 }
 
-/** Kills the whole group of a process and waits for its leader; helpers that it left behind die too. */
+/** Kills the whole group of a process and waits for its leader; helpers and a container that it left behind die too. */
 export async function killProcess(child: Deno.ChildProcess): Promise<void> {
   signalGroup(child.pid, "SIGKILL");
   await child.status;
   signalGroup(child.pid, "SIGKILL");
   tell(`- ${child.pid}`);
+  const container = containers.get(child);
+  if (!container) return;
+  const [engine, name] = container.split("/") as [string, string];
+  await new Deno.Command(engine, { args: ["rm", "-f", name], stdin: "null", stdout: "null", stderr: "null" }).output();
+  tell(`- ${container}`);
 }
 
 /** Sends a signal to a process and its group; silent where it is gone. */
@@ -124,12 +149,17 @@ function onPath(program: string, path = ""): boolean {
   });
 }
 
-// The list of live groups is the reaper's own variable; `read` ends when hone's end of the pipe closes.
+// The list of live groups and containers is the reaper's own variable; `read` ends when hone's end of the pipe closes.
+// A client may have been killed while its container was being made: hence the second look.
 const REAPER = `live=" "
-while read -r op pid; do
-  if [ "$op" = + ]; then live="$live$pid "; else live="\${live%% $pid *} \${live#* $pid }"; fi
+while read -r op one; do
+  if [ "$op" = + ]; then live="$live$one "; else live="\${live%% $one *} \${live#* $one }"; fi
 done
-for pid in $live; do kill -KILL -"$pid" 2>/dev/null; done`;
+for one in $live; do case $one in */*) ;; *) kill -KILL -"$one" 2>/dev/null;; esac; done
+for try in 1 2; do
+  for one in $live; do case $one in */*) "\${one%%/*}" rm -f "\${one#*/}"; again=1;; esac; done
+  [ "$again" ] && [ $try = 1 ] && sleep 2
+done`;
 
 let reaper: { child: Deno.ChildProcess; writer: WritableStreamDefaultWriter<Uint8Array> } | null | undefined;
 

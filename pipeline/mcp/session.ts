@@ -267,7 +267,9 @@ function explain(
   }
   if (endpoint.kind === "stdio") {
     const cause = transport.cause ? `it ${transport.cause}` : message;
-    return failure(mcp.start_failed(server, cause, transport.tail ?? ""), transport.cause ? "legacy" : undefined);
+    const image = endpoint.spec.container?.image;
+    const next = transport.cause ? "legacy" : undefined;
+    return failure(mcp.start_failed(server, cause, transport.tail ?? "", image), next);
   }
   const status = httpStatus(error);
   if (status === undefined) return failure(mcp.unreachable(server, endpoint.url, message), "sse");

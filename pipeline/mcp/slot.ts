@@ -7,8 +7,9 @@
 import type { PriorDiscovery } from "@modelcontextprotocol/client";
 import { resolve } from "node:path";
 import type { ServerConfig } from "../config_schema.ts";
-import { HoneError } from "../diagnostics.ts";
+import { config as say, HoneError } from "../diagnostics.ts";
 import type { Semaphore } from "../runner/semaphore.ts";
+import { findEngine } from "./container.ts";
 import { endpointOf } from "./endpoint.ts";
 import { copyInto, emptyFolder, type Folders, makeFolders, removeFolders } from "./folders.ts";
 import { Session } from "./session.ts";
@@ -124,7 +125,10 @@ export class Slot {
     const { ctx } = this;
     const config = ctx.servers[name]!;
     const known = ctx.known.get(name);
-    const endpoint = endpointOf(config, { ...ctx, folders: this.folders });
+    const contained = config.isolation === "container";
+    if (contained && !config.container) throw new HoneError(say.container_missing(name));
+    const engine = contained ? await findEngine(name, config.container?.engine) : undefined;
+    const endpoint = endpointOf(config, { ...ctx, folders: this.folders }, engine);
     if (endpoint.kind === "url" && known && known.transport !== "stdio") endpoint.transport = known.transport;
     const { start_timeout_secs, elicitation } = config;
     const options = { start_timeout_secs, elicitation, signal: ctx.signal, prior: known?.prior };

@@ -8,6 +8,7 @@ import { totalmem } from "node:os";
 import { dirname } from "node:path";
 import { z } from "zod";
 import { cacheDir } from "../../pipeline/cache.ts";
+import { findEngine } from "../../pipeline/mcp/container.ts";
 import { execute, findPython, workerEnvState } from "../../pipeline/worker_env.ts";
 import { defineVerb } from "./verb.ts";
 
@@ -52,13 +53,14 @@ export default defineVerb({
 
 async function examine(signal: AbortSignal): Promise<Finding[]> {
   const uv = await version("uv", signal);
-  const [python, env, blas, disk, npx, node] = await Promise.all([
+  const [python, env, blas, disk, npx, node, containers] = await Promise.all([
     pythonFinding(uv !== null, signal),
     workerEnvState("mlx"),
     openBlas(signal),
     freeBytes(cacheDir()),
     version("npx", signal),
     version("node", signal),
+    containerFinding(),
   ]);
   const memory = totalmem();
   return [
@@ -89,7 +91,17 @@ async function examine(signal: AbortSignal): Promise<Finding[]> {
     },
     optional("npx", npx, "starts servers that are npm packages (hone uses Deno in its place)"),
     optional("node", node, "runs servers written for Node.js"),
+    containers,
   ];
+}
+
+async function containerFinding(): Promise<Finding> {
+  const base = { name: "containers", needed_for: "runs servers with isolation: container", required: false };
+  try {
+    return { ...base, ok: true, found: await findEngine("") };
+  } catch {
+    return { ...base, ok: false, found: "neither docker nor podman answers" };
+  }
 }
 
 function optional(name: string, found: string | null, needed_for: string): Finding {
