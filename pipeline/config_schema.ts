@@ -36,7 +36,9 @@ const agent = z.strictObject({
   max_invalid_calls: count().default(3).describe("Unreadable calls after which an episode ends."),
   max_repeated_calls: count().default(3).describe("Equal calls in a row after which an episode ends."),
   turn_timeout_secs: positive().default(60).describe("Longest wait for one turn of the model."),
-  tool_timeout_secs: positive().default(30).describe("Longest wait for one tool call."),
+  tool_timeout_secs: positive().default(30).describe(
+    "Longest wait for one tool call; a tool that reports progress has it anew each time.",
+  ),
   endpoint: endpoint.optional().describe(
     "A policy that is not trained here, for pipelines without a trainer: it is only measured.",
   ),
@@ -58,7 +60,9 @@ const server_fields = {
   fixture: z.string().optional().describe("Folder copied into `${workdir}` before each rollout.")
     .meta({ examples: ["./fixture"] }),
   allow_writes: z.boolean().default(false).describe("Let rollouts call writing tools of this shared server."),
-  start_timeout_secs: positive().default(20).describe("Longest wait for the server's first answer."),
+  start_timeout_secs: positive().default(60).describe(
+    "Longest wait for the server's first answer; a first start through npx or uvx downloads the package.",
+  ),
   call_timeout_secs: positive().optional().describe(
     "Longest wait for one call; `agent.tool_timeout_secs` when left out.",
   )

@@ -37,6 +37,8 @@ export interface CatalogServer {
   resources: { uri: string; name: string; description?: string; mime_type?: string }[];
   resource_templates: { uri_template: string; name: string; description?: string }[];
   prompts: { name: string; description?: string; arguments: { name: string; required: boolean }[] }[];
+  /** Lists other than tools that the server says it has and could not give, one sentence each. */
+  problems?: string[];
 }
 
 /** What discovery found: servers, tools, and a hash over all names and schemas. */

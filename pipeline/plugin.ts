@@ -60,7 +60,10 @@ export interface Environment {
   /** Absolute path of the rollout's own folder, or null where no server uses one. */
   workdir: string | null;
   tools: ToolSpec[];
-  /** Calls a tool by the name that the model sees. Does not throw. */
+  /**
+   * Calls a tool by the name that the model sees. Does not throw, and ends by itself: the environment keeps the time
+   * limit, because it alone hears of a tool's progress.
+   */
   call(model_name: string, args: JsonObject, options?: { signal?: AbortSignal }): Promise<CallResult>;
   /** Calls a tool for observation or setup, by its server's own name; allow lists of the agent do not apply. */
   observe(call: CallSpec): Promise<CallResult>;

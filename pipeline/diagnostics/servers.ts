@@ -20,13 +20,15 @@ export const mcp = {
     say(
       "SERVER_START_FAILED",
       `Server ${quote(server)} cannot be used: ${cause}${after(tail)}`,
-      image && `is the image ${quote(image)} on this machine, and its program in it? hone pulls and builds nothing`,
+      VARIABLE.test(tail)
+        ? `few variables are passed on: name those that it needs in servers.${server}.env (or with --env NAME)`
+        : image && `is the image ${quote(image)} on this machine, and its program in it? hone pulls and builds nothing`,
     ),
   start_timeout: (server: string, secs: number, tail: string) =>
     say(
       "SERVER_START_TIMEOUT",
       `Server ${quote(server)} did not answer within ${secs} s of its start${after(tail)}`,
-      `raise servers.${server}.start_timeout_secs if it is only slow`,
+      `raise servers.${server}.start_timeout_secs (or --start-timeout-secs) if it is only slow, as a first download is`,
     ),
   http_status: (server: string, url: string, status: number, cause: string) =>
     say(
@@ -76,12 +78,17 @@ export const mcp = {
       meant ? `did you mean ${quote(meant)}?` : `it has ${tools.join(", ") || "none"}`,
     );
   },
+  bad_env: (variable: string) =>
+    say("BAD_ENV", `Variable ${quote(variable)} cannot be read: wanted NAME=value, or the NAME of one that is set`),
   bad_header: (header: string) => say("BAD_HEADER", `Header ${quote(header)} cannot be read: wanted "Name: value"`),
   bad_input: (input: string, cause: string) =>
     say("BAD_INPUT", `Input ${quote(input)} is not a JSON object: ${cause}`, `for example '{"path": "."}'`),
   outside_workdir: (path: string) =>
     say("OUTSIDE_WORKDIR", `Setup file ${quote(path)} is outside the rollout's own folder: wanted a path below it`),
 };
+
+/** What looks like the name of an environment variable. */
+const VARIABLE = /\b[A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z0-9]\b/;
 
 function after(tail: string): string {
   return tail ? `. It wrote:\n${tail}` : "";

@@ -88,7 +88,7 @@ export function canonical(value: Json): string {
 
 /** A server's catalog from its lists. */
 export function serverCatalog(
-  description: Pick<CatalogServer, "name" | "transport" | "protocol" | "implementation" | "instructions">,
+  description: Pick<CatalogServer, "name" | "transport" | "protocol" | "implementation" | "instructions" | "problems">,
   lists: { tools: ToolSpec[]; resources: JsonObject[]; templates: JsonObject[]; prompts: JsonObject[] },
 ): Catalog {
   const server: CatalogServer = {

@@ -17,6 +17,10 @@ export interface ServerWords {
   /** `Name: value` each; for a URL. */
   headers?: string[];
   config?: string;
+  /** `NAME=value`, or `NAME` of a variable of hone's own; for processes. */
+  variables?: string[];
+  /** Replaces what the servers' own declarations say. */
+  start_timeout_secs?: number;
 }
 
 /** Declared servers by name; relative paths in them are relative to `base_dir`. */
@@ -29,8 +33,22 @@ const DROPPED_WORDS = /^(npx|uvx|deno|node|python3?|run|exec|-.*|npm:)$/;
 
 /** Reads the declarations. Throws a HoneError where there is none, or one that cannot be. `MCP_URL` is the default. */
 export async function declareServers(
-  { words, headers = [], config }: ServerWords,
+  said: ServerWords,
   env: Record<string, string> = Deno.env.toObject(),
+): Promise<Declared> {
+  const { servers, base_dir } = await declared(said, env);
+  const variables = parseVariables(said.variables ?? [], env);
+  const whole = Object.entries(servers).map(([name, one]) => {
+    const { start_timeout_secs = one.start_timeout_secs } = said;
+    const timed = { ...one, start_timeout_secs };
+    return [name, "command" in timed ? { ...timed, env: { ...timed.env, ...variables } } : timed];
+  });
+  return { servers: Object.fromEntries(whole), base_dir };
+}
+
+async function declared(
+  { words, headers = [], config }: ServerWords,
+  env: Record<string, string>,
 ): Promise<Declared> {
   if (config !== undefined) return await fromFile(config, words[0], env);
   const url = words.length === 0 ? env.MCP_URL : isUrl(words[0]!) && words.length === 1 ? words[0] : undefined;
@@ -56,12 +74,12 @@ async function fromFile(path: string, only: string | undefined, env: Record<stri
   } catch (error) {
     throw new HoneError(say.yaml_syntax(error instanceof Error ? error.message : String(error)));
   }
-  const declared = content?.mcpServers ?? content?.servers;
-  if (typeof declared === "string") return await fromFile(resolve(dirname(path), declared), only, env);
-  if (typeof declared !== "object" || declared === null) throw new HoneError(say.servers_file(path));
-  const names = Object.keys(declared);
+  const entries = content?.mcpServers ?? content?.servers;
+  if (typeof entries === "string") return await fromFile(resolve(dirname(path), entries), only, env);
+  if (typeof entries !== "object" || entries === null) throw new HoneError(say.servers_file(path));
+  const names = Object.keys(entries);
   if (only !== undefined && !names.includes(only)) throw new HoneError(mcp.unknown_server(only, names));
-  const chosen = Object.entries(declared).filter(([name]) => only === undefined || name === only);
+  const chosen = Object.entries(entries).filter(([name]) => only === undefined || name === only);
   const servers = chosen.map(([name, entry]) => [name, server(name, known(interpolate(entry, env, name)))]);
   return { servers: Object.fromEntries(servers), base_dir: dirname(resolve(path)) };
 }
@@ -101,6 +119,14 @@ function server(name: string, entry: unknown): ServerConfig {
   const parsed = pipeline_schema.shape.servers.safeParse({ [name]: entry });
   if (!parsed.success) throw new HoneError(mcp.bad_server(name, z.prettifyError(parsed.error).replaceAll("\n", " ")));
   return parsed.data[name]!;
+}
+
+function parseVariables(variables: string[], env: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(variables.map((variable) => {
+    const [, name = "", value = env[name]] = /^([A-Za-z_][A-Za-z0-9_]*)(?:=(.*))?$/s.exec(variable) ?? [];
+    if (name === "" || value === undefined) throw new HoneError(mcp.bad_env(variable));
+    return [name, value];
+  }));
 }
 
 function parseHeaders(headers: string[]): Record<string, string> {

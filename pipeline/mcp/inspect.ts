@@ -109,13 +109,13 @@ function inspected(server: CatalogServer, catalog: Catalog): InspectedServer {
     ...server,
     tools: own.map(({ server: _, ...tool }) => tool),
     tokens: own.reduce((sum, tool) => sum + tool.tokens, 0),
-    risks: risksOf(own, catalog.tools),
+    risks: [...server.problems ?? [], ...risksOf(own, catalog.tools)],
   };
 }
 
 /** What may go wrong with a server's tools among all tools. */
 function risksOf(own: ToolSpec[], all: ToolSpec[]): string[] {
-  const risks: string[] = [];
+  const risks: string[] = own.length ? [] : ["it lists no tools: it may want a setting or a key"];
   if (own.length > MANY_TOOLS) risks.push(`${own.length} tools: models choose badly among more than ${MANY_TOOLS}`);
   for (const tool of own) {
     const { name, model_name, description, input_schema } = tool;

@@ -38,9 +38,17 @@ export class KnownServer {
     const raw = session.offers("tools") ? await session.list("tools", limits) as RawTool[] : [];
     const listed = raw.filter(({ name }) => typeof name === "string").map((tool) => toolSpec(this.name, tool));
     const has_resources = session.offers("resources");
-    const resources = has_resources ? await session.list("resources", limits) : [];
+    const problems: string[] = [];
+    // Tools are what rollouts need; a server whose other lists fail is still of use.
+    const tried = (what: "resources" | "prompts") =>
+      session.list(what, limits).catch((error) => {
+        signal.throwIfAborted();
+        problems.push(error instanceof Error ? error.message : String(error));
+        return [];
+      });
+    const resources = has_resources ? await tried("resources") : [];
     const templates = has_resources ? await session.list("resourceTemplates", limits).catch(() => []) : [];
-    const prompts = session.offers("prompts") ? await session.list("prompts", limits) : [];
+    const prompts = session.offers("prompts") ? await tried("prompts") : [];
     const tools = filterTools(this.name, listed, this.config);
     if (this.config.resources && has_resources) {
       this.#resources = resourceTools(listed.map(({ name }) => name), templates);
@@ -50,7 +58,8 @@ export class KnownServer {
     }
     this.tools.clear();
     for (const tool of listed) this.tools.set(tool.name, tool);
-    return serverCatalog(session.description, { tools, resources, templates, prompts });
+    const described = { ...session.description, ...(problems.length > 0 && { problems }) };
+    return serverCatalog(described, { tools, resources, templates, prompts });
   }
 
   /**

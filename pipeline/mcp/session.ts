@@ -32,6 +32,8 @@ export interface OpenOptions {
   elicitation?: "decline" | "accept";
   /** What an earlier session with the same server negotiated; saves the probe. */
   prior?: PriorDiscovery;
+  /** Waits for the answer to the probe as long as for the start. */
+  patient?: boolean;
 }
 
 const PROBE_SECS = 5;
@@ -57,7 +59,8 @@ export class Session {
 
   /**
    * Connects and negotiates, within `start_timeout_secs` for each attempt. A server that ends (stdio) or is silent
-   * (HTTP) when it is asked for its revision is greeted again in the old way; streamable HTTP falls back to SSE.
+   * (HTTP) when it is asked for its revision is greeted again in the old way; one that was only slow to start, and takes
+   * the question for its greeting, is asked again and waited for; streamable HTTP falls back to SSE.
    */
   static async open(server: string, endpoint: Endpoint, options: OpenOptions): Promise<Session> {
     try {
@@ -66,6 +69,9 @@ export class Session {
       if (!(error instanceof Failure)) throw error;
       if (error.next === "legacy" && !options.prior) {
         return await Session.#connect(server, endpoint, { ...options, prior: LEGACY }).catch(rethrow);
+      }
+      if (error.next === "patient") {
+        return await Session.#connect(server, endpoint, { ...options, patient: true }).catch(rethrow);
       }
       if (error.next !== "sse" || endpoint.kind !== "url" || endpoint.transport !== "auto") throw error.error;
       return await Session.#connect(server, { ...endpoint, transport: "sse" }, options).catch(() => {
@@ -90,11 +96,13 @@ export class Session {
     const limit = AbortSignal.timeout(timeout);
     const signal = options.signal ? AbortSignal.any([options.signal, limit]) : limit;
     const prior = options.prior ?? (opened.kind === "sse" ? LEGACY : undefined);
+    const started = performance.now();
     try {
       await raced(client.connect(opened.transport, { timeout, signal, ...(prior && { prior }) }), signal);
       return new Session(server, endpoint, client, opened);
     } catch (error) {
-      const signals = { limit, secs: options.start_timeout_secs, stop: options.signal };
+      const unanswered = !prior && !options.patient && performance.now() - started >= probeMs(options);
+      const signals = { limit, secs: options.start_timeout_secs, stop: options.signal, unanswered };
       const failure = explain(server, endpoint, opened.transport, error, signals);
       await opened.close().catch(() => {});
       await client.close().catch(() => {});
@@ -238,9 +246,11 @@ function failed(outcome: CallOutcome, text: string, code: string | number): Omit
   return { outcome, text, result: { error: { code, message: text } } };
 }
 
+type Next = "legacy" | "patient" | "sse";
+
 /** Why connecting failed, and what may be tried next. */
 class Failure extends Error {
-  constructor(readonly error: HoneError, readonly next?: "legacy" | "sse") {
+  constructor(readonly error: HoneError, readonly next?: Next) {
     super(error.message);
   }
 }
@@ -254,11 +264,11 @@ function explain(
   endpoint: Endpoint,
   transport: OpenTransport,
   error: unknown,
-  signals: { limit: AbortSignal; secs: number; stop?: AbortSignal },
+  signals: { limit: AbortSignal; secs: number; stop?: AbortSignal; unanswered: boolean },
 ): unknown {
   if (error instanceof HoneError || signals.stop?.aborted) return error;
   const message = error instanceof Error ? innermost(error) : String(error);
-  const failure = (diagnostic: Diagnostic, next?: "legacy" | "sse") =>
+  const failure = (diagnostic: Diagnostic, next?: Next) =>
     new Failure(new HoneError(diagnostic, { cause: error }), next);
   const silent = error instanceof SdkError && error.code === SdkErrorCode.RequestTimeout;
   if (signals.limit.aborted || silent) {
@@ -268,7 +278,11 @@ function explain(
   if (endpoint.kind === "stdio") {
     const cause = transport.cause ? `it ${transport.cause}` : message;
     const image = endpoint.spec.container?.image;
-    const next = transport.cause ? "legacy" : undefined;
+    const next = transport.cause
+      ? "legacy"
+      : error instanceof ProtocolError && signals.unanswered
+      ? "patient"
+      : undefined;
     return failure(mcp.start_failed(server, cause, transport.tail ?? "", image), next);
   }
   const status = httpStatus(error);
@@ -293,7 +307,8 @@ function httpStatus(error: unknown): number | undefined {
   }
 }
 
-function probeMs({ start_timeout_secs }: OpenOptions): number {
+function probeMs({ start_timeout_secs, patient }: OpenOptions): number {
+  if (patient) return start_timeout_secs * 1000;
   return Math.min(PROBE_SECS, start_timeout_secs / 2) * 1000;
 }
 

@@ -5,6 +5,7 @@
  * @module
  */
 import type { JSONRPCMessage, Transport } from "@modelcontextprotocol/client";
+import { stripVTControlCharacters } from "node:util";
 import { killProcess, type ProcessSpec, startProcess } from "./process.ts";
 
 const TAIL_CHARS = 4000;
@@ -36,7 +37,8 @@ export class StdioTransport implements Transport {
 
   /** The last lines of stderr, after what the server wrote to stdout that is not JSON-RPC. */
   get tail(): string {
-    return [this.#noise && `not JSON-RPC on stdout: ${this.#noise}`, this.#tail].filter(Boolean).join("\n").trim();
+    const whole = [this.#noise && `not JSON-RPC on stdout: ${this.#noise}`, this.#tail].filter(Boolean).join("\n");
+    return plain(whole).trim();
   }
 
   async start(): Promise<void> {
@@ -120,6 +122,11 @@ export class StdioTransport implements Transport {
       // The process is gone; what was read stays.
     }
   }
+}
+
+/** Without colours, cursor movements and the rest of what a terminal would obey; progress bars become lines. */
+function plain(text: string): string {
+  return stripVTControlCharacters(text).replace(/\r+\n?/g, "\n").replace(/[^\n\t\P{Cc}]/gu, "");
 }
 
 function join(parts: Uint8Array[], length: number): Uint8Array {

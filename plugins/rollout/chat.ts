@@ -191,11 +191,7 @@ class Episode {
     const { agent, environment, signal } = this.args;
     const tool = this.#tools.find(({ model_name }) => model_name === call.name);
     const done = tool
-      ? await within(
-        agent.tool_timeout_secs,
-        signal,
-        (inner) => environment.call(call.name, call.arguments, { signal: inner }),
-      )
+      ? await environment.call(call.name, call.arguments, { signal })
       : unknownTool(call.name, this.#shown);
     signal.throwIfAborted();
     return {
@@ -206,7 +202,6 @@ class Episode {
       tool: tool?.name ?? call.name,
       arguments: call.arguments,
       ...done,
-      outcome: done.outcome === "cancelled" ? "timeout" : done.outcome,
       ...clip(done.text, agent.max_result_chars),
     };
   }

@@ -2,9 +2,9 @@
 import { z } from "zod";
 import { HoneError, mcp } from "../../pipeline/diagnostics.ts";
 import type { JsonObject } from "../../pipeline/events.ts";
-import { declareServers } from "../../pipeline/mcp/declare.ts";
 import { callTool } from "../../pipeline/mcp/inspect.ts";
-import { server_flags, server_words } from "./discover.ts";
+import { declaredBy, server_flags, server_words } from "./discover.ts";
+import { someLines } from "./table.ts";
 import { defineVerb } from "./verb.ts";
 
 const args = z.strictObject({
@@ -26,11 +26,11 @@ export default defineVerb({
     `hone call --config mcp.json files --tool list_directory --input '{"path": "."}' --format json`,
   ],
   async run({ args, positional, out, err, signal, format }) {
-    const declared = await declareServers({ words: positional, headers: args.header, config: args.config });
+    const declared = await declaredBy(args, positional);
     const called = await callTool(declared, { tool: args.tool, arguments: parseInput(args.input) }, signal);
     if (format === "json") out(JSON.stringify(called, null, 2));
     else {
-      out(called.text);
+      out(someLines(called.text));
       err(`${called.outcome} in ${called.seconds.toFixed(3)} s`);
     }
     return called.outcome === "ok" ? 0 : 1;

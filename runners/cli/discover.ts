@@ -2,8 +2,9 @@
 import { writeFile } from "node:fs/promises";
 import { z } from "zod";
 import { render } from "../../pipeline/diagnostics.ts";
-import { declareServers } from "../../pipeline/mcp/declare.ts";
+import { type Declared, declareServers } from "../../pipeline/mcp/declare.ts";
 import { type InspectedServer, inspectServers } from "../../pipeline/mcp/inspect.ts";
+import { someLines } from "./table.ts";
 import { defineVerb } from "./verb.ts";
 
 /** The flags that name a server, shared by `discover` and `call`. */
@@ -12,7 +13,21 @@ export const server_flags = {
     .meta({ examples: ["mcp.json"] }),
   header: z.array(z.string()).default([]).describe("Header sent with every request, as `Name: value`.")
     .meta({ examples: [["Authorization: Bearer …"]] }),
+  env: z.array(z.string()).default([]).describe(
+    "Variable for a server's process: `NAME=value`, or the NAME of a set one.",
+  )
+    .meta({ examples: [["GITHUB_TOKEN"]] }),
+  start_timeout_secs: z.number().positive().optional().describe("Longest wait for a server's first answer."),
 };
+
+/** The flags and words of a command line as declarations. */
+export function declaredBy(
+  args: { config?: string; header: string[]; env: string[]; start_timeout_secs?: number },
+  words: string[],
+): Promise<Declared> {
+  const { config, header: headers, env: variables, start_timeout_secs } = args;
+  return declareServers({ words, headers, config, variables, start_timeout_secs });
+}
 
 /** The words that name a server, shared by `discover` and `call`. */
 export const server_words = {
@@ -42,14 +57,14 @@ export default defineVerb({
     "hone discover --config mcp.json files --out catalog.json",
   ],
   async run({ args, positional, out, err, signal, format }) {
-    const declared = await declareServers({ words: positional, headers: args.header, config: args.config });
+    const declared = await declaredBy(args, positional);
     const { servers, failed, catalog } = await inspectServers(declared, signal);
     if (args.out !== undefined) await writeFile(args.out, JSON.stringify(catalog, null, 2) + "\n");
     if (format === "json") {
       const broken = failed.map(({ name, error }) => ({ name, error: error.diagnostics[0] }));
       out(JSON.stringify({ servers, failed: broken, schema_hash: catalog.schema_hash }, null, 2));
     } else {
-      for (const server of servers) out(asText(server));
+      for (const server of servers) out(someLines(asText(server)));
       for (const { error } of failed) err(render(error.diagnostics, "text"));
     }
     return failed.length ? 1 : 0;

@@ -11,6 +11,11 @@ export function oneLine(value: unknown, width: number): string {
   return shown.length > width || text.length > width ? shown.slice(0, width - 1) + "…" : shown;
 }
 
+/** Text of several lines, other control characters escaped. */
+export function someLines(text: string): string {
+  return text.replace(/[^\n\t\P{Cc}]/gu, escaped);
+}
+
 function escaped(character: string): string {
   const short: Record<string, string> = { "\n": "\\n", "\t": "\\t", "\r": "\\r" };
   return short[character] ?? `\\u{${character.codePointAt(0)!.toString(16)}}`;

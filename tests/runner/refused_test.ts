@@ -44,7 +44,7 @@ cannot find my settings
     },
     message: `error[SERVER_START_TIMEOUT] Server "files" did not answer within 1 s of its start. It wrote:
 still warming up
-  hint: raise servers.files.start_timeout_secs if it is only slow
+  hint: raise servers.files.start_timeout_secs (or --start-timeout-secs) if it is only slow, as a first download is
 `,
   },
   {
