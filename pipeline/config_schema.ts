@@ -152,6 +152,8 @@ const train = z.strictObject({
   concurrency: count().default(48).describe("Rollouts in flight at once."),
   group_timeout_secs: positive().default(120).describe("Longest wait for the slowest rollout of a group."),
   learning_rate: positive().default(2e-5).describe("Learning rate of the `rl` rung."),
+  learning_rate_decay: z.enum(["none", "linear"]).default("none")
+    .describe("Whether that rate falls in a line over the steps, to nothing after the last."),
   advantage: z.enum(["mean", "mean_std"]).default("mean")
     .describe("Reward minus the group's mean, or that divided by its standard deviation."),
   advantage_eps: positive().default(1e-4).describe("Added to the standard deviation under `mean_std`."),

@@ -102,7 +102,7 @@ async function oneStep(
   const { rows, dropped } = batchRows(ctx, groups);
   const metrics = stepMetrics(groups, dropped);
   if (metrics.valid === 0) throw new HoneError(messages.no_valid_reward(k + 1, firstInvalid(groups)));
-  const { learning_rate } = train;
+  const learning_rate = learningRate(train, k);
   const report = await takeStep(ctx, trainer, state, { kind: "rl", rows, dropped, learning_rate, metrics });
   for (const [name, value] of Object.entries(metrics)) {
     await ctx.bus.emit("runner", "metric.recorded", { name, value, step: k }).ordered;
@@ -116,6 +116,11 @@ async function oneStep(
       }, equal groups ${dropped.zero_variance}, rows ${rows.length}, ` +
       `loss ${report.loss.toFixed(4)}, train ${report.seconds.toFixed(1)} s`,
   );
+}
+
+/** The rate of step `k`, counted from 0. */
+export function learningRate(train: RunContext["config"]["train"], k: number): number {
+  return train.learning_rate * (train.learning_rate_decay === "linear" ? 1 - k / train.steps : 1);
 }
 
 /** Rows to train on, and what was left out and why. */

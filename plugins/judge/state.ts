@@ -12,7 +12,9 @@ import { z } from "zod";
 
 const config = z.strictObject({
   partial: z.number().min(0).max(0.99).default(0.4)
-    .describe("Highest score of an end state that is not right: times the share of changed paths that are."),
+    .describe(
+      "Highest score of an end state that is not right: times the share of changes that are, less those that broke a check.",
+    ),
   strict: z.boolean().default(false).describe("Changes that no check names make the end state wrong."),
   fixture: z.string().optional().describe("The server's `fixture`: its files count as there from the start.")
     .meta({ examples: ["./fixture"] }),
@@ -154,10 +156,10 @@ function judgeOne(observation: Json | undefined, scenario: Scenario, options: z.
   if (failed.length === 0 && !(options.strict && stray.length > 0)) {
     return { score: 1, reason: "every check holds", parts };
   }
-  // What held from the start is no work of the agent's, unless it broke it.
+  // What held from the start is no work of the agent's; where it broke it, that undoes as much of what it did.
   const counted = results.filter(({ now, held }) => now || !held);
-  const right = counted.reduce((sum, { now }) => sum + (now ? now.credit : 1), 0);
-  const share = right / (counted.length + stray.length);
+  const right = counted.reduce((sum, { now, held }) => sum + (!now ? 1 : held ? now.credit - 1 : now.credit), 0);
+  const share = Math.max(0, right) / (counted.length + stray.length);
   const reason = failed[0]?.now?.reason ?? `${JSON.stringify(stray[0])} was changed, and no check names it`;
   return { score: options.partial * share, reason, parts };
 }
