@@ -50,6 +50,21 @@ export const mcp = {
       `Server ${quote(server)} does not offer ${missing.map(quote).join(", ")}, which servers.${server} names`,
       `it offers ${offered.join(", ") || "no tools"}`,
     ),
+  state_outside: (server: string, path: string) =>
+    say(
+      "STATE_OUTSIDE",
+      `Server ${
+        quote(server)
+      } keeps state where a rollout does not end: ${path} changed while one ran, and all share it`,
+      keptApart(server),
+    ),
+  state_differs: (server: string, tool: string, before: string, now: string) =>
+    say(
+      "STATE_DIFFERS",
+      `Server ${quote(server)} keeps state where a rollout does not end: in a fresh environment ${tool} answers ` +
+        `${quote(now.slice(0, 200))}, and answered ${quote(before.slice(0, 200))} before others wrote`,
+      keptApart(server),
+    ),
   setup_failed: (tool: string, outcome: string, text: string) =>
     say("SETUP_FAILED", `Setup call ${quote(tool)} of the scenario failed (${outcome}): ${text}`),
   no_server_named: () =>
@@ -89,6 +104,11 @@ export const mcp = {
 
 /** What looks like the name of an environment variable. */
 const VARIABLE = /\b[A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z0-9]\b/;
+
+function keptApart(server: string): string {
+  return `point it below \${workdir} with args: or env: of servers.${server} (for example ` +
+    '`env: { MEMORY_FILE_PATH: "${workdir}/memory.jsonl" }`), or use isolation: container';
+}
 
 function after(tail: string): string {
   return tail ? `. It wrote:\n${tail}` : "";

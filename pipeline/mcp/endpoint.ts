@@ -34,10 +34,12 @@ type ProcessConfig = Extract<ServerConfig, { command: string }>;
 function processSpec(config: ProcessConfig, base_dir: string, folders: Folders): ProcessSpec {
   const fill = (text: string) => expand(text, folders.work);
   const local = (text: string) => /^\.\.?\//.test(text) ? resolve(base_dir, text) : text;
+  const own_env = expandAll(config.env, folders.work);
   return {
     command: local(fill(config.command)),
     args: config.args.map((arg) => config.cwd === undefined ? local(fill(arg)) : fill(arg)),
-    env: childEnv(expandAll(config.env, folders.work), folders),
+    env: childEnv(own_env, folders),
+    own_env,
     cwd: config.cwd === undefined ? folders.work : resolve(base_dir, fill(config.cwd)),
   };
 }

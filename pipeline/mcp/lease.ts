@@ -36,6 +36,8 @@ export interface LeaseParts {
   signal: AbortSignal;
   /** The one session of a server that all rollouts share. */
   shared(server: string): Promise<Session>;
+  /** A tool that may change things was called on a server, and did not fail. */
+  wrote(server: string): void;
   released(slot: Slot | null): Promise<void>;
 }
 
@@ -102,6 +104,7 @@ export class PoolLease implements Lease {
     try {
       const session = await this.#session(server);
       const result = await server.run(session, tool, args, signal);
+      if (result.outcome === "ok" && !server.isReadOnly(tool)) this.parts.wrote(server.name);
       if (result.outcome === "timeout" || result.outcome === "cancelled") this.parts.slot?.unsettled.add(server.name);
       return result;
     } catch (error) {

@@ -12,6 +12,7 @@ import type { Catalog, Scenario } from "../events.ts";
 import type { Log } from "../plugin.ts";
 import { Semaphore } from "../runner/semaphore.ts";
 import { removeFolders, writeSetup } from "./folders.ts";
+import { LeakWatch, type Use } from "./leaks.ts";
 import { type Lease, PoolLease } from "./lease.ts";
 import { ServerTable } from "./servers.ts";
 import type { Session } from "./session.ts";
@@ -46,6 +47,7 @@ export class EnvironmentPool implements AsyncDisposable {
   readonly #idle: Promise<Slot>[] = [];
   readonly #all = new Set<Slot>();
   readonly #stop = new AbortController();
+  readonly #leaks: LeakWatch;
   #shared: Promise<Slot> | undefined;
   #made = 0;
 
@@ -54,6 +56,7 @@ export class EnvironmentPool implements AsyncDisposable {
     const { allow_writes, call_timeout_secs = 30, max_result_bytes = 64 * 1024 * 1024 } = options;
     this.#servers = new ServerTable(options.servers, { allow_writes, call_timeout_secs });
     this.#own = this.#servers.names("own");
+    this.#leaks = new LeakWatch(this.#servers, options.run_dir, options.log);
     this.#ctx = {
       servers: options.servers,
       base_dir: options.base_dir,
@@ -87,6 +90,7 @@ export class EnvironmentPool implements AsyncDisposable {
     const { rollout_id, scenario, catalog, signal } = args;
     signal.throwIfAborted();
     const slot = this.#own.length > 0 ? await this.#take() : null;
+    const use: Use = { since: Date.now(), wrote: new Set() };
     const lease = new PoolLease({
       id: rollout_id,
       slot,
@@ -95,11 +99,13 @@ export class EnvironmentPool implements AsyncDisposable {
       servers: this.#servers,
       signal,
       shared: (name) => this.#sharedSession(name),
-      released: (used) => this.#recycle(used),
+      wrote: (server) => this.#leaks.wrote(use, server),
+      released: (used) => this.#recycle(used, use),
     });
     try {
       signal.throwIfAborted();
       await setUp(lease, scenario);
+      if (slot) await this.#leaks.fresh(lease, slot, scenario);
       return lease;
     } catch (error) {
       await lease.release();
@@ -168,10 +174,10 @@ export class EnvironmentPool implements AsyncDisposable {
   }
 
   /** Returns at once: the slot is made ready while others work. */
-  async #recycle(slot: Slot | null): Promise<void> {
+  async #recycle(slot: Slot | null, use: Use): Promise<void> {
     if (!slot || this.#ctx.signal.aborted) return;
     this.#keep(
-      slot.reset().then(() => slot, async (error) => {
+      this.#leaks.used(slot, use).then(() => slot.reset()).then(() => slot, async (error) => {
         await this.#discard(slot);
         throw error;
       }),

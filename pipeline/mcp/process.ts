@@ -16,6 +16,8 @@ export interface ProcessSpec {
   args: string[];
   /** The whole environment of the process; see `childEnv`. */
   env: Record<string, string>;
+  /** The part of `env` that the pipeline gives. */
+  own_env?: Record<string, string>;
   cwd: string;
   /** The container that it runs in; `env` and `cwd` are then those inside. */
   container?: ContainerSpec;

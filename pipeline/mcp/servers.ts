@@ -82,9 +82,12 @@ export class KnownServer {
 
   /** A dead process has lost its state; a call over the network may be repeated where that changes nothing. */
   mayRetry(tool: ToolSpec): boolean {
-    if (this.is_process) return false;
-    const { read_only, idempotent } = tool.annotations;
-    return read_only === true || idempotent === true || this.config.read_only_tools?.includes(tool.name) === true;
+    return !this.is_process && (this.isReadOnly(tool) || tool.annotations.idempotent === true);
+  }
+
+  /** Whether the server or the user's own list says that a tool changes nothing. */
+  isReadOnly({ name, annotations }: ToolSpec): boolean {
+    return annotations.read_only === true || this.config.read_only_tools?.includes(name) === true;
   }
 
   /** Calls a tool of this server, or reads a resource. */

@@ -115,6 +115,11 @@ export class Session {
     return this.#lost || this.client.transport === undefined;
   }
 
+  /** Id of the server's process (and of its group), where hone started one. */
+  get pid(): number | null {
+    return this.opened.transport.pid ?? null;
+  }
+
   /** What later sessions with this server may take as known. */
   get prior(): PriorDiscovery {
     const discover = this.client.getDiscoverResult();

@@ -16,8 +16,12 @@ export type Endpoint =
     | { kind: "url"; url: string; transport: "auto" | "http" | "sse"; headers: Record<string, string> }
   );
 
-/** A transport that may know why it closed and what its server wrote last. */
-export type OpenTransport = Transport & { readonly cause?: string; readonly tail?: string };
+/** A transport that may know its process, why it closed and what its server wrote last. */
+export type OpenTransport = Transport & {
+  readonly pid?: number | null;
+  readonly cause?: string;
+  readonly tail?: string;
+};
 
 /** A transport with what must be closed beside it. */
 export interface Opened {
