@@ -16,6 +16,8 @@ const endpoint = z.strictObject({
   base_url: z.url({ protocol: /^https?$/ }).describe("Base address of an OpenAI-compatible API, with its `/v1`.")
     .meta({ examples: ["http://127.0.0.1:8000/v1"] }),
   model: z.string().min(1).describe("Name of the model at this endpoint.").meta({ examples: ["qwen3-4b"] }),
+  context_tokens: count().optional().describe("Longest context of the model; asked of the endpoint when left out.")
+    .meta({ examples: [32768] }),
   api_key_env: z.string().optional().describe("Environment variable that holds the API key.")
     .meta({ examples: ["OPENAI_API_KEY"] }),
   headers: text_values("Headers sent with every request.").prefault({}),
@@ -31,6 +33,13 @@ const agent = z.strictObject({
   max_tokens: count().default(256).describe("Tokens of one turn."),
   temperature: positive().max(2).default(1).describe("Temperature of `sampled` evaluations."),
   tool_format: tool_format.default("auto").describe("How tools are shown to the model and its calls are read."),
+  tool_schemas: z.enum(["full", "compact"]).default("full").describe(
+    "What `native` tells the endpoint of a tool: all, or names, types, enums and short descriptions. Other formats are " +
+      "always short.",
+  ),
+  tool_budget_tokens: count().optional().describe(
+    "Most tokens of the tools that one scenario offers: those that it needs, filled up with others drawn by `seed`.",
+  ).meta({ examples: [4000] }),
   complete_task: z.boolean().default(false).describe("Offer a `complete_task` tool that ends the episode."),
   max_result_chars: count().default(4000).describe("Characters of a tool result that the model sees."),
   max_invalid_calls: count().default(3).describe("Unreadable calls after which an episode ends."),
@@ -45,13 +54,14 @@ const agent = z.strictObject({
 });
 
 const server_fields = {
-  tools: z.array(z.string()).optional().describe("Tools that the agent is offered; all when left out.")
-    .meta({ examples: [["read_text_file", "write_file"]] }),
-  deny: z.array(z.string()).optional().describe("Tools that the agent is never offered.")
-    .meta({ examples: [["delete_file"]] }),
+  tools: z.array(z.string()).optional()
+    .describe("Tools that the agent is offered, by name or with `*`; all when left out.")
+    .meta({ examples: [["read_*", "write_file"]] }),
+  deny: z.array(z.string()).optional().describe("Tools that the agent is never offered, by name or with `*`.")
+    .meta({ examples: [["delete_*"]] }),
   read_only_tools: z.array(z.string()).optional()
-    .describe("Tools that you know to change nothing; the others are refused on a shared server.")
-    .meta({ examples: [["read_text_file"]] }),
+    .describe("Tools that you know to change nothing, by name or with `*`; a shared server's others are refused.")
+    .meta({ examples: [["read_*"]] }),
   elicitation: z.enum(["decline", "accept"]).default("decline")
     .describe("Answer to a server that asks its user: decline, or accept with the form's own defaults."),
   resources: z.boolean().default(false).describe("Offer the server's resources as tools that list and read them."),

@@ -126,6 +126,8 @@ export interface TurnRecord {
   index: number;
   /** Messages that this turn added to the conversation before the model spoke. */
   input: ChatMessage[];
+  /** Model names of the tools that were offered; on an episode's first turn, and where they change. */
+  tools?: string[];
   /** The model's raw text. */
   text: string;
   reasoning?: string;

@@ -100,6 +100,10 @@ export interface Agent {
   max_tokens: number;
   temperature: number;
   tool_format: ToolFormat | "auto";
+  /** What a template that renders tools is given of their schemas; `full` when left out. */
+  tool_schemas?: "full" | "compact";
+  /** Most tokens of the tools that one scenario offers, estimated; no limit when left out. */
+  tool_budget_tokens?: number;
   complete_task: boolean;
   max_result_chars: number;
   max_invalid_calls: number;

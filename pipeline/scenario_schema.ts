@@ -81,7 +81,9 @@ export const scenario_schema = z.strictObject({
     calls: z.array(call).describe("Calls that reach the goal, in order.").meta({ examples: [[]] }),
     answer: z.string().default("Done.").describe("The closing answer."),
   }).optional().describe("A reference solution, replayed before it teaches.").meta({ examples: [{ calls: [] }] }),
-  tools: z.array(z.string()).optional().describe("Tools that the agent is offered; all when left out.")
+  tools: z.array(z.string()).optional().describe(
+    "Tools that the agent is offered, exactly; when left out all, or within `agent.tool_budget_tokens` those that it needs and others.",
+  )
     .meta({ examples: [["write_file"]] }),
 });
 

@@ -214,7 +214,11 @@ async function prepare(connection: DuckDBConnection, path: string) {
       connection,
       "SELECT table_name FROM information_schema.tables WHERE table_name = 'meta'",
     );
-    if (tables.length > 0) return;
+    if (tables.length > 0) {
+      // Files of before there was this column.
+      await connection.run('ALTER TABLE turns ADD COLUMN IF NOT EXISTS "tools" VARCHAR[]');
+      return;
+    }
     await connection.run(ddl());
     await connection.run(`INSERT INTO meta VALUES (${SCHEMA_VERSION})`);
   } catch (error) {

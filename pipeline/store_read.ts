@@ -192,6 +192,7 @@ function turnsOf(rows: Row[]): TurnRecord[] {
       output_tokens: Number(row.output_tokens),
       seconds: Number(row.seconds),
     };
+    if (row.tools) turn.tools = row.tools as string[];
     if (typeof row.reasoning === "string") turn.reasoning = row.reasoning;
     if (typeof row.invalid_call === "string") turn.invalid_call = row.invalid_call;
     if (row.prompt_suffix) {

@@ -96,6 +96,7 @@ export const TABLES = {
     prompt_tokens: "INTEGER",
     output_tokens: "INTEGER",
     seconds: "DOUBLE",
+    tools: "VARCHAR[]",
   },
   tool_calls: {
     rollout_id: "VARCHAR",
@@ -230,6 +231,7 @@ export class RowWriter {
       turn.prompt_tokens,
       turn.output_tokens,
       turn.seconds,
+      turn.tools ?? null,
     ]);
     return `${rollout_id}/${turn.index}`;
   }

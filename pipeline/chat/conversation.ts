@@ -6,10 +6,17 @@
 import type { ChatMessage, Scenario, ToolSpec } from "../events.ts";
 import type { Agent, CallResult, Demonstration, Policy } from "../plugin.ts";
 import { clip, renderCall, renderTools, resultMessages, type WrittenCall } from "./formats.ts";
+import { compactTool } from "./tool_text.ts";
 
 /** The tools that a scenario offers, of all that there are. */
 export function offeredTools(scenario: Scenario, tools: ToolSpec[]): ToolSpec[] {
-  return scenario.tools ? tools.filter(({ model_name }) => scenario.tools!.includes(model_name)) : tools;
+  const named = scenario.tools && new Set(scenario.tools);
+  return named ? tools.filter(({ name, model_name }) => named.has(model_name) || named.has(name)) : tools;
+}
+
+/** The tools as an endpoint's template is given them. */
+export function templateTools(agent: Agent, tools: ToolSpec[]): ToolSpec[] {
+  return agent.tool_schemas === "compact" ? tools.map(compactTool) : tools;
 }
 
 /** The synthetic tool that ends an episode with its answer; renamed where a server has one of its name. */
@@ -69,7 +76,7 @@ export function demonstration(args: {
     id: `demo-${scenario.id}`,
     scenario_id: scenario.id,
     messages,
-    ...(format === "native" ? { tools: shown } : {}),
+    ...(format === "native" ? { tools: templateTools(agent, shown) } : {}),
   };
 }
 

@@ -9,6 +9,7 @@ import type { ToolFormat } from "../plugin.ts";
 import { spacedJson } from "./json_text.ts";
 import { parsers } from "./parsers.ts";
 import { pythonLiteral, type WrittenCall } from "./pythonic.ts";
+import { toolLine } from "./tool_text.ts";
 
 export type { WrittenCall };
 
@@ -60,28 +61,6 @@ const HOW: Record<Exclude<ToolFormat, "native">, string> = {
 export function renderTools(tools: readonly ToolSpec[], format: ToolFormat): string {
   if (format === "native" || tools.length === 0) return "";
   return `Tools:\n${tools.map(toolLine).join("\n")}\n${HOW[format]}`;
-}
-
-function toolLine({ model_name, description, input_schema }: ToolSpec): string {
-  const required = new Set((input_schema.required ?? []) as string[]);
-  const properties = Object.entries((input_schema.properties ?? {}) as Record<string, JsonObject>);
-  const fields = properties.map(([key, schema]) => `${key}${required.has(key) ? "" : "?"}${typeName(schema)}`);
-  const line = `${model_name}(${fields.join(", ")})`;
-  const summary = firstSentence(description);
-  return summary ? `${line}: ${summary}` : line;
-}
-
-/** Text is what arguments mostly are, and goes without saying. */
-function typeName(schema: JsonObject): string {
-  if (Array.isArray(schema.enum)) return `: ${schema.enum.map((value) => JSON.stringify(value)).join("|")}`;
-  if (schema.type === "array") return `: ${(typeName((schema.items ?? {}) as JsonObject) || ": string").slice(2)}[]`;
-  return schema.type === undefined || schema.type === "string" ? "" : `: ${[schema.type].flat().join("|")}`;
-}
-
-function firstSentence(description: string): string {
-  const line = description.trim().split("\n")[0]!;
-  const sentence = /^(.*?)\.(\s|$)/.exec(line)?.[1] ?? line;
-  return sentence.length > 120 ? `${sentence.slice(0, 117)}…` : sentence;
 }
 
 /** A call as the model should have written it. `native` is written as Hermes, which most templates with tools print. */

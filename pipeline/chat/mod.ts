@@ -2,7 +2,7 @@
  * What plugins may use to talk to a policy: endpoints, formats of tool calls, conversations, time limits.
  * @module
  */
-export { completionTool, correction, demonstration, offeredTools, opening } from "./conversation.ts";
+export { completionTool, correction, demonstration, offeredTools, opening, templateTools } from "./conversation.ts";
 export { pause, TimeUp, within } from "./deadline.ts";
 export { complete, type Completion, type CompletionRequest, EndpointError, releaseRollout } from "./endpoint.ts";
 export {

@@ -35,7 +35,7 @@ export interface ScriptedEndpoint extends AsyncDisposable {
   authorizations: (string | null)[];
 }
 
-/** Starts an endpoint; `script` sees each request and its number. */
+/** Starts an endpoint; `script` sees each request and its number. `policy.context_tokens` is what `/models` says. */
 export function scriptedEndpoint(
   script: (request: ScriptedRequest, index: number) => ScriptedReply,
   policy: Partial<Policy> = {},
@@ -47,6 +47,10 @@ export function scriptedEndpoint(
   };
   const closing = new AbortController();
   const handler = async (request: Request): Promise<Response> => {
+    if (request.method === "GET") {
+      const { context_tokens: max_model_len } = policy;
+      return Response.json({ object: "list", data: [{ id: "scripted", ...(max_model_len && { max_model_len }) }] });
+    }
     const body = await request.json();
     if (request.url.endsWith("/rollouts/release")) {
       state.released.push(body.rollout);

@@ -14,7 +14,7 @@ const BUILT_IN = ["complete_task"];
 const CHARS_PER_TOKEN = 4;
 const ANY_OBJECT: JsonObject = { type: "object" };
 
-/** Which tools of a server the agent is offered. */
+/** Which tools of a server the agent is offered: names, or patterns with `*`. */
 export interface ToolFilter {
   tools?: string[];
   deny?: string[];
@@ -50,13 +50,37 @@ export function estimateTokens(tool: Pick<ToolSpec, "name" | "description" | "in
   return Math.ceil(shown.length / CHARS_PER_TOKEN);
 }
 
-/** The tools that the filter lets through. Throws where the filter names a tool that the server does not offer. */
+/**
+ * The tools that the filter lets through. Throws where it names a tool, or allows a pattern, that the server does not
+ * offer; a denied pattern may match nothing.
+ */
 export function filterTools(server: string, tools: ToolSpec[], filter: ToolFilter): ToolSpec[] {
-  const offered = new Set(tools.map((tool) => tool.name));
-  const named = [...filter.tools ?? [], ...filter.read_only_tools ?? []];
-  const missing = [...new Set(named)].filter((name) => !offered.has(name));
-  if (missing.length) throw new HoneError(mcp.tools_missing(server, missing, [...offered]));
-  return tools.filter(({ name }) => (filter.tools?.includes(name) ?? true) && !filter.deny?.includes(name));
+  const { tools: allowed, deny = [], read_only_tools = [] } = filter;
+  const offered = [...new Set(tools.map((tool) => tool.name))];
+  const needed = [...allowed ?? [], ...deny.filter((name) => !name.includes("*")), ...read_only_tools];
+  const missing = [...new Set(needed)].filter((pattern) => !offered.some((name) => matches(pattern, name)));
+  if (missing.length) throw new HoneError(mcp.tools_missing(server, missing, offered));
+  return tools.filter(({ name }) => (!allowed || isNamed(allowed, name)) && !isNamed(deny, name));
+}
+
+/** Whether one of the names or patterns means this tool; `*` stands for any text. */
+export function isNamed(patterns: readonly string[], name: string): boolean {
+  return patterns.some((pattern) => matches(pattern, name));
+}
+
+function matches(pattern: string, name: string): boolean {
+  if (!pattern.includes("*")) return pattern === name;
+  const [first, ...rest] = pattern.split("*");
+  const last = rest.pop()!;
+  if (name.length < first!.length + last.length || !name.startsWith(first!) || !name.endsWith(last)) return false;
+  const end = name.length - last.length;
+  let at = first!.length;
+  for (const part of rest) {
+    const found = name.indexOf(part, at);
+    if (found < 0 || found + part.length > end) return false;
+    at = found + part.length;
+  }
+  return true;
 }
 
 /** Joins catalogs of single servers into the run's: unique model names, tokens, hash. */

@@ -95,3 +95,21 @@ Deno.test("resultText() joins text and names the rest", () => {
   assert.equal(resultText({ content: [], structuredContent: { a: 1 } }), '{"a":1}');
   assert.equal(resourceText([{ uri: "u", text: "t" }]), "[resource: u]\nt");
 });
+
+Deno.test("filterTools() reads names and patterns", () => {
+  const { tools } = catalogOf(
+    ...["read_file", "read_dir", "write_file", "files.read", "a*b"].map((name) => ({ name })),
+  );
+  const kept = (filter: Parameters<typeof filterTools>[2]) => filterTools("s", tools, filter).map(({ name }) => name);
+  assert.deepEqual(kept({ tools: ["read_*"] }), ["read_file", "read_dir"]);
+  assert.deepEqual(kept({ tools: ["*read*"], deny: ["*_dir", "delete_*"] }), ["read_file", "files.read"]);
+  assert.deepEqual(kept({ tools: ["*"], deny: ["*_*"] }), ["files.read", "a*b"]);
+  assert.deepEqual(kept({ tools: ["r*_*e"] }), ["read_file"]);
+  assert.throws(() => kept({ tools: ["files.re*ead"] }), { code: "TOOLS_MISSING" });
+  assert.throws(() => kept({ tools: ["move_*"] }), {
+    message: 'Server "s" does not offer "move_*", which servers.s names',
+  });
+  assert.throws(() => kept({ deny: ["wirte_file"] }), {
+    message: 'Server "s" does not offer "wirte_file", which servers.s names',
+  });
+});

@@ -6,7 +6,7 @@
 import type { ServerConfig } from "../config_schema.ts";
 import type { Catalog, JsonObject, ToolSpec } from "../events.ts";
 import type { CallResult } from "../plugin.ts";
-import { filterTools, serverCatalog, toolSpec } from "./catalog.ts";
+import { filterTools, isNamed, serverCatalog, toolSpec } from "./catalog.ts";
 import { resourceLines, type ResourceTools, resourceTools } from "./resources.ts";
 import type { RawTool, Session } from "./session.ts";
 
@@ -70,7 +70,7 @@ export class KnownServer {
     if (this.config.isolation !== "shared" || this.rules.allow_writes || this.config.allow_writes) return null;
     if (this.#isResource(tool.name)) return null;
     const on = `"${tool.name}" may not be called on the shared server "${this.name}"`;
-    if (!this.config.read_only_tools?.includes(tool.name)) {
+    if (!isNamed(this.config.read_only_tools ?? [], tool.name)) {
       return `${on}: servers.${this.name}.read_only_tools does not name it, and allow_writes is not set.`;
     }
     const { read_only, destructive } = tool.annotations;
@@ -87,7 +87,7 @@ export class KnownServer {
 
   /** Whether the server or the user's own list says that a tool changes nothing. */
   isReadOnly({ name, annotations }: ToolSpec): boolean {
-    return annotations.read_only === true || this.config.read_only_tools?.includes(name) === true;
+    return annotations.read_only === true || isNamed(this.config.read_only_tools ?? [], name);
   }
 
   /** Calls a tool of this server, or reads a resource. */

@@ -114,7 +114,7 @@ function trains(ctx: RunContext): boolean {
 export function endpointPolicy(ctx: RunContext): Policy {
   const { endpoint } = ctx.config.agent;
   if (!endpoint) throw new HoneError(messages.nothing_to_evaluate());
-  const { base_url, model, api_key_env, headers } = endpoint;
+  const { base_url, model, api_key_env, headers, context_tokens = 0 } = endpoint;
   const api_key = api_key_env ? Deno.env.get(api_key_env) : undefined;
   protect([api_key ?? "", ...Object.values(headers).map((value) => value.replace(/^Bearer\s+/i, ""))]);
   const { temperature, max_tokens, tool_format } = ctx.agent;
@@ -128,7 +128,7 @@ export function endpointPolicy(ctx: RunContext): Policy {
     tokens: "none",
     rollout_handles: false,
     tool_format: tool_format === "auto" ? "native" : tool_format,
-    context_tokens: 0,
+    context_tokens,
     sampling: { temperature, top_p: 1, max_tokens },
   };
 }

@@ -20,12 +20,13 @@ import { makeVerdict, type Verdict, writeReports } from "../verdict/mod.ts";
 import { VERSION } from "../version.ts";
 import { stageOf } from "./blame.ts";
 import { emit, type RunContext } from "./context.ts";
-import { climb } from "./ladder.ts";
+import { climb, endpointPolicy } from "./ladder.ts";
 import { RunLog } from "./log.ts";
 import { Progress, type ProgressSnapshot } from "./progress.ts";
 import { createRoles } from "./roles.ts";
 import { collectScenarios, compareCatalog, recordCatalog } from "./scenarios.ts";
 import { Semaphore } from "./semaphore.ts";
+import { fitTools } from "./tool_lists.ts";
 
 /** How a run is started. */
 export interface RunOptions {
@@ -190,6 +191,7 @@ async function work(
   ctx.log.info(`${ctx.catalog.tools.length} tools, ${describe(ctx.scenarios)}`);
   ctx.trainer = await openTrainer(ctx, done, stop);
   if (ctx.trainer) stack.use(ctx.trainer);
+  ctx.scenarios = await fitTools(ctx, ctx.trainer?.base ?? endpointPolicy(ctx));
   const { policy, checkpoint } = await (options.climb ?? climb)(ctx, done);
   ctx.progress.begin("verdict", 0);
   const verdict = await makeVerdict({ store: ctx.store, config: ctx.config });

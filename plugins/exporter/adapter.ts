@@ -77,7 +77,14 @@ function describe(
     tools_text: renderTools(catalog.tools, policy.tool_format),
     tools: catalog.tools.map(({ annotations: _, tokens: __, ...tool }) => tool),
     sampling: policy.sampling,
-    limits: { max_turns: agent.max_turns, max_tokens: agent.max_tokens, max_result_chars: agent.max_result_chars },
+    limits: {
+      max_turns: agent.max_turns,
+      max_tokens: agent.max_tokens,
+      max_result_chars: agent.max_result_chars,
+      /** Where it is set, each scenario was offered a part of `tools` within it. */
+      tool_budget_tokens: agent.tool_budget_tokens ?? null,
+    },
+    tool_schemas: agent.tool_schemas ?? "full",
     catalog_schema_hash: catalog.schema_hash,
     servers: catalog.servers.map(({ name, implementation, protocol }) => ({ name, implementation, protocol })),
     verdict: pick(verdict, ["run", "split", "sampling", "scenarios", "tries", "difference", "sentence", "notes"]),

@@ -18,6 +18,7 @@ import {
   type Plugin,
   releaseRollout,
   resultMessages,
+  templateTools,
   TimeUp,
   within,
 } from "@hone/hone";
@@ -71,6 +72,8 @@ interface ReadTurn {
 class Episode {
   readonly #tools: ToolSpec[];
   readonly #ending: ToolSpec | undefined;
+  readonly #shown: ToolSpec[];
+  readonly #template: ToolSpec[];
   readonly #messages: ChatMessage[] = [];
   #input: ChatMessage[];
   #bad_in_a_row = 0;
@@ -81,11 +84,9 @@ class Episode {
     const { agent, scenario, environment, policy } = args;
     this.#tools = offeredTools(scenario, environment.tools);
     this.#ending = agent.complete_task ? completionTool(this.#tools) : undefined;
+    this.#shown = this.#ending ? [...this.#tools, this.#ending] : this.#tools;
+    this.#template = templateTools(agent, this.#shown);
     this.#input = opening(agent, policy, scenario, this.#shown);
-  }
-
-  get #shown(): ToolSpec[] {
-    return this.#ending ? [...this.#tools, this.#ending] : this.#tools;
   }
 
   async *play(): AsyncGenerator<RolloutRecord, Outcome> {
@@ -113,7 +114,7 @@ class Episode {
     const { policy, agent, seed, rollout_id, signal } = this.args;
     this.#messages.push(...this.#input);
     const max_tokens = Math.min(agent.max_tokens, policy.sampling.max_tokens);
-    const request = { policy, messages: this.#messages, tools: this.#shown, rollout_id, max_tokens };
+    const request = { policy, messages: this.#messages, tools: this.#template, rollout_id, max_tokens };
     try {
       return await within(
         agent.turn_timeout_secs,
@@ -145,6 +146,7 @@ class Episode {
       type: "turn",
       index,
       input: this.#input,
+      ...(index === 0 ? { tools: this.#shown.map(({ model_name }) => model_name) } : {}),
       text,
       ...(reasoning === undefined ? {} : { reasoning }),
       tool_calls: invalid === undefined ? tool_calls : [],

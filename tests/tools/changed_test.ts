@@ -1,6 +1,6 @@
 /** A server whose tools are not what they were: resume refuses, evaluation says so, each with every difference. @module */
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { scriptedEndpoint } from "../../pipeline/chat/scripted_endpoint.ts";
 import { openRun } from "../../pipeline/control.ts";
@@ -9,8 +9,8 @@ import { runVerb } from "../../runners/cli/live_run.ts";
 import resume from "../../runners/cli/resume.ts";
 import run from "../../runners/cli/run.ts";
 import { folder } from "../runner/support.ts";
+import { changingServer, writePipeline, writeTools } from "./support.ts";
 
-const SERVER = new URL("../fixtures/changing_server.ts", import.meta.url).pathname;
 const tool = (name: string, type: string, required: string[] = []) => ({
   name,
   description: `Does ${name}.`,
@@ -29,38 +29,19 @@ Deno.test("a run is not resumed in silence on a server that changed, and an eval
   await using home = await folder();
   await using endpoint = scriptedEndpoint(() => "hello");
   const tools = join(home.path, "tools.json");
-  const list = (version: string, ...tools: object[]) => JSON.stringify({ version, tools });
-  await writeFile(tools, list("1.0.0", tool("say", "string"), tool("drop", "string")));
-  const pipeline = join(home.path, "pipeline.yaml");
-  await writeFile(
-    pipeline,
-    JSON.stringify({
-      name: "changed",
-      agent: { endpoint: { base_url: endpoint.policy.base_url, model: "scripted" } },
-      servers: {
-        it: { command: "deno", args: ["run", "-A", "--config", `${SERVER}/../../../deno.json`, SERVER, tools] },
-      },
-      stages: [
-        { use: "discoverer/mcp" },
-        { use: "scenario-source/file", with: { path: "./scenarios.yaml" } },
-        { use: "rollout/chat" },
-        { use: "judge/answer" },
-        { use: "reward-shaper/weighted" },
-      ],
-      evaluate: { policies: ["base"] },
-    }),
-  );
-  await writeFile(
-    join(home.path, "scenarios.yaml"),
-    JSON.stringify([{ id: "one", split: "heldout", task: "Say hello.", answer: { equals: "hello" } }]),
-  );
+  await writeTools(tools, [tool("say", "string"), tool("drop", "string")]);
+  const pipeline = await writePipeline(home.path, {
+    base_url: endpoint.policy.base_url,
+    server: changingServer(tools),
+    scenarios: [{ id: "one", task: "Say hello." }],
+  });
   const run_dir = join(home.path, "run");
   const dir = relative(Deno.cwd(), run_dir);
   const first = await runVerb(run, { positional: [pipeline], args: { run_dir, yes: true } });
   assert.deepEqual([first.code, first.err.slice(1)], [0, []]);
   assert.equal((await runVerb(resume, { positional: [run_dir], args: { yes: true } })).code, 0);
 
-  await writeFile(tools, list("2.0.0", tool("say", "number", ["text"]), tool("sing", "string")));
+  await writeTools(tools, [tool("say", "number", ["text"]), tool("sing", "string")], "2.0.0");
   const refused = await runVerb(resume, { positional: [run_dir], args: { yes: true } });
   assert.deepEqual([refused.code, refused.out, refused.err], [3, [], [
     "error[CATALOG_CHANGED] Cannot go on: the servers are not what this run began with:\n" +
