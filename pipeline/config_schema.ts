@@ -103,6 +103,9 @@ const process_server = z.strictObject({
   args: z.array(z.union([z.string(), z.number()]).transform(String)).prefault([])
     .describe("Its arguments; `${workdir}` is the rollout's own folder."),
   env: text_values("Environment variables of the process, beside the few that hone passes on.").prefault({}),
+  roots: z.boolean().optional().describe(
+    "Tell the server that `${workdir}` is its root folder; when left out, where `args`, `env` or `cwd` name it.",
+  ).meta({ examples: [true] }),
   cwd: z.string().optional().describe("Working folder; `${workdir}` when left out.").meta({ examples: ["./server"] }),
   ...server_fields,
   isolation: z.enum(["shared", "process", "container"]).default("process")

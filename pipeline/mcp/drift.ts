@@ -21,13 +21,15 @@ function serverChanges(before: CatalogServer[], after: CatalogServer[]): string[
   return after.flatMap((server) => {
     const old = before.find(({ name }) => name === server.name)?.implementation;
     const { version } = server.implementation;
-    return old && old.version !== version ? [`server ${server.name} is version ${version}, was ${old.version}`] : [];
+    return old && old.version !== version
+      ? [`server ${server.name} is version ${escaped(version)}, was ${escaped(old.version)}`]
+      : [];
   });
 }
 
 /** What changed from one list of tools to another, one line each. */
 export function toolChanges(before: readonly ToolSpec[], after: readonly ToolSpec[]): string[] {
-  const key = (tool: ToolSpec) => `${tool.server}/${tool.name}`;
+  const key = (tool: ToolSpec) => `${tool.server}/${escaped(tool.name)}`;
   const was = new Map(before.map((tool) => [key(tool), tool]));
   const is = new Map(after.map((tool) => [key(tool), tool]));
   const gone = [...was.keys()].filter((name) => !is.has(name)).map((name) => `tool ${name} is gone`);
@@ -62,7 +64,7 @@ function schemaChanges(noun: string, path: string, old: JsonObject, now: JsonObj
     else if (key === "required") lines.push(...requiredChanges(noun, path, old, now));
     else if (key === "items" && asObject(before) && asObject(after)) {
       lines.push(...schemaChanges(noun, `${path}[]`, asObject(before)!, asObject(after)!, depth + 1));
-    } else lines.push(`${at}: ${key} is ${shown(after)}, was ${shown(before)}`);
+    } else lines.push(`${at}: ${escaped(key)} is ${shown(after)}, was ${shown(before)}`);
   }
   return lines;
 }
@@ -71,7 +73,7 @@ function propertyChanges(noun: string, path: string, old: JsonObject, now: JsonO
   const [was, is] = [asObject(old.properties) ?? {}, asObject(now.properties) ?? {}];
   const required = requiredOf(now);
   return [...new Set([...Object.keys(was), ...Object.keys(is)])].flatMap((name) => {
-    const full = path ? `${path}.${name}` : name;
+    const full = path ? `${path}.${escaped(name)}` : escaped(name);
     const [before, after] = [own(was, name), own(is, name)];
     if (after === undefined) return [`${noun} ${full} is gone`];
     if (before === undefined) {
@@ -88,7 +90,9 @@ function requiredChanges(noun: string, path: string, old: JsonObject, now: JsonO
   const known = (name: string, schema: JsonObject) => own(asObject(schema.properties) ?? {}, name) !== undefined;
   return [...new Set([...was, ...is])].flatMap((name) => {
     if (was.has(name) === is.has(name) || known(name, old) !== known(name, now)) return [];
-    return [`${noun} ${path ? `${path}.${name}` : name} is ${is.has(name) ? "now" : "no longer"} required`];
+    return [
+      `${noun} ${path ? `${path}.${escaped(name)}` : escaped(name)} is ${is.has(name) ? "now" : "no longer"} required`,
+    ];
   });
 }
 
@@ -98,6 +102,11 @@ function requiredOf(schema: JsonObject): Set<string> {
 
 function own(record: JsonObject, name: string): Json | undefined {
   return Object.hasOwn(record, name) ? record[name] : undefined;
+}
+
+/** Names come from servers: they stay on their line. */
+function escaped(name: string): string {
+  return JSON.stringify(name).slice(1, -1);
 }
 
 function shown(value: Json | undefined): string {

@@ -61,6 +61,14 @@ function containerSpec(config: ProcessConfig, base_dir: string, folders: Folders
   };
 }
 
+/** The folder that the server is told is its root, or undefined: hone then offers no roots. */
+export function rootOf(config: ServerConfig, workdir: string): string | undefined {
+  if (!("command" in config)) return undefined;
+  const { args, env, cwd = "" } = config;
+  const names_it = [...args, ...Object.values(env), cwd].some((text) => text.includes("${workdir}"));
+  return config.roots ?? names_it ? workdir : undefined;
+}
+
 /** `${workdir}` in a text. */
 export function expand(text: string, workdir: string): string {
   return text.replaceAll("${workdir}", workdir);

@@ -14,7 +14,7 @@ import { Semaphore } from "../runner/semaphore.ts";
 import { removeFolders, writeSetup } from "./folders.ts";
 import { LeakWatch, type Use } from "./leaks.ts";
 import { type Lease, PoolLease } from "./lease.ts";
-import { ServerTable } from "./servers.ts";
+import { ServerTable, type ToolsChange } from "./servers.ts";
 import type { Session } from "./session.ts";
 import { Slot, type SlotContext } from "./slot.ts";
 
@@ -34,6 +34,8 @@ export interface PoolOptions {
   signal: AbortSignal;
   /** Largest message of a server, in bytes; 64 MiB when left out. */
   max_result_bytes?: number;
+  /** Told once of each way in which a server's tools change after discovery; rollouts are offered what it found. */
+  on_tools_changed?: (server: string, change: ToolsChange) => void;
   /** Limit of calls to servers without their own `call_timeout_secs`; 30 when left out. */
   call_timeout_secs?: number;
 }
@@ -63,6 +65,7 @@ export class EnvironmentPool implements AsyncDisposable {
       max_result_bytes,
       signal: AbortSignal.any([options.signal, this.#stop.signal]),
       starts: new Semaphore(Math.max(4, 2 * availableParallelism())),
+      tools_changed: (server, session) => void this.#toolsChanged(server, session),
       known: new Map(),
     };
   }
@@ -128,6 +131,11 @@ export class EnvironmentPool implements AsyncDisposable {
     await Promise.allSettled([...this.#idle, this.#shared]);
     await Promise.allSettled([...this.#all].map((slot) => slot.close()));
     await removeFolders(`${this.#options.run_dir}/env`);
+  }
+
+  async #toolsChanged(server: string, session: Session): Promise<void> {
+    const change = await this.#servers.get(server)!.changed(session, this.#ctx.signal).catch(() => null);
+    if (change && !this.#ctx.signal.aborted) this.#options.on_tools_changed?.(server, change);
   }
 
   /** A slot with every server open. */

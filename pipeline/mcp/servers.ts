@@ -6,9 +6,10 @@
 import type { ServerConfig } from "../config_schema.ts";
 import type { Catalog, JsonObject, ToolSpec } from "../events.ts";
 import type { CallResult } from "../plugin.ts";
-import { filterTools, isNamed, serverCatalog, toolSpec } from "./catalog.ts";
+import { filterTools, isNamed, schemaHash, serverCatalog, toolSpec } from "./catalog.ts";
+import { toolChanges } from "./drift.ts";
 import { resourceLines, type ResourceTools, resourceTools } from "./resources.ts";
-import type { RawTool, Session } from "./session.ts";
+import type { CallLimits, RawTool, Session } from "./session.ts";
 
 /** Limits and permissions that hold for every server of a pool. */
 export interface ServerRules {
@@ -16,10 +17,22 @@ export interface ServerRules {
   call_timeout_secs: number;
 }
 
+/** How a server's tools differ from what discovery found. */
+export interface ToolsChange {
+  changes: string[];
+  /** Hash of the tools that there are now. */
+  schema_hash: string;
+}
+
+/** Ways in which one server's tools may change before hone stops telling of more. */
+const MOST_CHANGES = 20;
+
 /** One server: its declaration and its tools. */
 export class KnownServer {
   readonly tools = new Map<string, ToolSpec>();
   #resources?: ResourceTools;
+  #listed: ToolSpec[] | undefined;
+  readonly #told = new Set<string>();
 
   constructor(readonly name: string, readonly config: ServerConfig, private readonly rules: ServerRules) {}
 
@@ -35,8 +48,7 @@ export class KnownServer {
   /** Reads the server's lists; keeps all tools for observation and returns those that the agent is offered. */
   async discover(session: Session, signal: AbortSignal): Promise<Catalog> {
     const limits = { timeout_secs: this.config.start_timeout_secs, signal };
-    const raw = session.offers("tools") ? await session.list("tools", limits) as RawTool[] : [];
-    const listed = raw.filter(({ name }) => typeof name === "string").map((tool) => toolSpec(this.name, tool));
+    const listed = await this.#list(session, limits);
     const has_resources = session.offers("resources");
     const problems: string[] = [];
     // Tools are what rollouts need; a server whose other lists fail is still of use.
@@ -50,6 +62,7 @@ export class KnownServer {
     const templates = has_resources ? await session.list("resourceTemplates", limits).catch(() => []) : [];
     const prompts = session.offers("prompts") ? await tried("prompts") : [];
     const tools = filterTools(this.name, listed, this.config);
+    this.#listed = [...listed];
     if (this.config.resources && has_resources) {
       this.#resources = resourceTools(listed.map(({ name }) => name), templates);
       const added = [this.#resources.list, this.#resources.read].map((tool) => toolSpec(this.name, tool));
@@ -60,6 +73,22 @@ export class KnownServer {
     for (const tool of listed) this.tools.set(tool.name, tool);
     const described = { ...session.description, ...(problems.length > 0 && { problems }) };
     return serverCatalog(described, { tools, resources, templates, prompts });
+  }
+
+  /** Lists the tools again: how they differ from what discovery found, where that is news; else null. */
+  async changed(session: Session, signal: AbortSignal): Promise<ToolsChange | null> {
+    if (!this.#listed) return null;
+    const now = await this.#list(session, { timeout_secs: this.config.start_timeout_secs, signal });
+    const changes = toolChanges(this.#listed, now);
+    const key = changes.join("\n");
+    if (changes.length === 0 || this.#told.has(key) || this.#told.size >= MOST_CHANGES) return null;
+    this.#told.add(key);
+    return { changes, schema_hash: schemaHash(now) };
+  }
+
+  async #list(session: Session, limits: CallLimits): Promise<ToolSpec[]> {
+    const raw = session.offers("tools") ? await session.list("tools", limits) as RawTool[] : [];
+    return raw.filter(({ name }) => typeof name === "string").map((tool) => toolSpec(this.name, tool));
   }
 
   /**

@@ -2,10 +2,11 @@
  * One connection to one MCP server: negotiated, bounded in time, and never throwing out of a call. Opening throws a
  * HoneError that says why the server cannot be used; a call returns a `CallResult` whatever happens.
  * Requests that a server makes of its client are answered by policy: elicitation is declined or accepted with its defaults,
- * sampling and roots are not offered.
+ * a folder of its own is the only root, where there is one, and sampling is not offered.
  * @module
  */
 import { Client, type PriorDiscovery, ProtocolError, SdkError, SdkErrorCode } from "@modelcontextprotocol/client";
+import { pathToFileURL } from "node:url";
 import { z } from "zod";
 import { type Diagnostic, HoneError, mcp } from "../diagnostics.ts";
 import type { CallOutcome, CatalogServer, Json, JsonObject } from "../events.ts";
@@ -30,6 +31,10 @@ export interface OpenOptions {
   signal?: AbortSignal;
   /** Answer to a server that asks the user: `decline` when left out, or `accept` with the form's own defaults. */
   elicitation?: "decline" | "accept";
+  /** Folder that `roots/list` names; without one hone says that it has no roots. */
+  root?: string;
+  /** The server says that its tools are others now. */
+  on_tools_changed?: (session: Session) => void;
   /** What an earlier session with the same server negotiated; saves the probe. */
   prior?: PriorDiscovery;
   /** Waits for the answer to the probe as long as for the start. */
@@ -83,7 +88,7 @@ export class Session {
   static async #connect(server: string, endpoint: Endpoint, options: OpenOptions): Promise<Session> {
     const opened = openTransport(endpoint);
     const client = new Client({ name: "hone", version: VERSION }, {
-      capabilities: { elicitation: { form: { applyDefaults: true } } },
+      capabilities: { elicitation: { form: { applyDefaults: true } }, ...(options.root && { roots: {} }) },
       versionNegotiation: { mode: "auto", probe: { timeoutMs: probeMs(options) } },
     });
     const accept = options.elicitation === "accept";
@@ -91,6 +96,10 @@ export class Session {
       "elicitation/create",
       () => accept ? { action: "accept", content: {} } : { action: "decline" },
     );
+    if (options.root) {
+      const roots = [{ uri: pathToFileURL(options.root).href, name: "workdir" }];
+      client.setRequestHandler("roots/list", () => ({ roots }));
+    }
     client.onerror = () => {};
     const timeout = options.start_timeout_secs * 1000;
     const limit = AbortSignal.timeout(timeout);
@@ -99,7 +108,9 @@ export class Session {
     const started = performance.now();
     try {
       await raced(client.connect(opened.transport, { timeout, signal, ...(prior && { prior }) }), signal);
-      return new Session(server, endpoint, client, opened);
+      const session = new Session(server, endpoint, client, opened);
+      if (options.on_tools_changed) session.#watchTools(options.on_tools_changed, !options.prior, timeout);
+      return session;
     } catch (error) {
       const unanswered = !prior && !options.patient && performance.now() - started >= probeMs(options);
       const signals = { limit, secs: options.start_timeout_secs, stop: options.signal, unanswered };
@@ -108,6 +119,16 @@ export class Session {
       await client.close().catch(() => {});
       throw failure;
     }
+  }
+
+  /** Revision 2026-07-28 tells only those who listen: one for a server that all reach, each one for its own process. */
+  #watchTools(changed: (session: Session) => void, first: boolean, timeout: number) {
+    this.client.setNotificationHandler("notifications/tools/list_changed", () => changed(this));
+    const modern = this.client.getProtocolEra() === "modern";
+    if (!modern || !(first || this.kind === "stdio") || !this.client.getServerCapabilities()?.tools?.listChanged) {
+      return;
+    }
+    this.client.listen({ toolsListChanged: true }, { timeout }).catch(() => {});
   }
 
   /** True once the connection is closed, whoever closed it, or a request could not be carried over it. */

@@ -10,7 +10,7 @@ import type { ServerConfig } from "../config_schema.ts";
 import { config as say, HoneError } from "../diagnostics.ts";
 import type { Semaphore } from "../runner/semaphore.ts";
 import { findEngine } from "./container.ts";
-import { endpointOf } from "./endpoint.ts";
+import { endpointOf, rootOf } from "./endpoint.ts";
 import { copyInto, emptyFolder, type Folders, makeFolders, removeFolders } from "./folders.ts";
 import { Session } from "./session.ts";
 
@@ -22,6 +22,8 @@ export interface SlotContext {
   signal: AbortSignal;
   /** Bounds how many servers start at once. */
   starts: Semaphore;
+  /** A server of a slot says that its tools are others now. */
+  tools_changed(server: string, session: Session): void;
   /** What earlier sessions learned, by server. */
   known: Map<string, { prior: PriorDiscovery; transport: "http" | "sse" | "stdio" }>;
 }
@@ -131,7 +133,14 @@ export class Slot {
     const endpoint = endpointOf(config, { ...ctx, folders: this.folders }, engine);
     if (endpoint.kind === "url" && known && known.transport !== "stdio") endpoint.transport = known.transport;
     const { start_timeout_secs, elicitation } = config;
-    const options = { start_timeout_secs, elicitation, signal: ctx.signal, prior: known?.prior };
+    const options = {
+      start_timeout_secs,
+      elicitation,
+      root: rootOf(config, this.folders.work),
+      on_tools_changed: (session: Session) => ctx.tools_changed(name, session),
+      signal: ctx.signal,
+      prior: known?.prior,
+    };
     for (let attempt = 1;; attempt++) {
       ctx.signal.throwIfAborted();
       try {

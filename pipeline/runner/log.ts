@@ -1,5 +1,6 @@
 /** `run.log`: one timestamped line per message; secrets of the environment are redacted. @module */
 import { createWriteStream, type WriteStream } from "node:fs";
+import type { Diagnostic } from "../diagnostics.ts";
 import type { Log } from "../plugin.ts";
 import { redact } from "../redact.ts";
 
@@ -38,4 +39,9 @@ export class RunLog implements Log, AsyncDisposable {
     this.#file.write(`${new Date().toISOString()} ${level.padEnd(5)} ${line}\n`);
     this.#listener?.(level, line);
   }
+}
+
+/** Warns with a message of several lines, each as a line of its own: one that is shown has none in it. */
+export function warnLines(log: Log, { message }: Diagnostic) {
+  for (const line of message.split("\n")) log.warn(line);
 }

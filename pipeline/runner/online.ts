@@ -21,7 +21,7 @@ import { VERSION } from "../version.ts";
 import { stageOf } from "./blame.ts";
 import { emit, type RunContext } from "./context.ts";
 import { climb, endpointPolicy } from "./ladder.ts";
-import { RunLog } from "./log.ts";
+import { RunLog, warnLines } from "./log.ts";
 import { Progress, type ProgressSnapshot } from "./progress.ts";
 import { createRoles } from "./roles.ts";
 import { collectScenarios, compareCatalog, recordCatalog } from "./scenarios.ts";
@@ -97,6 +97,10 @@ export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): 
       base_dir: loaded.base_dir,
       allow_writes: config.allow_writes,
       call_timeout_secs: config.agent.tool_timeout_secs,
+      on_tools_changed: (server, { changes, schema_hash }) => {
+        warnLines(log, messages.catalog_notified(server, changes));
+        bus.emit("runner", "catalog.changed", { found: "notified", changes, schema_hash });
+      },
       log,
       signal,
     }),

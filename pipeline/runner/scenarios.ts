@@ -8,6 +8,7 @@ import type { Catalog, Scenario } from "../events.ts";
 import { describeDrift } from "../mcp/drift.ts";
 import type { Completed } from "../store_read.ts";
 import { emit, type RunContext } from "./context.ts";
+import { warnLines } from "./log.ts";
 
 /** Reads every source, checks the scenarios against the catalog, and records them. */
 export async function collectScenarios(ctx: RunContext, done: Completed): Promise<Scenario[]> {
@@ -33,7 +34,7 @@ export async function recordCatalog(ctx: RunContext, catalog: Catalog, done: Com
   const changes = describeDrift(done.catalog, catalog);
   if (changes.length === 0) return;
   if (!ctx.accept_changes) throw new HoneError(messages.catalog_changed(changes));
-  ctx.log.warn(messages.catalog_accepted(changes).message);
+  warnLines(ctx.log, messages.catalog_accepted(changes));
   const { schema_hash } = catalog;
   await emit(ctx, "runner", "catalog.changed", { found: "resumed", changes, schema_hash, catalog });
 }
@@ -42,7 +43,7 @@ export async function recordCatalog(ctx: RunContext, catalog: Catalog, done: Com
 export async function compareCatalog(ctx: RunContext, trained: Catalog) {
   const changes = describeDrift(trained, ctx.catalog);
   if (changes.length === 0) return;
-  ctx.log.warn(messages.catalog_differs(changes).message);
+  warnLines(ctx.log, messages.catalog_differs(changes));
   const { schema_hash } = ctx.catalog;
   await emit(ctx, "runner", "catalog.changed", { found: "evaluated", changes, schema_hash });
 }

@@ -55,7 +55,9 @@ Deno.test("a run is not resumed in silence on a server that changed, and an eval
   const { notes, run_dir: evaluation } = JSON.parse(measured.out[0]!);
   assert.equal(notes.at(-1), `The servers are not what this policy was trained with: ${CHANGES.join("; ")}.`);
   const log = await readFile(join(evaluation, "run.log"), "utf8");
-  assert.ok(log.includes(`The servers are not what this policy was trained with:\n  ${CHANGES.join("\n  ")}\n`), log);
+  const lines = log.split("\n").map((line) => line.slice(31));
+  const at = lines.indexOf("The servers are not what this policy was trained with:");
+  assert.deepEqual(lines.slice(at + 1, at + 6), CHANGES.map((line) => `  ${line}`), log);
 
   const accept = { yes: true, accept_changes: true };
   assert.equal((await runVerb(resume, { positional: [run_dir], args: accept })).code, 0);
