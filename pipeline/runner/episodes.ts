@@ -8,6 +8,7 @@
 import type { Json, Outcome, Purpose, RolloutRef, Scenario, Split, Trajectory } from "../events.ts";
 import type { Agent, Environment, Policy, RolloutRecord, Shaped, Verdictlet } from "../plugin.ts";
 import { emit, type RunContext } from "./context.ts";
+import type { Tracked } from "./in_flight.ts";
 import { hash32 } from "./random.ts";
 
 /** A group to run: rollouts of one scenario under one policy version. */
@@ -161,12 +162,12 @@ async function runRollout(
     seconds: 0,
   };
   const started = performance.now();
-  ctx.progress.running(1);
+  const tracked = ctx.progress.rollout(ref.rollout_id, ref.scenario_id);
   try {
     await ctx.bus.emit("runner", "rollout.requested", ref).ordered;
-    trajectory.outcome = await episode(ctx, spec, trajectory, signal);
+    trajectory.outcome = await episode(ctx, spec, trajectory, tracked, signal);
   } finally {
-    ctx.progress.running(-1);
+    tracked.end();
   }
   ctx.signal.throwIfAborted();
   trajectory.seconds = (performance.now() - started) / 1000;
@@ -179,6 +180,7 @@ async function episode(
   ctx: RunContext,
   spec: GroupSpec,
   trajectory: Trajectory,
+  tracked: Tracked,
   signal: AbortSignal,
 ): Promise<Outcome> {
   let lease: Awaited<ReturnType<RunContext["pool"]["lease"]>>;
@@ -189,7 +191,9 @@ async function episode(
     return signal.aborted ? ended(signal) : { end: "server_failed", answer: null, cause: message(error) };
   }
   try {
-    const outcome = await drive(ctx, spec, trajectory, lease, signal);
+    tracked.doing("model");
+    const outcome = await drive(ctx, spec, trajectory, tracked.watched(lease), tracked, signal);
+    tracked.doing("observation");
     if (!FAILURES.has(outcome.end)) await observe(ctx, spec.scenario, trajectory, lease);
     return outcome;
   } catch (error) {
@@ -204,6 +208,7 @@ async function drive(
   spec: GroupSpec,
   trajectory: Trajectory,
   environment: Environment,
+  tracked: Tracked,
   signal: AbortSignal,
 ): Promise<Outcome> {
   const { rollout_id, seed } = trajectory;
@@ -215,6 +220,7 @@ async function drive(
     if (done) return value;
     if (value.type === "turn") {
       trajectory.turns.push(value);
+      tracked.turned();
       ctx.progress.tokens(value.output_tokens);
       ctx.spent.tokens += value.output_tokens;
       await ctx.bus.emit(ctx.roles.rollout.id, "turn.completed", { rollout_id, turn: value }).ordered;

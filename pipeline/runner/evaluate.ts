@@ -20,6 +20,13 @@ export interface EvaluationSpec {
   split: Split;
   tries: number;
   sampling: Sampling;
+  /** Its phase in the run's forecast; that of the policy's own measurement when left out. */
+  phase?: string;
+}
+
+/** The phase in the run's forecast that measures a policy. */
+export function evaluationPhase(policy: string, sampling: Sampling): string {
+  return `evaluate ${policy} ${sampling}`;
 }
 
 /** The temperature of an evaluation. */
@@ -34,7 +41,9 @@ export async function evaluatePolicy(ctx: RunContext, spec: EvaluationSpec): Pro
   const policy: Policy = { ...spec.policy, sampling: { ...spec.policy.sampling, temperature } };
   const { name, version } = policy;
   const started = performance.now();
-  ctx.progress.begin(`evaluate ${name} (${spec.split}, ${spec.sampling})`, scenarios.length * spec.tries);
+  ctx.progress.begin(`evaluate ${name} (${spec.split}, ${spec.sampling})`, scenarios.length * spec.tries, {
+    phase: spec.phase ?? evaluationPhase(name, spec.sampling),
+  });
   const head = { policy: name, policy_version: version, split: spec.split, temperature };
   await emit(ctx, "runner", "evaluation.requested", { ...head, scenarios: scenarios.length, tries: spec.tries });
   const groups = await runGroups(

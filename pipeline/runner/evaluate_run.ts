@@ -9,6 +9,7 @@ import type { Agent, Policy } from "../plugin.ts";
 import type { RunContext } from "./context.ts";
 import { evaluatePolicy } from "./evaluate.ts";
 import { endpointPolicy } from "./ladder.ts";
+import { closing, measurements } from "./plan.ts";
 import { type RunOptions, runPipeline, type RunResult } from "./online.ts";
 
 /** Names that a measured policy may have. */
@@ -38,6 +39,7 @@ export async function evaluateRun(
       const subject = await reach(ctx, policy, weights);
       const agent: Agent = policy === "prompt" ? ctx.agent : { ...ctx.agent, examples: [] };
       const { split, tries, sampling } = ctx.config.evaluate;
+      ctx.progress.plan([...measurements(ctx, policy), ...closing(ctx)], ctx.deadline);
       for (const mode of sampling) await evaluatePolicy(ctx, { policy: subject, agent, split, tries, sampling: mode });
       return { policy: subject, checkpoint: weights ?? null };
     },

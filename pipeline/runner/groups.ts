@@ -26,7 +26,7 @@ async function runOrRecall(ctx: RunContext, spec: Omit<GroupSpec, "attempt">): P
   if (rewards.size < trajectories.length) return await judgeGroup(ctx, spec.scenario, trajectories);
   return trajectories.map((trajectory) => {
     const { success, reward } = rewards.get(trajectory.rollout_id)!;
-    ctx.progress.judged("invalid" in reward ? { invalid: trajectory.outcome.end } : success);
+    ctx.progress.judged("invalid" in reward ? { invalid: trajectory.outcome.end } : success, { recalled: true });
     return { trajectory, success, reward };
   });
 }

@@ -9,6 +9,7 @@ import { HoneError, runner as messages } from "../diagnostics.ts";
 import { protect } from "../redact.ts";
 import { emit, type RunContext } from "./context.ts";
 import { evaluatePolicy, temperatureOf } from "./evaluate.ts";
+import { ladderPhases } from "./plan.ts";
 import { reinforce } from "./rl.ts";
 import { publish, type TrainingState } from "./training.ts";
 import { warmStart } from "./warm_start.ts";
@@ -25,6 +26,7 @@ export interface LadderResult {
 export async function climb(ctx: RunContext, done: Completed): Promise<LadderResult> {
   const base = ctx.trainer?.base ?? endpointPolicy(ctx);
   const plain: Agent = { ...ctx.agent, examples: [] };
+  ctx.progress.plan(ladderPhases(ctx, done), ctx.deadline);
   const longest = { secs: 0 };
   const measure = (policy: Policy, agent: Agent) => measureOnce(ctx, done, policy, agent, longest);
   await measure(base, plain);

@@ -40,7 +40,8 @@ export interface RunOptions {
   /** The catalog that the measured policy was trained with; differences are recorded and noted in the verdict. */
   trained_with?: Catalog;
   on_event?: (event: Envelope) => void;
-  on_progress?: (snapshot: ProgressSnapshot) => void;
+  /** Called at each new unit of work and message; `read` gives the reading of any moment. */
+  on_progress?: (read: () => ProgressSnapshot) => void;
   on_log?: (level: "debug" | "info" | "warn", message: string) => void;
   /** What to do instead of climbing the ladder. */
   climb?: typeof climb;
@@ -202,7 +203,7 @@ async function work(
   for (const { id, role } of ctx.roles.exporters) {
     const trainer = ctx.trainer;
     if (!trainer) break;
-    ctx.progress.begin("export", ctx.roles.exporters.length);
+    ctx.progress.begin("export", 0);
     const { dir, proof } = await role.export({
       dir: join(ctx.run_dir, "adapter"),
       policy,
@@ -214,6 +215,7 @@ async function work(
     });
     await emit(ctx, id, "export.completed", { exporter: id, dir, proof });
   }
+  ctx.progress.end();
   return verdict;
 }
 

@@ -1,8 +1,10 @@
 /**
- * How far a run is: the rung, the step, tokens per second, success so far, time left. The runner feeds it; whoever
- * shows it (terminal, log, `watch`) reads snapshots. It never decides anything.
+ * How far a run is: the rung, the step, tokens per second, success so far, the rollouts in flight, time left. The runner
+ * feeds it; whoever shows it (terminal, log, `watch`) reads snapshots. It never decides anything.
  * @module
  */
+import { Forecast, type Phase } from "./forecast.ts";
+import { InFlight, type RunningRollout, type Tracked } from "./in_flight.ts";
 
 /** One reading of a run's progress. */
 export interface ProgressSnapshot {
@@ -21,96 +23,134 @@ export interface ProgressSnapshot {
   failures: Record<string, number>;
   /** Rollouts in flight. */
   running: number;
+  /** The oldest of them, a dozen at most. */
+  rollouts: RunningRollout[];
+  /** Seconds since the run began, or was resumed. */
+  elapsed_secs: number;
   /** Seconds left of the whole run as estimated, or null before there is a basis. */
   eta_secs: number | null;
   message: string;
 }
 
-const WINDOW_MS = 30_000;
+/** What is read before anything has begun. */
+export const NO_PROGRESS: ProgressSnapshot = {
+  rung: "start",
+  step: 0,
+  steps: 0,
+  done: 0,
+  total: 0,
+  tokens_per_second: 0,
+  success: null,
+  failures: {},
+  running: 0,
+  rollouts: [],
+  elapsed_secs: 0,
+  eta_secs: null,
+  message: "",
+};
 
-/** Collects progress and hands snapshots to a listener. */
+const WINDOW_SECS = 30;
+
+/** Collects progress; tells a listener of each new unit of work and message, and hands out readings at any time. */
 export class Progress {
-  #snapshot: ProgressSnapshot = {
-    rung: "start",
-    step: 0,
-    steps: 0,
-    done: 0,
-    total: 0,
-    tokens_per_second: 0,
-    success: null,
-    failures: {},
-    running: 0,
-    eta_secs: null,
-    message: "",
-  };
+  #unit = { rung: "start", step: 0, steps: 0, done: 0, total: 0, message: "", failures: {} as Record<string, number> };
   #successes = 0;
   #judged = 0;
+  /** Tokens by second, oldest first. */
   #tokens: { at: number; count: number }[] = [];
-  #listener: (snapshot: ProgressSnapshot) => void;
+  #in_flight = new InFlight();
+  #forecast: Forecast;
+  #deadline = Infinity;
+  #began = performance.now();
+  #listener: (read: () => ProgressSnapshot) => void;
 
-  constructor(listener: (snapshot: ProgressSnapshot) => void = () => {}) {
+  constructor(listener: (read: () => ProgressSnapshot) => void = () => {}, forecast = new Forecast()) {
     this.#listener = listener;
+    this.#forecast = forecast;
   }
 
-  /** Starts a unit of work. */
-  begin(rung: string, total: number, step = 0, steps = 0) {
+  /** What is to come, and when the run's own limit (milliseconds since the epoch) ends. */
+  plan(phases: Phase[], deadline = Infinity) {
+    this.#forecast.plan(phases);
+    this.#deadline = deadline;
+  }
+
+  /** Starts a unit of work; `phase` is its name in the plan, where that is not the rung's. */
+  begin(rung: string, total: number, { step = 0, steps = 0, phase = rung } = {}) {
     this.#successes = 0;
     this.#judged = 0;
-    this.#update({ rung, total, done: 0, step, steps, success: null, failures: {}, message: "" });
+    this.#unit = { rung, total, done: 0, step, steps, failures: {}, message: "" };
+    this.#forecast.begin(phase);
+    this.#changed();
   }
 
   /** A line about what is going on, for work that has no count. */
   say(message: string) {
-    this.#update({ message });
+    this.#unit.message = message;
+    this.#changed();
   }
 
-  /** Rollouts in flight went up or down. */
-  running(change: number) {
-    this.#update({ running: this.#snapshot.running + change });
+  /** A rollout begins. */
+  rollout(rollout_id: string, scenario_id: string): Tracked {
+    return this.#in_flight.begin(rollout_id, scenario_id);
   }
 
   /** Tokens were sampled. */
   tokens(count: number) {
-    this.#tokens.push({ at: Date.now(), count });
+    const at = Math.floor(Date.now() / 1000);
+    const last = this.#tokens.at(-1);
+    if (last?.at === at) last.count += count;
+    else this.#tokens.push({ at, count });
+    while (this.#tokens[0]!.at <= at - WINDOW_SECS) this.#tokens.shift();
   }
 
   /** One part of the unit is done. */
-  advance(count = 1) {
-    this.#update({ done: this.#snapshot.done + count });
+  advance() {
+    this.#unit.done++;
   }
 
-  /** A rollout was judged: successful, not, or invalid with a cause. */
-  judged(success: boolean | { invalid: string }) {
-    const failures = { ...this.#snapshot.failures };
+  /** An optimiser step is done. */
+  stepped() {
+    this.#forecast.done("steps");
+  }
+
+  /** A rollout was judged (now, or by an earlier attempt): successful, not, or invalid with a cause. */
+  judged(success: boolean | { invalid: string }, { recalled = false } = {}) {
+    const { failures } = this.#unit;
     if (typeof success === "object") failures[success.invalid] = (failures[success.invalid] ?? 0) + 1;
     else {
       this.#judged++;
       if (success) this.#successes++;
     }
-    this.#update({
-      done: this.#snapshot.done + 1,
-      success: this.#judged ? this.#successes / this.#judged : null,
-      failures,
-    });
+    this.#unit.done++;
+    if (recalled) this.#forecast.skip("rollouts");
+    else this.#forecast.done("rollouts");
   }
 
-  /** The estimate of the time left. */
-  eta(seconds: number | null) {
-    this.#update({ eta_secs: seconds });
+  /** The run is over: nothing is left. */
+  end() {
+    this.#forecast.end();
   }
 
   /** The current reading. */
   snapshot(): ProgressSnapshot {
-    const now = Date.now();
-    this.#tokens = this.#tokens.filter(({ at }) => now - at < WINDOW_MS);
-    const first = this.#tokens[0];
-    const span = first ? Math.max(1000, now - first.at) : 1000;
-    const sum = this.#tokens.reduce((total, { count }) => total + count, 0);
-    return { ...this.#snapshot, tokens_per_second: sum * 1000 / span };
+    const now = Date.now() / 1000;
+    const recent = this.#tokens.filter(({ at }) => at > now - WINDOW_SECS);
+    const span = Math.max(1, now - (recent[0]?.at ?? now));
+    const running = this.#in_flight.count;
+    return {
+      ...this.#unit,
+      failures: { ...this.#unit.failures },
+      success: this.#judged ? this.#successes / this.#judged : null,
+      tokens_per_second: recent.reduce((total, { count }) => total + count, 0) / span,
+      running,
+      rollouts: this.#in_flight.list(),
+      elapsed_secs: (performance.now() - this.#began) / 1000,
+      eta_secs: this.#forecast.left(running, (this.#deadline - Date.now()) / 1000),
+    };
   }
 
-  #update(change: Partial<ProgressSnapshot>) {
-    Object.assign(this.#snapshot, change);
-    this.#listener(this.snapshot());
+  #changed() {
+    this.#listener(() => this.snapshot());
   }
 }

@@ -63,9 +63,9 @@ export async function reinforce(
     const version = start.first_version + k;
     policy = await publish(ctx, trainer, { name: `step-${k}`, version, checkpoint: state.checkpoint! });
     longest = Math.max(longest, (performance.now() - began) / 1000);
+    ctx.progress.stepped();
     if (validates()) best = await validate(ctx, policy, state, best);
     await prune(ctx, [state.checkpoint, start.warm_checkpoint, best.checkpoint]);
-    ctx.progress.eta(longest * (train.steps - k) + start.reserve_secs);
   }
   return { steps: k, checkpoint: best.checkpoint ?? state.checkpoint };
 }
@@ -84,7 +84,7 @@ async function oneStep(
   { k, policy, sampler }: { k: number; policy: Policy; sampler: Sampler },
 ) {
   const { train } = ctx.config;
-  ctx.progress.begin("rl", train.groups_per_step * train.group_size, k + 1, train.steps);
+  ctx.progress.begin("rl", train.groups_per_step * train.group_size, { step: k + 1, steps: train.steps });
   const groups = await runGroups(
     ctx,
     sampler.draw(k, train.groups_per_step).map((scenario, index) => ({
@@ -212,7 +212,14 @@ function bestSoFar({ validations, policies }: Completed): Best {
 
 async function validate(ctx: RunContext, policy: Policy, state: TrainingState, best: Best): Promise<Best> {
   const sampling = ctx.config.evaluate.sampling[0]!;
-  const judged = await evaluatePolicy(ctx, { policy, agent: ctx.agent, split: "validation", tries: 1, sampling });
+  const judged = await evaluatePolicy(ctx, {
+    policy,
+    agent: ctx.agent,
+    split: "validation",
+    tries: 1,
+    sampling,
+    phase: "validation",
+  });
   const valid = judged.filter(({ reward }) => !("invalid" in reward));
   const success = mean(valid.map((rollout) => rollout.success ? 1 : 0));
   await emit(ctx, "runner", "metric.recorded", { name: "validation_success", value: success, step: state.step });

@@ -33,6 +33,7 @@ export async function warmStart(ctx: RunContext, trainer: OnlineTrainer, state: 
         dropped: {},
         learning_rate,
       });
+      ctx.progress.stepped();
       ctx.log.info(
         `warm start ${index + 1}/${batches.length}: loss ${report.loss.toFixed(4)}, ${report.seconds.toFixed(1)} s`,
       );
@@ -44,8 +45,8 @@ export async function warmStart(ctx: RunContext, trainer: OnlineTrainer, state: 
 async function verifiedDemonstrations(ctx: RunContext, base: Policy): Promise<Demonstration[]> {
   const demonstrate = ctx.roles.rollout.role.demonstrate;
   if (!demonstrate) throw new HoneError(messages.rollout_cannot_demonstrate(ctx.roles.rollout.id));
-  const scenarios = chosen(ctx);
-  ctx.progress.begin("replay solutions", scenarios.length);
+  const scenarios = demonstrated(ctx);
+  ctx.progress.begin("replay solutions", scenarios.length, { phase: "replay" });
   const make = (scenario: Scenario, results: CallResult[]) =>
     demonstrate({
       scenario,
@@ -79,7 +80,7 @@ async function verifiedDemonstrations(ctx: RunContext, base: Policy): Promise<De
 }
 
 /** The training scenarios that carry a solution: all, or as many as `warm_start.demonstrations` says, families in turn. */
-function chosen(ctx: RunContext): Scenario[] {
+export function demonstrated(ctx: RunContext): Scenario[] {
   const solved = ctx.scenarios.filter(({ split, solution }) => split === "train" && solution);
   const families = new Map<string, Scenario[]>();
   for (const scenario of shuffled(solved, stream(ctx.config.seed, "demonstrations"))) {

@@ -15,6 +15,7 @@ import { cli, HoneError, render } from "../../pipeline/diagnostics.ts";
 import { redact } from "../../pipeline/redact.ts";
 import type { RunOptions, RunResult } from "../../pipeline/runner/online.ts";
 import { runPipeline } from "../../pipeline/runner/online.ts";
+import { isTerminal } from "./live_frame.ts";
 import { ProgressView } from "./progress.ts";
 
 /** How to run. */
@@ -49,12 +50,12 @@ export async function attended(
 ): Promise<RunResult> {
   await consent(loaded, options);
   const view = new ProgressView({
-    live: process.stderr.isTTY === true,
+    live: isTerminal(process.stderr),
     write: (text) => void process.stderr.write(text),
   });
   try {
     return await work({
-      on_progress: (snapshot) => view.update(snapshot),
+      on_progress: (read) => view.update(read),
       on_log: (level, message) => (level !== "debug" || options.verbose) && view.line(message),
     });
   } finally {
