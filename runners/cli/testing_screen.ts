@@ -5,6 +5,9 @@
  */
 import { widthOf } from "./live_frame.ts";
 
+/** Cursor up, clear to the end of the screen, or any one character. */
+const SEQUENCE = new RegExp("\x1b\\[(\\d+)A|\x1b\\[J|[\\s\\S]", "gu");
+
 /** What a person would see. Wraps long lines as terminals do; never scrolls. */
 export class Screen {
   #lines: string[] = [""];
@@ -20,7 +23,7 @@ export class Screen {
 
   /** Takes what a program writes. */
   write = (text: string) => {
-    for (const [part, up] of text.matchAll(/\x1b\[(\d+)A|\x1b\[J|[\s\S]/gu)) {
+    for (const [part, up] of text.matchAll(SEQUENCE)) {
       if (up) this.#row -= Number(up);
       else if (part === "\x1b[J") this.#lines = [...this.#lines.slice(0, this.#row), ""];
       else if (part === "\n") this.#lines[++this.#row] ??= "";
