@@ -10,7 +10,7 @@ const count = () => z.int().min(1);
 const text_values = (what: string) =>
   z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String)).describe(what);
 
-const tool_format = z.enum(["auto", "native", "hermes", "llama_json", "qwen_xml", "pythonic", "mistral"]);
+const tool_format = z.enum(["auto", "native", "hermes", "json", "llama_json", "qwen_xml", "pythonic", "mistral"]);
 
 const endpoint = z.strictObject({
   base_url: z.url({ protocol: /^https?$/ }).describe("Base address of an OpenAI-compatible API, with its `/v1`.")

@@ -90,7 +90,7 @@ export interface Policy {
 }
 
 /** Formats of tool calls that hone reads and writes. */
-export type ToolFormat = "native" | "hermes" | "llama_json" | "qwen_xml" | "pythonic" | "mistral";
+export type ToolFormat = "native" | "hermes" | "json" | "llama_json" | "qwen_xml" | "pythonic" | "mistral";
 
 /** The pipeline's `agent:` block. */
 export interface Agent {

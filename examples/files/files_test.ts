@@ -106,7 +106,7 @@ Deno.test("solutions reach their goal on the real server, and doing nothing scor
 
 Deno.test("the tools fit in a few lines", async () => {
   await withServer(async (_pool, catalog) => {
-    const shown = renderTools(offeredTools(rows[0]!, catalog.tools), "llama_json");
+    const shown = renderTools(offeredTools(rows[0]!, catalog.tools), "json");
     assert.equal(shown.split("\n").length, 7);
     assert.ok(shown.length < 700, shown);
     await Promise.resolve();

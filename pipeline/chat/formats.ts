@@ -8,7 +8,7 @@ import type { CallOutcome, ChatMessage, Json, JsonObject, ToolSpec } from "../ev
 import type { ToolFormat } from "../plugin.ts";
 import { spacedJson } from "./json_text.ts";
 import { parsers } from "./parsers.ts";
-import { pythonLiteral, type WrittenCall } from "./pythonic.ts";
+import { pythonCall, type WrittenCall } from "./pythonic.ts";
 import { toolLine } from "./tool_text.ts";
 
 export type { WrittenCall };
@@ -23,23 +23,35 @@ export interface ParsedText {
   invalid?: string;
 }
 
-/** Reads a model's raw text. `tools` type the values of `qwen_xml`. */
+/** Reads a model's raw text. `tools` type the values of formats that write every value as text. */
 export function parseCalls(text: string, format: ToolFormat, tools: readonly ToolSpec[] = []): ParsedText {
   const { reasoning, rest } = splitReasoning(text);
   const read = parsers[format](rest, tools);
-  const thought = reasoning === undefined ? {} : { reasoning };
-  if ("invalid" in read) return { calls: [], content: rest, invalid: read.invalid, ...thought };
-  return { calls: read.calls, content: read.rest.trim(), ...thought };
+  if ("invalid" in read) {
+    return { calls: [], content: rest, invalid: read.invalid, ...(reasoning === undefined ? {} : { reasoning }) };
+  }
+  const thought = read.reasoning ?? reasoning;
+  const content = read.rest.trim().replace(/^<\|START_RESPONSE\|>|<\|END_RESPONSE\|>$/g, "").trim();
+  return { calls: read.calls, content, ...(thought === undefined ? {} : { reasoning: thought }) };
 }
 
-const THOUGHTS = [["<think>", "</think>"], ["[THINK]", "[/THINK]"]] as const;
+/** How families mark a thought: Qwen, DeepSeek, GLM and others; Mistral; Command R; MiniMax; Seed. */
+const THOUGHTS = [
+  ["<think>", "</think>"],
+  ["[THINK]", "[/THINK]"],
+  ["<|START_THINKING|>", "<|END_THINKING|>"],
+  ["<mm:think>", "</mm:think>"],
+  ["<seed:think>", "</seed:think>"],
+] as const;
 
 /** Takes a leading thought apart. Templates may open it themselves, so that only its end is in the text. */
 function splitReasoning(text: string): { reasoning?: string; rest: string } {
+  const start = text.trimStart();
   for (const [open, close] of THOUGHTS) {
-    const begins = text.trimStart().startsWith(open);
+    const begins = start.startsWith(open);
     const end = text.indexOf(close);
     if (end < 0 && !begins) continue;
+    if (!begins && quoted(text.slice(0, end))) continue;
     const from = begins ? text.indexOf(open) + open.length : 0;
     const reasoning = text.slice(from, end < 0 ? undefined : end).trim();
     return { reasoning, rest: end < 0 ? "" : text.slice(end + close.length) };
@@ -47,8 +59,15 @@ function splitReasoning(text: string): { reasoning?: string; rest: string } {
   return { rest: text };
 }
 
+/** Whether what follows this text stands within a call, as an argument that happens to hold a mark of thoughts. */
+function quoted(text: string): boolean {
+  return /^\s*[{[<]/.test(text) || text.includes("[TOOL_CALLS]") ||
+    text.lastIndexOf("<tool_call>") > text.lastIndexOf("</tool_call>");
+}
+
 const HOW: Record<Exclude<ToolFormat, "native">, string> = {
-  llama_json: 'To use a tool, answer only with JSON: {"name":"tool","arguments":{"key":"value"}}',
+  json: 'To use a tool, answer only with JSON: {"name":"tool","arguments":{"key":"value"}}',
+  llama_json: 'To use a tool, answer only with JSON: {"name": "tool", "parameters": {"key": "value"}}',
   hermes: "To use a tool, answer with\n<tool_call>\n" +
     '{"name": "tool", "arguments": {"key": "value"}}\n</tool_call>',
   qwen_xml: "To use a tool, answer with\n<tool_call>\n<function=tool>\n<parameter=key>\nvalue\n</parameter>\n" +
@@ -63,19 +82,25 @@ export function renderTools(tools: readonly ToolSpec[], format: ToolFormat): str
   return `Tools:\n${tools.map(toolLine).join("\n")}\n${HOW[format]}`;
 }
 
-/** A call as the model should have written it. `native` is written as Hermes, which most templates with tools print. */
+/**
+ * A call as the family's own chat template prints it, so that what is asked for and what is learned is what the model
+ * was made for; `json` is hone's own, for models whose template knows no tools. `native` is written as Hermes, which
+ * most templates with tools print.
+ */
 export function renderCall(call: WrittenCall, format: ToolFormat): string {
   const { name, arguments: given } = call;
   switch (format) {
-    case "llama_json":
+    case "json":
       return JSON.stringify({ name, arguments: given });
+    case "llama_json":
+      return spacedJson({ name, parameters: given });
     case "native":
     case "hermes":
       return `<tool_call>\n${spacedJson({ name, arguments: given })}\n</tool_call>`;
     case "mistral":
       return `[TOOL_CALLS]${spacedJson([{ name, arguments: given }])}`;
     case "pythonic":
-      return `[${name}(${Object.entries(given).map(([key, value]) => `${key}=${pythonLiteral(value)}`).join(", ")})]`;
+      return `[${pythonCall(call)}]`;
     case "qwen_xml":
       return `<tool_call>\n<function=${name}>\n${xmlParameters(given)}</function>\n</tool_call>`;
   }

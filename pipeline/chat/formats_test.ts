@@ -36,7 +36,7 @@ const read: ToolSpec = {
   },
 };
 const call = { name: "move_file", arguments: { source: "a.txt", destination: 'b "x"\n.txt' } };
-const FORMATS: ToolFormat[] = ["native", "hermes", "llama_json", "qwen_xml", "pythonic", "mistral"];
+const FORMATS: ToolFormat[] = ["native", "hermes", "json", "llama_json", "qwen_xml", "pythonic", "mistral"];
 
 Deno.test("parseCalls() reads back what renderCall() wrote in every format", () => {
   const rich = {
@@ -89,7 +89,7 @@ Deno.test("parseCalls() says why a malformed call cannot be read", () => {
   const cases: [ToolFormat, string, string][] = [
     ["llama_json", '{"name":"list","arguments":{"path":"."}', "the call is cut off: its braces do not close"],
     ["llama_json", '{"arguments":{"path":"."}}', "the call has no name"],
-    ["llama_json", '{"name":"list","arguments":["."]}', "the arguments of list are not an object"],
+    ["llama_json", '{"name":"list","arguments":["."]}', "the arguments of list are not a JSON object"],
     ["llama_json", "{name: list}", "the call is not JSON"],
     [
       "hermes",
@@ -100,13 +100,13 @@ Deno.test("parseCalls() says why a malformed call cannot be read", () => {
     ["hermes", "<tool_call>\n[]\n</tool_call>", 'a call is an object: {"name": …, "arguments": {…}}'],
     ["qwen_xml", "<tool_call>\nlist\n</tool_call>", "the call has no <function=…>"],
     ["qwen_xml", "<tool_call><function=></function></tool_call>", "the call has no name"],
-    ["qwen_xml", "<function=list></function>", "the call is not between <tool_call> and </tool_call>"],
+    ["qwen_xml", "list</tool_call>", "the call is not between <tool_call> and </tool_call>"],
     ["pythonic", '[list(path=".")', 'the call cannot be read: wanted "]" at character 15'],
     ["pythonic", "[list(path=open('x'))]", "the call cannot be read: wanted a value at character 15"],
     ["pythonic", '[list(".")]', "the call cannot be read: wanted the name of an argument at character 6"],
     ["mistral", "[TOOL_CALLS]", "after [TOOL_CALLS] comes a name and its arguments as JSON"],
-    ["mistral", '[TOOL_CALLS]list{"path"', "the arguments of list are not a JSON object"],
-    ["mistral", '[TOOL_CALLS][{"name": "list"', "the calls are not JSON: its brackets do not close"],
+    ["mistral", '[TOOL_CALLS]list{"path"', "the call of list is cut off: its braces do not close"],
+    ["mistral", '[TOOL_CALLS][{"name": "list"', "the list of calls is cut off: its braces do not close"],
   ];
   for (const [format, text, reason] of cases) {
     const parsed = parseCalls(text, format);
@@ -185,7 +185,7 @@ Deno.test("parseCalls() survives hostile text", () => {
 
 Deno.test("renderTools() gives one line a tool, and nothing for native", () => {
   assert.equal(
-    renderTools([move, read], "llama_json"),
+    renderTools([move, read], "json"),
     "Tools:\nmove_file(source, destination): Move or rename files and directories\n" +
       'read(path, head?: number, tags?: string[], mode?: "a"|"b", extra?: object, flag?: boolean, maybe?): Read a file\n' +
       'To use a tool, answer only with JSON: {"name":"tool","arguments":{"key":"value"}}',

@@ -5,9 +5,17 @@
  */
 import type { Json } from "../events.ts";
 
+/** Deeper values are refused: nothing that follows has to fear for its stack. */
+const DEEPEST = 200;
+
 /** Index after the object or array that opens at `start`, or -1 where the text ends first. */
 export function jsonEnd(text: string, start: number): number {
+  return scan(text, start).end;
+}
+
+function scan(text: string, start: number): { end: number; deepest: number } {
   let depth = 0;
+  let deepest = 0;
   let quoted = false;
   for (let at = start; at < text.length; at++) {
     const char = text[at];
@@ -15,14 +23,15 @@ export function jsonEnd(text: string, start: number): number {
       if (char === "\\") at++;
       else if (char === '"') quoted = false;
     } else if (char === '"') quoted = true;
-    else if (char === "{" || char === "[") depth++;
-    else if ((char === "}" || char === "]") && --depth === 0) return at + 1;
+    else if (char === "{" || char === "[") deepest = Math.max(deepest, ++depth);
+    else if ((char === "}" || char === "]") && --depth === 0) return { end: at + 1, deepest };
   }
-  return -1;
+  return { end: -1, deepest };
 }
 
 /** The value that `text` spells, or why it spells none. */
 export function readJson(text: string): { value: Json } | { error: string } {
+  if (scan(text, 0).deepest > DEEPEST) return { error: `values nested deeper than ${DEEPEST}` };
   try {
     return { value: JSON.parse(text) };
   } catch (error) {

@@ -1,100 +1,128 @@
 /**
  * One reader per format of tool calls: text in, calls or the reason why there are none out. What does not look like a
- * call is an answer; what looks like one and cannot be read is `invalid`. Nothing here throws, whatever a model wrote.
+ * call is an answer; what looks like one and cannot be read is `invalid`, and then none of its calls is made: what a
+ * server's own parser would refuse is not learned here either. Nothing throws, whatever a model wrote, and the time is
+ * linear in the length of its text.
  * @module
  */
-import type { Json, JsonObject, ToolSpec } from "../events.ts";
+import type { Json, ToolSpec } from "../events.ts";
 import type { ToolFormat } from "../plugin.ts";
 import { jsonEnd, readJson } from "./json_text.ts";
+import { families } from "./marked_calls.ts";
 import { readPythonCalls, type WrittenCall } from "./pythonic.ts";
-
-/** What a text holds: calls, or an answer (no calls), or something that was meant as a call. */
-export type Reading = { calls: WrittenCall[]; rest: string } | { invalid: string };
+import { asCall, asCalls, type Invalid, isObject, jsonAt, type Reading, withArguments } from "./reading.ts";
+import { argumentTags, functionTags, invokeTags } from "./xml_calls.ts";
 
 type Parser = (text: string, tools: readonly ToolSpec[]) => Reading;
 
 /** The readers by format. `native` tells the format by its marks, for endpoints that leave calls in the text. */
 export const parsers: Record<ToolFormat, Parser> = {
-  hermes: (text) => tagged(text, (inner) => jsonCall(inner)),
-  qwen_xml: (text, tools) => tagged(text, (inner) => xmlCall(inner, tools)),
+  hermes,
+  qwen_xml: functionTags,
+  json: bareJson,
   llama_json: bareJson,
   mistral,
   pythonic,
-  native: (text, tools) => parsers[guess(text)](text, tools),
+  native: (text, tools) => guess(text)(text, tools),
 };
 
-function guess(text: string): Exclude<ToolFormat, "native"> {
-  if (text.includes("<function=")) return "qwen_xml";
-  if (text.includes("<tool_call>")) return "hermes";
-  if (text.includes("[TOOL_CALLS]")) return "mistral";
-  if (text.includes("<|python_start|>") || /^\s*\[\s*[A-Za-z_]\w*\(/.test(text)) return "pythonic";
-  return "llama_json";
+/** The reader for the marks that a text bears; without any it is an answer. */
+function guess(text: string): Parser {
+  const family = families.find(({ has }) => has(text));
+  if (family) return family.read;
+  if (text.includes("<invoke name=") || text.includes("<｜DSML｜invoke")) return invokeTags;
+  if (text.includes("<arg_key>") || /<tool_call>\s*[\w.:-]+\s*<\/tool_call>/.test(text)) return argumentTags;
+  if (text.includes("<function=")) return functionTags;
+  if (text.includes("<tool_call>")) return hermes;
+  if (text.includes("[TOOL_CALLS]")) return mistral;
+  if (PYTHON_MARKS.some(([open]) => text.includes(open)) || text.search(PYTHON_LINE) >= 0) return pythonic;
+  return text.search(CALL_START) >= 0 || text.includes("<|python_tag|>")
+    ? bareJson
+    : (answer) => ({ calls: [], rest: answer });
 }
 
-/** Blocks between `<tool_call>` tags; the last closing tag may be missing, as it is where it was a stop word. */
-function tagged(text: string, read: (inner: string) => WrittenCall | { invalid: string }): Reading {
+/** JSON between `<tool_call>` tags; the last closing tag may be missing, as it is where it was a stop word. */
+function hermes(text: string): Reading {
   const first = text.indexOf("<tool_call>");
   if (first < 0) {
-    const loose = /^\s*(<function=|\{\s*"(name|arguments|parameters)"\s*:)|<\/tool_call>/.test(text);
+    const loose = /^\s*\{\s*"(name|arguments|parameters)"\s*:|<\/tool_call>/.test(text);
     return loose ? { invalid: "the call is not between <tool_call> and </tool_call>" } : { calls: [], rest: text };
   }
   const calls: WrittenCall[] = [];
-  for (const block of text.slice(first).split("<tool_call>").slice(1)) {
-    const call = read(block.split("</tool_call>")[0]!.trim());
-    if ("invalid" in call) return call;
-    calls.push(call);
+  for (let at = first; at >= 0;) {
+    const block = hermesBlock(text, at + "<tool_call>".length);
+    if ("invalid" in block) return block;
+    calls.push(...block.calls);
+    at = text.indexOf("<tool_call>", block.end);
   }
   return { calls, rest: text.slice(0, first).trim() };
 }
 
-/** `{"name": …, "arguments": {…}}` and its relatives. */
-function jsonCall(text: string): WrittenCall | { invalid: string } {
-  const read = readJson(text);
-  return "error" in read ? { invalid: `the call is not JSON: ${read.error}` } : asCall(read.value);
-}
+const FENCE = /\s*(?:```[a-z_]*\s*)?/y;
 
-function asCall(value: Json): WrittenCall | { invalid: string } {
-  if (value === null || typeof value !== "object" || Array.isArray(value)) {
-    return { invalid: 'a call is an object: {"name": …, "arguments": {…}}' };
+function hermesBlock(text: string, from: number): { calls: WrittenCall[]; end: number } | Invalid {
+  const start = after(FENCE, text, from);
+  const end = jsonEnd(text, start);
+  const tag = end < 0 ? text.indexOf("</tool_call>", start) : -1;
+  if (tag >= 0) {
+    const read = readJson(text.slice(start, tag).trim());
+    return { invalid: "error" in read ? `the call is not JSON: ${read.error}` : 'a call is an object: {"name": …}' };
   }
-  const inner = isObject(value.function) ? value.function : value;
-  const name = inner.name ?? value.function;
-  if (typeof name !== "string" || name === "") return { invalid: "the call has no name" };
-  const written = inner.arguments ?? inner.parameters ?? {};
-  const read = typeof written === "string" ? readJson(written) : { value: written };
-  if ("error" in read || !isObject(read.value)) return { invalid: `the arguments of ${name} are not an object` };
-  return { name, arguments: read.value };
+  const read = jsonAt(text, start, "the call");
+  if ("invalid" in read) return read;
+  const stop = after(FENCE, text, read.end);
+  if (!/^(<\/tool_call>|<tool_call>|<\||$)/.test(text.slice(stop, stop + 12))) {
+    return { invalid: `text after the JSON of the call: ${text.slice(stop, stop + 20)}` };
+  }
+  const listed = asCalls(read.value);
+  return "invalid" in listed ? listed : { calls: listed.calls, end: stop };
 }
 
-function isObject(value: Json | undefined): value is JsonObject {
-  return value !== null && typeof value === "object" && !Array.isArray(value);
+/** Where a sticky pattern that may match nothing ends. */
+function after(pattern: RegExp, text: string, from: number): number {
+  pattern.lastIndex = from;
+  return from + (pattern.exec(text)?.[0].length ?? 0);
 }
 
-const CALL_START = /\{\s*"(name|function|type|id|arguments|parameters)"\s*:/g;
+const CALL_START = /\{\s*"(?:name|function|type|id|arguments|parameters)"\s*:/g;
+const SINGLE_QUOTES = /\{\s*'(?:name|function|type|arguments|parameters)'\s*:/;
+const BUILT_IN = /^[A-Za-z_]\w*\.call\(/;
 
 /** Bare objects, one or several, with anything or nothing between them. An object without a name is an answer. */
 function bareJson(text: string): Reading {
   const plain = text.replace(/<\|python_tag\|>|<\|eom_id\|>|<\|eot_id\|>/g, "");
+  if (BUILT_IN.test(plain.trim())) return builtIn(plain.trim());
   const calls: WrittenCall[] = [];
   let first = -1;
   CALL_START.lastIndex = 0;
   for (let found = CALL_START.exec(plain); found; found = CALL_START.exec(plain)) {
-    const end = jsonEnd(plain, found.index);
-    if (end < 0) return { invalid: "the call is cut off: its braces do not close" };
-    const read = readJson(plain.slice(found.index, end));
-    if ("error" in read) return { invalid: `the call is not JSON: ${read.error}` };
+    const read = jsonAt(plain, found.index, "the call");
+    if ("invalid" in read) return read;
     if (looksLikeCall(read.value)) {
       const call = asCall(read.value);
       if ("invalid" in call) return call;
       calls.push(call);
       if (first < 0) first = found.index;
     }
-    CALL_START.lastIndex = end;
+    CALL_START.lastIndex = read.end;
   }
-  if (calls.length > 0) return { calls, rest: plain.slice(0, first).trim() };
+  if (calls.length > 0) return { calls, rest: unfenced(plain.slice(0, first).trimEnd().replace(/\[$/, "")) };
+  if (SINGLE_QUOTES.test(plain)) return { invalid: "the call is not JSON, which takes double quotes" };
   const opening = plain.trim();
   if (opening.startsWith("{") && "error" in readJson(opening)) return { invalid: "the call is not JSON" };
   return { calls: [], rest: plain };
+}
+
+/** Text without a code fence that opens at its end. */
+function unfenced(text: string): string {
+  return text.trimEnd().replace(/```[a-z_]*$/, "").trim();
+}
+
+/** Llama's built-in tools: `brave_search.call(query="…")`. */
+function builtIn(text: string): Reading {
+  const read = readPythonCalls(text);
+  if ("error" in read) return { invalid: `the call cannot be read: ${read.error}` };
+  return { calls: read.calls.map((call) => ({ ...call, name: call.name.replace(/\.call$/, "") })), rest: "" };
 }
 
 function looksLikeCall(value: Json): boolean {
@@ -103,73 +131,74 @@ function looksLikeCall(value: Json): boolean {
   return "arguments" in inner || "parameters" in inner || (Object.keys(inner).length === 1 && "name" in inner);
 }
 
-/** `<function=name><parameter=key>value</parameter></function>`; values are text unless the schema says otherwise. */
-function xmlCall(text: string, tools: readonly ToolSpec[]): WrittenCall | { invalid: string } {
-  const opening = /^<function=([^>\n]*)>/.exec(text);
-  if (!opening) return { invalid: "the call has no <function=…>" };
-  const name = opening[1]!.trim();
-  if (name === "") return { invalid: "the call has no name" };
-  const tool = tools.find(({ model_name }) => model_name === name);
-  const entries: [string, Json][] = [];
-  for (const part of text.slice(opening[0].length).split(/(?:^|\n)\s*<parameter=/).slice(1)) {
-    const close = part.indexOf(">");
-    if (close < 0) return { invalid: `a <parameter=…> of ${name} does not close` };
-    const key = part.slice(0, close).trim();
-    const ends = [part.lastIndexOf("</parameter>"), part.lastIndexOf("</function>"), part.length];
-    const end = ends.find((at) => at >= 0)!;
-    const raw = part.slice(close + 1, end).replace(/^\n/, "").replace(/\n$/, "");
-    entries.push([key, typed(raw, tool, key)]);
-  }
-  return { name, arguments: Object.fromEntries(entries) };
-}
-
-function typed(raw: string, tool: ToolSpec | undefined, key: string): Json {
-  const schema = (tool?.input_schema.properties as Record<string, JsonObject> | undefined)?.[key];
-  const options = [schema, ...(schema?.anyOf as JsonObject[] | undefined) ?? []];
-  const types = options.flatMap((option) => option?.type ?? []);
-  if (schema === undefined || types.includes("string") && !(raw === "null" && types.includes("null"))) return raw;
-  const literal = { True: "true", False: "false", None: "null" }[raw.trim()] ?? raw;
-  const read = readJson(literal);
-  return "error" in read ? raw : read.value;
-}
-
 /** `[TOOL_CALLS][{…}]` (to version 7 of the tokenizer) and `[TOOL_CALLS]name[ARGS]{…}` or `[TOOL_CALLS]name{…}` (since 11). */
 function mistral(text: string): Reading {
-  const first = text.indexOf("[TOOL_CALLS]");
-  if (first < 0) {
-    return /^\s*\[\s*\{\s*"(name|arguments)"/.test(text)
-      ? { invalid: "the call does not begin with [TOOL_CALLS]" }
-      : { calls: [], rest: text };
-  }
+  const mark = "[TOOL_CALLS]";
+  const first = text.indexOf(mark);
+  // Servers that leave out special tokens leave only the list.
+  if (first < 0) return /^\s*\[\s*\{\s*"(name|arguments)"/.test(text) ? bareJson(text) : { calls: [], rest: text };
   const calls: WrittenCall[] = [];
-  for (const part of text.slice(first).split("[TOOL_CALLS]").slice(1)) {
-    const block = part.replace(/<\/s>\s*$/, "").trim();
-    if (block.startsWith("[") || block.startsWith("{")) {
-      const end = jsonEnd(block, 0);
-      const read = end < 0 ? { error: "its brackets do not close" } : readJson(block.slice(0, end));
-      if ("error" in read) return { invalid: `the calls are not JSON: ${read.error}` };
-      for (const value of Array.isArray(read.value) ? read.value : [read.value]) {
-        const call = asCall(value);
-        if ("invalid" in call) return call;
-        calls.push(call);
-      }
-      continue;
-    }
-    const named = /^([^\s{[]+)\s*(?:\[CALL_ID\]\s*[^\s[]+\s*)?(?:\[ARGS\])?\s*(\{[\s\S]*)$/.exec(block);
-    if (!named) return { invalid: "after [TOOL_CALLS] comes a name and its arguments as JSON" };
-    const read = readJson(named[2]!);
-    if ("error" in read || !isObject(read.value)) {
-      return { invalid: `the arguments of ${named[1]} are not a JSON object` };
-    }
-    calls.push({ name: named[1]!, arguments: read.value });
+  for (let at = first; at >= 0;) {
+    const block = mistralBlock(text, at + mark.length);
+    if ("invalid" in block) return block;
+    calls.push(...block.calls);
+    at = text.indexOf(mark, block.end);
   }
-  return calls.length > 0 ? { calls, rest: text.slice(0, first).trim() } : { invalid: "nothing follows [TOOL_CALLS]" };
+  return { calls, rest: text.slice(0, first).trim() };
 }
 
+const NAMED = /\s*([^\s{[]+)\s*(?:\[CALL_ID\]\s*[^\s[]+\s*)?(?:\[ARGS\])?\s*(?=\{)/y;
+
+function mistralBlock(text: string, from: number): { calls: WrittenCall[]; end: number } | Invalid {
+  if (/^\s*[[{]/.test(text.slice(from, from + 100))) {
+    const read = jsonAt(text, from, "the list of calls");
+    if ("invalid" in read) return read;
+    const listed = asCalls(read.value);
+    return "invalid" in listed ? listed : { ...listed, end: read.end };
+  }
+  NAMED.lastIndex = from;
+  const named = NAMED.exec(text);
+  if (!named) return { invalid: "after [TOOL_CALLS] comes a name and its arguments as JSON" };
+  const read = jsonAt(text, NAMED.lastIndex, `the call of ${named[1]}`);
+  if ("invalid" in read) return read;
+  const call = withArguments(named[1]!, read);
+  return "invalid" in call ? call : { calls: [call], end: read.end };
+}
+
+/** What Llama 4 and LFM2 put around a list of calls. */
+const PYTHON_MARKS = [["<|python_start|>", "<|python_end|>"], ["<|tool_call_start|>", "<|tool_call_end|>"]] as const;
+/** A list of calls that begins a line. */
+const PYTHON_LINE = /(?:^|\n)[ \t]*\[[ \t]*[\w.-]+\((?:\)|[^\s=(),'"]+[ \t]*=|\*\*\{)/;
+
 function pythonic(text: string): Reading {
-  const plain = text.replace(/<\|python_(start|end|tag)\|>|<\|eom_id\|>|<\|eot\|>/g, "").trim();
-  const looks = /^\[\s*[A-Za-z_][\w.-]*\s*\(/.test(plain) || /^[A-Za-z_][\w.-]*\(\s*(\)|\w+\s*=)/.test(plain);
-  if (!looks) return { calls: [], rest: text };
-  const read = readPythonCalls(plain);
-  return "error" in read ? { invalid: `the call cannot be read: ${read.error}` } : { calls: read.calls, rest: "" };
+  for (const [open, close] of PYTHON_MARKS) {
+    const at = text.indexOf(open);
+    if (at < 0) continue;
+    const end = text.indexOf(close, at);
+    const inner = text.slice(at + open.length, end < 0 ? undefined : end).trim();
+    const rest = end < 0 ? text.slice(0, at) : `${text.slice(0, at)}\n${text.slice(end + close.length)}`;
+    return /^\[?\s*\{/.test(inner) ? jsonList(inner, rest) : pythonList(inner, rest);
+  }
+  const plain = text.replace(/<\|(?:python_tag|eom_id|eot|eot_id)\|>/g, "").trimEnd();
+  const whole = plain.trimStart();
+  if (/^\[\s*[\w.-]+\s*\(/.test(whole) || /^[A-Za-z_][\w.-]*\(\s*(\)|\w+\s*=)/.test(whole)) {
+    return pythonList(whole, "");
+  }
+  const at = plain.search(PYTHON_LINE);
+  if (at < 0) return { calls: [], rest: text };
+  return pythonList(plain.slice(at).replace(/```$/, ""), unfenced(plain.slice(0, at)));
+}
+
+function jsonList(text: string, rest: string): Reading {
+  const read = jsonAt(text, 0, "the list of calls");
+  if ("invalid" in read) return read;
+  const listed = asCalls(read.value);
+  return "invalid" in listed ? listed : { ...listed, rest: rest.trim() };
+}
+
+function pythonList(text: string, rest: string): Reading {
+  const read = readPythonCalls(text);
+  return "error" in read
+    ? { invalid: `the call cannot be read: ${read.error}` }
+    : { calls: read.calls, rest: rest.trim() };
 }

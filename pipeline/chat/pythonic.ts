@@ -24,6 +24,16 @@ export function readPythonCalls(text: string): { calls: WrittenCall[] } | { erro
   }
 }
 
+/** A call as Python; names of arguments that Python cannot spell go into `**{…}`. */
+export function pythonCall({ name, arguments: given }: WrittenCall): string {
+  const entries = Object.entries(given);
+  const plain = entries.filter(([key]) => /^[A-Za-z_]\w*$/.test(key));
+  const odd = entries.filter(([key]) => !/^[A-Za-z_]\w*$/.test(key));
+  const parts = plain.map(([key, value]) => `${key}=${pythonLiteral(value)}`);
+  if (odd.length > 0) parts.push(`**${pythonLiteral(Object.fromEntries(odd))}`);
+  return `${name}(${parts.join(", ")})`;
+}
+
 /** A value as a Python literal. */
 export function pythonLiteral(value: Json): string {
   if (value === null) return "None";
@@ -58,13 +68,19 @@ class Reader {
   }
 
   #call(): WrittenCall {
-    const name = this.#match(/[A-Za-z_][\w.-]*/y) ?? this.#fail("the name of a tool");
+    const name = this.#match(/[\w.-]+/y) ?? this.#fail("the name of a tool");
     this.#expect("(");
     const entries: [string, Json][] = [];
     while (!this.#take(")")) {
-      const key = this.#match(/[A-Za-z_]\w*/y) ?? this.#fail("the name of an argument");
-      this.#expect("=");
-      entries.push([key, this.#value(0)]);
+      if (this.#match(/\*\*(?=\s*\{)/y)) {
+        const spread = this.#value(0);
+        if (Array.isArray(spread)) this.#fail("a dictionary");
+        entries.push(...Object.entries(spread as JsonObject));
+      } else {
+        const key = this.#match(/[^\s=(),'"[\]{}*]+/y) ?? this.#fail("the name of an argument");
+        this.#expect("=");
+        entries.push([key, this.#value(0)]);
+      }
       if (!this.#take(",") && this.#peek() !== ")") this.#fail('"," or ")"');
     }
     return { name, arguments: Object.fromEntries(entries) };
@@ -76,17 +92,27 @@ class Reader {
     if (char === '"' || char === "'") return this.#string(char);
     if (this.#take("[")) return this.#items("]", () => this.#value(depth + 1));
     if (this.#take("(")) return this.#items(")", () => this.#value(depth + 1));
-    if (this.#take("{")) {
-      return Object.fromEntries(this.#items("}", () => {
-        const key = this.#value(depth + 1);
-        this.#expect(":");
-        return [String(key), this.#value(depth + 1)] as const;
-      }));
-    }
+    if (this.#take("{")) return this.#braces(depth + 1);
     const number = this.#match(/[+-]?(\d[\d_]*\.?\d*|\.\d+)([eE][+-]?\d+)?/y);
-    if (number) return Number(number.replaceAll("_", ""));
+    if (number) {
+      const value = Number(number.replaceAll("_", ""));
+      return Number.isFinite(value) ? value : this.#fail("a number that JSON can hold, not one");
+    }
     const word = this.#match(/[A-Za-z]+/y);
     return word && Object.hasOwn(WORDS, word) ? WORDS[word]! : this.#fail("a value");
+  }
+
+  /** A dictionary, or a set, which JSON has as a list. */
+  #braces(depth: number): Json {
+    const items = this.#items("}", () => {
+      const key = this.#value(depth);
+      return this.#take(":") ? [key, this.#value(depth)] as const : [key] as const;
+    });
+    const isSet = items.length > 0 && items.every((item) => item.length === 1);
+    if (isSet) return items.map(([value]) => value);
+    return Object.fromEntries(
+      items.map(([key, value]) => [String(key), value === undefined ? this.#fail('":"') : value]),
+    );
   }
 
   #items<T>(close: string, item: () => T): T[] {

@@ -77,7 +77,7 @@ export function scriptedEndpoint(
       model: "scripted",
       tokens: "exact",
       rollout_handles: true,
-      tool_format: "llama_json",
+      tool_format: "json",
       context_tokens: 0,
       sampling: { temperature: 1, top_p: 1, max_tokens: 256 },
       ...policy,

@@ -22,7 +22,7 @@ function args(dir: string, proof: JsonObject, policy = "tuned"): ExportArgs {
       api_key: "secret-key",
       tokens: "exact",
       rollout_handles: true,
-      tool_format: "llama_json",
+      tool_format: "json",
       context_tokens: 2048,
       sampling: { temperature: 1, top_p: 1, max_tokens: 96 },
     },

@@ -21,7 +21,7 @@ const agent: Agent = {
   max_turns: 4,
   max_tokens: 32,
   temperature: 1,
-  tool_format: "llama_json",
+  tool_format: "json",
   complete_task: false,
   max_result_chars: 20,
   max_invalid_calls: 2,

@@ -40,9 +40,11 @@ const config = z.strictObject({
     eps: z.number().positive().default(1e-8).describe("Epsilon of AdamW."),
     grad_clip: z.number().min(0).default(1).describe("Largest global norm of the gradient; 0 does not clip."),
   }).prefault({}).describe("AdamW."),
-  tool_format: z.enum(["auto", "native", "hermes", "llama_json", "qwen_xml", "pythonic", "mistral"]).default("auto")
+  tool_format: z.enum(["auto", "native", "hermes", "json", "llama_json", "qwen_xml", "pythonic", "mistral"]).default(
+    "auto",
+  )
     .describe(
-      "How tools are shown and calls read; `auto` is hermes where the chat template knows tools, else llama_json.",
+      "How tools are shown and calls read; `auto` is the format that the chat template itself prints, json where it knows no tools.",
     ),
   context_tokens: z.int().min(0).default(0).describe("Longest context; 0 is the model's own."),
   reuse_sampled_states: z.boolean().default(false).describe(
@@ -80,6 +82,8 @@ interface Surroundings {
 
 interface ModelFacts extends JsonObject {
   renders_tools: boolean;
+  /** The format in which the chat template prints calls, where hone knows it. */
+  tool_format: ToolFormat | null;
   context_tokens: number;
 }
 
@@ -139,17 +143,17 @@ async function start(worker: Worker, args: OpenArgs, { config, log, base_dir }: 
     api_key,
     tokens: "exact",
     rollout_handles: true,
-    tool_format: chosenFormat(config.tool_format, args.agent.tool_format, model.renders_tools),
+    tool_format: chosenFormat(config.tool_format, args.agent.tool_format, model),
     context_tokens: model.context_tokens,
     sampling: { temperature: args.agent.temperature, top_p: 1, max_tokens: args.agent.max_tokens },
   };
   return { model, base };
 }
 
-function chosenFormat(own: Config["tool_format"], agent: ToolFormat | "auto", renders_tools: boolean): ToolFormat {
+function chosenFormat(own: Config["tool_format"], agent: ToolFormat | "auto", model: ModelFacts): ToolFormat {
   const wanted = agent === "auto" ? own : agent;
   if (wanted !== "auto") return wanted;
-  return renders_tools ? "hermes" : "llama_json";
+  return model.renders_tools ? model.tool_format ?? "hermes" : "json";
 }
 
 function modelName(version: number): string {

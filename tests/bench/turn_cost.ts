@@ -55,7 +55,7 @@ const policy: Policy = {
   model: "scripted",
   tokens: "exact",
   rollout_handles: true,
-  tool_format: "llama_json",
+  tool_format: "json",
   context_tokens: 4096,
   sampling: { temperature: 1, top_p: 1, max_tokens: 64 },
 };

@@ -49,7 +49,7 @@ async function greedy(policy: Policy): Promise<string> {
 
 Deno.test("trainer/mlx learns a demonstration by heart, serves it, resumes it and exports it with proof", () =>
   opened(async (trainer, dir, open) => {
-    assert.equal(trainer.base.tool_format, "llama_json");
+    assert.equal(trainer.base.tool_format, "json");
     assert.equal(trainer.base.tokens, "exact");
     assert.notEqual(await greedy(trainer.base), "hone");
     const [shown] = await trainer.demonstrate([{ id: "d", scenario_id: "s", messages: MESSAGES }]);

@@ -172,3 +172,26 @@ def test_renders_tools_tries_it() -> None:
 def test_common_length_stops_at_the_first_difference() -> None:
     assert common_length([1, 2, 3], [1, 2, 4]) == 2
     assert common_length([], [1]) == 0
+
+
+CALLS = {
+    "hermes": "{{ '<tool_call>\\n{\"name\": \"' + f.name + '\", \"arguments\": ' + (f.arguments | tojson) + '}\\n</tool_call>' }}",
+    "qwen_xml": "<tool_call>\n<function={{ f.name }}>\n{% for k, v in f.arguments | items %}<parameter={{ k }}>\n{{ v }}\n"
+    "</parameter>\n{% endfor %}</function>\n</tool_call>",
+    "llama_json": "{{ '{\"name\": \"' + f.name + '\", \"parameters\": ' + (f.arguments | tojson) + '}' }}",
+    "pythonic": "[{{ f.name }}({% for k, v in f.arguments | items %}{{ k }}=\"{{ v }}\"{% endfor %})]",
+    "mistral": "[TOOL_CALLS] [{{ f | tojson }}]",
+    None: "<tool_call>{{ f.name }}\n<arg_key>hone_key</arg_key>",
+}
+
+
+@pytest.mark.parametrize(("format", "call"), CALLS.items())
+def test_tool_format_is_what_the_template_prints_of_a_call(format: str | None, call: str) -> None:
+    source = "{{ tools | tojson }}{% for m in messages %}{{ m.content }}{% for c in m.tool_calls or [] %}"
+    source += "{% set f = c.function %}" + call + "{% endfor %}{% endfor %}"
+    assert make(source).tool_format() == format
+
+
+def test_tool_format_is_none_where_the_template_knows_no_tools_or_refuses_calls() -> None:
+    assert make(CHATML).tool_format() is None
+    assert make("{{ tools | tojson }}{% if messages | length > 1 %}{{ raise_exception('no') }}{% endif %}").tool_format() is None

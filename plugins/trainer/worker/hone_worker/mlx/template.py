@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pathlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +25,16 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from hone_worker.errors import WorkerError
 
 Message = dict[str, Any]
+_PROBE = {"type": "function", "function": {
+    "name": "hone_probe_tool", "description": "d", "parameters": {"type": "object", "properties": {}}}}
+# A call of hone_call as families print it, by hone's names of formats.
+_CALLS = (
+    ("qwen_xml", r"<function=hone_call>"),
+    ("pythonic", r"\bhone_call\(\s*hone_key\s*="),
+    ("mistral", r"\[TOOL_CALLS\].*hone_call"),
+    ("hermes", r"<tool_call>\s*\{[^<]*hone_call"),
+    ("llama_json", r'\{"name": ?"hone_call", ?"parameters":'),
+)
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 
@@ -81,13 +92,26 @@ class ChatTemplate:
 
     def renders_tools(self) -> bool:
         """Whether the template shows tools to the model, tried with one."""
-        probe = "hone_probe_tool"
-        tool = {"type": "function", "function": {
-            "name": probe, "description": "d", "parameters": {"type": "object", "properties": {}}}}
         try:
-            return probe in self.text([{"role": "user", "content": "x"}], [tool])
+            return "hone_probe_tool" in self.text([{"role": "user", "content": "x"}], [_PROBE])
         except WorkerError:
             return False
+
+    def tool_format(self) -> str | None:
+        """The format in which the template prints calls, by the name that hone has for it; None where it knows no
+        tools, or prints calls in a way that hone has no name for."""
+        if not self.renders_tools():
+            return None
+        for arguments in ({"hone_key": "v"}, '{"hone_key": "v"}'):
+            function = {"name": "hone_call", "arguments": arguments}
+            call = {"id": "honeprobe", "type": "function", "function": function}
+            try:
+                text = self.text([{"role": "user", "content": "x"},
+                                  {"role": "assistant", "content": "", "tool_calls": [call]}], [_PROBE])
+            except WorkerError:
+                continue
+            return next((name for name, pattern in _CALLS if re.search(pattern, text)), None)
+        return None
 
     def shared_ids(self, messages: list[Message], tools: list[Any] | None,
                    ids: list[int]) -> list[int]:

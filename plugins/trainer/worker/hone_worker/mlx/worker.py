@@ -133,6 +133,7 @@ class Worker:
                 "context_tokens": loaded.context_tokens,
                 "eos_token_ids": loaded.eos_token_ids,
                 "renders_tools": template.renders_tools(),
+                "tool_format": template.tool_format(),
                 "template_sha256": template.sha256,
                 "fast_path": loaded.fast is not None,
             },
