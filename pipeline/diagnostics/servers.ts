@@ -67,6 +67,12 @@ export const mcp = {
     ),
   setup_failed: (tool: string, outcome: string, text: string) =>
     say("SETUP_FAILED", `Setup call ${quote(tool)} of the scenario failed (${outcome}): ${text}`),
+  not_a_catalog: (path: string) =>
+    say(
+      "NOT_A_CATALOG",
+      `Cannot compare with ${quote(path)}: it is not a catalog`,
+      "`hone discover … --out catalog.json` writes one",
+    ),
   no_server_named: () =>
     say(
       "NO_SERVER",

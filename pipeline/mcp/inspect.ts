@@ -6,19 +6,22 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { estimateTool } from "../chat/tool_text.ts";
 import { HoneError, mcp } from "../diagnostics.ts";
 import type { CallOutcome, Catalog, CatalogServer, Json, JsonObject, ToolSpec } from "../events.ts";
 import type { Log } from "../plugin.ts";
-import { schemaProblem } from "./arguments.ts";
 import { joinCatalogs } from "./catalog.ts";
 import type { Declared } from "./declare.ts";
 import { EnvironmentPool } from "./pool.ts";
+import { risksOf } from "./risks.ts";
 
 /** A server as `discover` shows it. */
 export type InspectedServer = CatalogServer & {
   tools: Omit<ToolSpec, "server">[];
   /** Estimated tokens of all its tools. */
   tokens: number;
+  /** The same under `agent.tool_schemas: compact`. */
+  compact_tokens: number;
   /** What may go wrong with these tools, one line each. */
   risks: string[];
 };
@@ -41,7 +44,6 @@ export interface InspectedCall {
   seconds: number;
 }
 
-const MANY_TOOLS = 64;
 const QUIET: Log = { debug() {}, info() {}, warn() {} };
 
 /** Connects to every declared server and reads what it offers. */
@@ -109,28 +111,7 @@ function inspected(server: CatalogServer, catalog: Catalog): InspectedServer {
     ...server,
     tools: own.map(({ server: _, ...tool }) => tool),
     tokens: own.reduce((sum, tool) => sum + tool.tokens, 0),
+    compact_tokens: own.reduce((sum, tool) => sum + estimateTool(tool, "native", "compact"), 0),
     risks: [...server.problems ?? [], ...risksOf(own, catalog.tools)],
   };
-}
-
-/** What may go wrong with a server's tools among all tools. */
-function risksOf(own: ToolSpec[], all: ToolSpec[]): string[] {
-  const risks: string[] = own.length ? [] : ["it lists no tools: it may want a setting or a key"];
-  if (own.length > MANY_TOOLS) risks.push(`${own.length} tools: models choose badly among more than ${MANY_TOOLS}`);
-  for (const tool of own) {
-    const { name, model_name, description, input_schema } = tool;
-    const problem = schemaProblem(input_schema);
-    if (problem) risks.push(`${name}: its input schema cannot be used to check arguments (${problem})`);
-    else if (!input_schema.properties) risks.push(`${name}: its input schema names no arguments`);
-    if (!description) risks.push(`${name}: no description`);
-    if (name !== model_name) risks.push(`${name}: models see it as ${model_name}`);
-    const twin = all.find((other) => other !== tool && isTwin(tool, other));
-    if (twin) risks.push(`${name}: hard to tell from ${twin.server}/${twin.name}`);
-  }
-  return risks;
-}
-
-function isTwin(tool: ToolSpec, other: ToolSpec): boolean {
-  const bare = ({ name }: ToolSpec) => name.toLowerCase().replace(/[^a-z0-9]/g, "");
-  return bare(tool) === bare(other) || (tool.description !== "" && tool.description === other.description);
 }

@@ -1,8 +1,10 @@
 /** `hone discover`: what a server offers, with estimates and risks; writes a catalog. @module */
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { z } from "zod";
-import { render } from "../../pipeline/diagnostics.ts";
+import { config, HoneError, mcp, render } from "../../pipeline/diagnostics.ts";
+import type { Catalog } from "../../pipeline/events.ts";
 import { type Declared, declareServers } from "../../pipeline/mcp/declare.ts";
+import { describeDrift } from "../../pipeline/mcp/drift.ts";
 import { type InspectedServer, inspectServers } from "../../pipeline/mcp/inspect.ts";
 import { someLines } from "./table.ts";
 import { defineVerb } from "./verb.ts";
@@ -40,6 +42,8 @@ export const server_words = {
 const args = z.strictObject({
   ...server_flags,
   out: z.string().optional().describe("File to write the catalog to.").meta({ examples: ["catalog.json"] }),
+  against: z.string().optional().describe("Catalog of an earlier `--out`: say what changed since; exit code 1 if any.")
+    .meta({ examples: ["catalog.json"] }),
 });
 
 export default defineVerb({
@@ -47,7 +51,8 @@ export default defineVerb({
   summary: "Show what an MCP server offers.",
   description:
     "Connects to one server, or to all of a file, and prints tools with a token estimate each, annotations, " +
-    "resources, prompts, and what may go wrong: schemas that cannot be checked, twins, too many tools, renamed ones. " +
+    "resources, prompts, and what may go wrong: schemas that cannot be checked, twins, too many tools, renamed ones, " +
+    "texts that give the model orders. " +
     "Server commands are started with a folder, HOME and environment of their own.",
   positional: [server_words],
   args,
@@ -59,20 +64,57 @@ export default defineVerb({
   async run({ args, positional, out, err, signal, format }) {
     const declared = await declaredBy(args, positional);
     const { servers, failed, catalog } = await inspectServers(declared, signal);
+    const changes = args.against === undefined ? undefined : describeDrift(await readCatalog(args.against), catalog);
     if (args.out !== undefined) await writeFile(args.out, JSON.stringify(catalog, null, 2) + "\n");
     if (format === "json") {
       const broken = failed.map(({ name, error }) => ({ name, error: error.diagnostics[0] }));
-      out(JSON.stringify({ servers, failed: broken, schema_hash: catalog.schema_hash }, null, 2));
+      const { schema_hash } = catalog;
+      out(JSON.stringify({ servers, failed: broken, schema_hash, ...(changes && { changes }) }, null, 2));
     } else {
       for (const server of servers) out(someLines(asText(server)));
+      if (changes) out(someLines(asChanges(args.against!, changes)));
       for (const { error } of failed) err(render(error.diagnostics, "text"));
     }
-    return failed.length ? 1 : 0;
+    return failed.length || changes?.length ? 1 : 0;
   },
 });
 
+async function readCatalog(path: string): Promise<Catalog> {
+  const text = await readFile(path, "utf8").catch((error) => {
+    throw new HoneError(config.file_unreadable(path, error.message));
+  });
+  const found = catalog_shape.safeParse(parsed(text));
+  if (!found.success) throw new HoneError(mcp.not_a_catalog(path));
+  return found.data as unknown as Catalog;
+}
+
+/** As much of a catalog as is compared. */
+const catalog_shape = z.looseObject({
+  servers: z.array(z.looseObject({ name: z.string(), implementation: z.looseObject({ version: z.string() }) })),
+  tools: z.array(z.looseObject({
+    server: z.string(),
+    name: z.string(),
+    description: z.string(),
+    input_schema: z.record(z.string(), z.json()),
+  })),
+  schema_hash: z.string(),
+});
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function asChanges(path: string, changes: string[]): string {
+  if (changes.length === 0) return `nothing changed since ${path}`;
+  return [`changed since ${path}`, ...changes.map((line) => `  ${line}`)].join("\n");
+}
+
 function asText(server: InspectedServer): string {
-  const { name, transport, protocol, implementation, tools, resources, prompts } = server;
+  const { name, transport, protocol, implementation, tools, resources, resource_templates, prompts } = server;
   const hints = ({ annotations }: InspectedServer["tools"][number]) =>
     Object.entries(annotations).filter(([, on]) => on).map(([hint]) => hint).join(", ");
   const wide = Math.max(0, ...tools.map((tool) => tool.model_name.length));
@@ -80,13 +122,26 @@ function asText(server: InspectedServer): string {
   return [
     `${name}: ${implementation.name} ${implementation.version} over ${transport}, revision ${protocol}`,
     ...indented(
-      `${tools.length} tools, about ${server.tokens} tokens`,
+      `${counted(tools.length, "tool")}, about ${server.tokens} tokens (${server.compact_tokens} compact)`,
       tools.map((tool) =>
         `${tool.model_name.padEnd(wide)} ${String(tool.tokens).padStart(5)}  ${hints(tool)}`.trimEnd()
       ),
     ),
-    ...indented(`${resources.length} resources`, resources.map(({ uri, name }) => `${uri} ${name}`)),
-    ...indented(`${prompts.length} prompts`, prompts.map((prompt) => prompt.name)),
+    ...indented(counted(resources.length, "resource"), resources.map(({ uri, name }) => `${uri} ${name}`)),
+    ...indented(
+      counted(resource_templates.length, "resource template"),
+      resource_templates.map(({ uri_template, name }) => `${uri_template} ${name}`),
+    ),
+    ...indented(
+      counted(prompts.length, "prompt"),
+      prompts.map(({ name, arguments: given }) =>
+        `${name}(${given.map((one) => `${one.name}${one.required ? "" : "?"}`).join(", ")})`
+      ),
+    ),
     ...indented("risks", server.risks),
   ].join("\n");
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }

@@ -53,7 +53,7 @@ Deno.test("hone discover reads a client's file, writes the catalog, and shows th
     assert.equal(code, 1);
     assert.match(
       said,
-      /^good: hone-test-server 1\.0\.0 over stdio, revision 2025-06-18\n\d+ tools, about \d+ tokens\n/,
+      /^good: hone-test-server 1\.0\.0 over stdio, revision 2025-06-18\n\d+ tools, about \d+ tokens \(\d+ compact\)\n/,
     );
     assert.match(told, /Cannot start "no-such-program"/);
     const catalog = JSON.parse(await Deno.readTextFile(out));
