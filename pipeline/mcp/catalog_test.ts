@@ -94,6 +94,12 @@ Deno.test("resultText() joins text and names the rest", () => {
   );
   assert.equal(resultText({ content: [], structuredContent: { a: 1 } }), '{"a":1}');
   assert.equal(resourceText([{ uri: "u", text: "t" }]), "[resource: u]\nt");
+  const folder = [{ uri: "file:///d/", mimeType: "inode/directory" }, { uri: "file:///d/a", text: "" }, { uri: "x" }];
+  assert.equal(
+    resourceText(folder),
+    "[resource: file:///d/, inode/directory]\n[resource: file:///d/a]\n\n[resource: x, without content]",
+  );
+  assert.equal(resourceText("no list"), "");
 });
 
 Deno.test("filterTools() reads names and patterns", () => {

@@ -35,6 +35,8 @@ function blockText(block: JsonObject): string {
 
 function embedded(resource: JsonObject): string {
   if (typeof resource.text === "string") return `[resource: ${resource.uri}]\n${resource.text}`;
+  // A directory, for one, has neither text nor bytes.
+  if (resource.blob === undefined) return `[resource: ${resource.uri}, ${resource.mimeType ?? "without content"}]`;
   return `[resource: ${resource.uri}, ${resource.mimeType ?? "unknown type"}, ${base64Bytes(resource.blob)} bytes]`;
 }
 
