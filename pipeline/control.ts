@@ -5,7 +5,7 @@
  * @module
  */
 import { readFileSync } from "node:fs";
-import { open, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { link, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import type { Bus } from "./bus.ts";
 import { control as messages, HoneError } from "./diagnostics.ts";
@@ -18,25 +18,52 @@ const CONTROL = "control.json";
 /** Takes the folder for this process. A lock whose process is gone is taken over; a live one is a HoneError. */
 export async function lockRun(run_dir: string): Promise<AsyncDisposable> {
   const path = join(run_dir, LOCK);
-  for (;;) {
-    try {
-      const file = await open(path, "wx", 0o600);
-      await file.writeFile(JSON.stringify({ pid: Deno.pid, started: processStart(Deno.pid) }));
-      await file.close();
-      return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
-    } catch (error) {
-      if ((error as { code?: string }).code !== "EEXIST") throw error;
+  // Written aside and linked: a lock is never seen half written, and only one of two that start at once gets the name.
+  const mine = `${path}.${crypto.randomUUID()}`;
+  await writeFile(mine, JSON.stringify({ pid: Deno.pid, started: processStart(Deno.pid) }), { mode: 0o600 });
+  try {
+    while (!(await linked(mine, path))) {
       const holder = await lockHolder(run_dir);
       if (holder !== null) throw new HoneError(messages.run_locked(run_dir, holder));
-      await rm(path, { force: true });
+      await discard(path, `${mine}.stale`);
     }
+  } finally {
+    await rm(mine, { force: true });
+  }
+  return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
+}
+
+/** Gives a file a second name; false where the name is taken. */
+async function linked(file: string, name: string): Promise<boolean> {
+  try {
+    await link(file, name);
+    return true;
+  } catch (error) {
+    if ((error as { code?: string }).code === "EEXIST") return false;
+    throw error;
   }
 }
 
-/** The process that holds the folder, or null when none does. */
-export async function lockHolder(run_dir: string): Promise<number | null> {
+/** Removes a lock whose process is gone. One that another process took over meanwhile is put back. */
+async function discard(path: string, aside: string): Promise<void> {
   try {
-    const { pid, started } = JSON.parse(await readFile(join(run_dir, LOCK), "utf8"));
+    await rename(path, aside);
+  } catch (error) {
+    if ((error as { code?: string }).code === "ENOENT") return;
+    throw error;
+  }
+  if ((await holderOf(aside)) !== null) await linked(aside, path);
+  await rm(aside, { force: true });
+}
+
+/** The process that holds the folder, or null when none does. */
+export function lockHolder(run_dir: string): Promise<number | null> {
+  return holderOf(join(run_dir, LOCK));
+}
+
+async function holderOf(lock: string): Promise<number | null> {
+  try {
+    const { pid, started } = JSON.parse(await readFile(lock, "utf8"));
     return alive(pid) && processStart(pid) === started ? pid : null;
   } catch {
     return null;

@@ -58,6 +58,60 @@ Deno.test("lockRun() takes over a lock whose process is gone or whose pid belong
   });
 });
 
+Deno.test("lockRun() lets one of several processes that start at once have a folder, whatever lock was left there", async () => {
+  await inFolder(async (root) => {
+    const folders = Array.from({ length: 60 }, (_, i) => join(root, `run-${i}`));
+    for (const [i, dir] of folders.entries()) {
+      await Deno.mkdir(dir);
+      const left = [undefined, "", `{"pid":${Deno.pid},"started":"1"}`][i % 3];
+      if (left !== undefined) await Deno.writeTextFile(join(dir, "run.lock"), left);
+    }
+    const program = `import { lockRun } from ${JSON.stringify(join(ROOT, "pipeline/control.ts"))};
+      console.log("ready");
+      await Deno.stdin.read(new Uint8Array(1));
+      const got = [];
+      for (const dir of ${JSON.stringify(folders)}) {
+        await lockRun(dir).then(() => got.push("locked"), (error) => got.push(error.code));
+      }
+      console.log(JSON.stringify(got));
+      await Deno.stdin.read(new Uint8Array(1));`;
+    const children = Array.from(
+      { length: 3 },
+      () =>
+        new Deno.Command(Deno.execPath(), {
+          args: ["eval", "--no-check", program],
+          cwd: ROOT,
+          stdin: "piped",
+          stdout: "piped",
+        }).spawn(),
+    );
+    const readers = children.map(({ stdout }) => linesOf(stdout));
+    for (const reader of readers) assert.equal((await reader.next()).value, "ready");
+    const writers = children.map(({ stdin }) => stdin.getWriter());
+    await Promise.all(writers.map((writer) => writer.write(new TextEncoder().encode("\n"))));
+    const results = await Promise.all(readers.map(async (reader): Promise<string[]> => {
+      const { value } = await reader.next();
+      return JSON.parse(value!);
+    }));
+    const outcomes = folders.map((_, i) => results.map((each) => each[i]).sort());
+    assert.deepEqual(outcomes, folders.map(() => ["RUN_LOCKED", "RUN_LOCKED", "locked"]));
+    for (const dir of folders) assert.deepEqual(Array.from(Deno.readDirSync(dir), ({ name }) => name), ["run.lock"]);
+    await Promise.all(writers.map((writer) => writer.close()));
+    await Promise.all(readers.map((reader) => reader.return(undefined)));
+    await Promise.all(children.map(({ status }) => status));
+  });
+});
+
+async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string, undefined> {
+  let rest = "";
+  for await (const chunk of stream.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + chunk).split("\n");
+    rest = lines.pop()!;
+    yield* lines;
+  }
+  return undefined;
+}
+
 Deno.test("serveControl() answers only who has the token and asks for loopback", async () => {
   await inFolder(async (dir) => {
     await served(dir, async () => {

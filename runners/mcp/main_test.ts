@@ -30,13 +30,16 @@ async function called(client: Client, name: string, args: Record<string, unknown
   return { text, data: structuredContent as Record<string, unknown> | undefined, failed: isError === true };
 }
 
-Deno.test("serve() offers only tools that read when --allow-run is not given", () =>
+Deno.test("serve() offers only tools that read, or write reports anew, when --allow-run is not given", () =>
   connected([], async (client) => {
     const { tools } = await client.listTools();
     assert.deepEqual(tools.map(({ name }) => name), [
       ...["validate", "list", "runs", "query", "report", "doctor", "status"],
     ]);
-    assert.ok(tools.every(({ annotations }) => annotations?.readOnlyHint === true));
+    const writing = tools.filter(({ annotations }) => annotations?.readOnlyHint !== true);
+    assert.deepEqual(writing.map(({ name, annotations }) => [name, annotations]), [
+      ["report", { readOnlyHint: false, destructiveHint: false, openWorldHint: false, idempotentHint: true }],
+    ]);
     const query = tools.find(({ name }) => name === "query")!;
     assert.deepEqual(query.inputSchema.required, ["run", "sql"]);
     assert.deepEqual(Object.keys(query.inputSchema.properties!), ["run", "sql", "max_rows", "width"]);

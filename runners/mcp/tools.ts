@@ -1,7 +1,7 @@
 /**
  * Verbs as MCP tools: one description, two surfaces. Flags and arguments of a verb are the fields of its tool, results
- * are the verb's JSON. Tools that read are always there; those that start programs, write or stop runs only with
- * `--allow-run`, and a run is always a process of its own, which is asked about afterwards.
+ * are the verb's JSON. Tools that read (and `report`, which writes a run's own
+ * reports anew) are always there; those that start programs, write or stop runs only with `--allow-run`, and a run is always a process of its own, which is asked about afterwards.
  * @module
  */
 import type { CallToolResult, ToolAnnotations } from "@modelcontextprotocol/server";
@@ -24,6 +24,8 @@ export interface HoneTool {
 }
 
 const READ = ["validate", "list", "runs", "query", "report", "doctor"];
+/** Of these, what writes after all: the reports of a run that is there. */
+const REWRITES = ["report"];
 const ACT = ["discover", "call", "new", "pause", "cancel"];
 const LONG = ["run", "resume", "evaluate"];
 /** Verbs whose exit code is part of the answer, and no failure of the tool. */
@@ -50,7 +52,12 @@ function toolOf(verb: Verb, allow_run: boolean): HoneTool {
     name,
     description: `${verb.summary} ${verb.description}${after}`,
     input: inputOf(verb),
-    annotations: { readOnlyHint: READ.includes(name), openWorldHint: !READ.includes(name), idempotentHint: !long },
+    annotations: {
+      readOnlyHint: READ.includes(name) && !REWRITES.includes(name),
+      ...(REWRITES.includes(name) && { destructiveHint: false }),
+      openWorldHint: !READ.includes(name),
+      idempotentHint: !long,
+    },
     call: (input, signal) =>
       answered(async () => {
         if (!allow_run) guard(name, input);
