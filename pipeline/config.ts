@@ -9,9 +9,11 @@ import { dirname, resolve } from "node:path";
 import { stringify } from "yaml";
 import { checkGraph, type Finding, nameStages, type Placed } from "./config_graph.ts";
 import { explain, jsonSchema } from "./config_issues.ts";
+import { override } from "./config_overrides.ts";
+import { judgedBy, missingSplits, previewScenarios, type Ready } from "./config_scenarios.ts";
 import { pipeline_schema, type PipelineConfig } from "./config_schema.ts";
 import { config as say, type Diagnostic, HoneError } from "./diagnostics.ts";
-import type { Json, JsonObject } from "./events.ts";
+import type { Json, JsonObject, Scenario } from "./events.ts";
 import { type Builtins, loadPlugin } from "./loader.ts";
 import type { Plugin } from "./plugin.ts";
 import { fieldName, type Path, Source, valueAt } from "./yaml_source.ts";
@@ -44,10 +46,12 @@ export interface LoadOptions {
   builtins: Builtins;
   /** Environment; the process's own when left out. */
   env?: Record<string, string>;
-  /** Values by dotted path that replace those of the file: `train.steps`, `stages.files.with.path` (stage id or index). */
+  /** Values by dotted path that replace those of the file: `train.steps`, `stages.file.with.path`; see `override`. */
   overrides?: Record<string, Json>;
   /** False to leave the world out: environment, paths and plugins by path (for files meant for elsewhere). */
   world?: boolean;
+  /** False where nothing will be trained, whatever the ladder: scenarios to train on are not asked for. */
+  trains?: boolean;
   signal?: AbortSignal;
 }
 
@@ -72,8 +76,9 @@ export async function examinePipeline(
   const origin = text.startsWith(RESOLVED) ? text.slice(RESOLVED.length, text.indexOf("\n")) : file;
   const reading = new Reading(new Source(text, file), dirname(resolve(origin)), options);
   const loaded = await reading.read();
+  const files = [file, ...reading.diagnostics.map((diagnostic) => diagnostic.file)];
   const diagnostics = reading.diagnostics.toSorted((a, b) =>
-    a.file !== b.file ? (a.file === file ? -1 : 1) : (a.line ?? 0) - (b.line ?? 0) || (a.col ?? 0) - (b.col ?? 0)
+    files.indexOf(a.file) - files.indexOf(b.file) || (a.line ?? 0) - (b.line ?? 0) || (a.col ?? 0) - (b.col ?? 0)
   );
   if (!loaded || diagnostics.length > 0) return { diagnostics };
   return {
@@ -89,6 +94,8 @@ class Reading {
   readonly #world: boolean;
   /** The servers as their own file writes them, where they have one. */
   #servers_raw: unknown;
+  /** The scenarios of all sources, where they could be read. */
+  #scenarios: Scenario[] | undefined;
 
   constructor(readonly source: Source, readonly base_dir: string, readonly options: LoadOptions) {
     this.#env = options.env ?? Deno.env.toObject();
@@ -104,7 +111,7 @@ class Reading {
     if (typeof source.raw !== "object" || Array.isArray(source.raw)) {
       return this.#stop(source.at(say.not_a_map(source.raw), []));
     }
-    this.#override();
+    this.diagnostics.push(...override(source, this.options.overrides ?? {}));
     if (this.#world) this.diagnostics.push(...source.interpolate(this.#env));
     const value = source.value() as Record<string, unknown>;
     const servers_ok = await this.#readServers(value);
@@ -117,6 +124,7 @@ class Reading {
     if (this.#world) await this.#checkWorld(value);
     if (!parsed.success || !stages || this.diagnostics.length > 0) return undefined;
     const config = await this.#complete(parsed.data, stages);
+    this.#checkSplits(config, stages);
     return { base_dir: this.base_dir, text: source.text, config, stages };
   }
 
@@ -133,25 +141,6 @@ class Reading {
 
   #report({ diagnostic, path, side }: Finding): void {
     this.diagnostics.push(this.source.at(diagnostic, path, side));
-  }
-
-  #override(): void {
-    for (const [dotted, value] of Object.entries(this.options.overrides ?? {})) {
-      const path: Path = dotted.split(".");
-      if (path[0] === "stages" && path.length > 1) {
-        const stages = valueAt(this.source.raw, ["stages"]);
-        const index = (Array.isArray(stages) ? stages : []).findIndex((stage, i) =>
-          String(i) === path[1] || valueAt(stage, ["id"]) === path[1] ||
-          String(valueAt(stage, ["use"])).split("/").at(-1) === path[1]
-        );
-        if (index < 0) {
-          this.diagnostics.push(say.override_unknown(dotted));
-          continue;
-        }
-        path[1] = index;
-      }
-      this.source.doc.setIn(path, this.source.doc.createNode(value));
-    }
   }
 
   /** Reads `servers: ./mcp.json` in place; false where that failed. */
@@ -186,7 +175,7 @@ class Reading {
   /** Loads every plugin, parses every `with:`, and checks the graph where all could be loaded. */
   async #readStages(stages: unknown): Promise<LoadedStage[] | undefined> {
     if (!Array.isArray(stages)) return undefined;
-    const placed: (Placed & { use: string; with: unknown })[] = [];
+    const placed: (Placed & { use: string; with: unknown; sound: boolean })[] = [];
     for (const [index, stage] of stages.entries()) {
       const use = valueAt(stage, ["use"]);
       if (typeof use !== "string") continue;
@@ -195,17 +184,43 @@ class Reading {
       const given = valueAt(stage, ["with"]) ?? {};
       const parsed = await plugin.config.safeParseAsync(given);
       const base = ["stages", index, "with"];
+      const before = this.diagnostics.length;
       if (!parsed.success) this.diagnostics.push(...explain(parsed.error.issues, this.source, plugin.config, base));
       else if (this.#world) await this.#checkPaths(jsonSchema(plugin.config), given, base);
       const id = valueAt(stage, ["id"]);
-      placed.push({ index, id: typeof id === "string" ? id : undefined, plugin, use, with: parsed.data });
+      const sound = this.diagnostics.length === before;
+      placed.push({ index, id: typeof id === "string" ? id : undefined, plugin, use, with: parsed.data, sound });
     }
     const { ids, findings } = nameStages(placed);
     if (placed.length === stages.length) {
       findings.push(...checkGraph(this.source.value(), placed, Object.keys(this.options.builtins)));
     }
     findings.forEach((finding) => this.#report(finding));
+    if (this.#world) {
+      const ready = placed.map((stage, i) => ({ ...stage, id: ids[i]! })).filter(({ sound }) => sound);
+      await this.#previewScenarios(ready, placed.length === ready.length && placed.length === stages.length);
+    }
     return placed.map(({ use, plugin, with: settings }, i) => ({ id: ids[i]!, use, plugin, with: settings }));
+  }
+
+  /** What the sources say of their scenarios; what judges want of them only where every judge could be loaded. */
+  async #previewScenarios(ready: Ready[], whole: boolean): Promise<void> {
+    const judged_by = whole ? judgedBy(ready) : [];
+    const { problems, scenarios } = await previewScenarios(ready, this.base_dir, judged_by);
+    for (const { index, diagnostic } of problems) {
+      if (diagnostic.file === undefined) this.#report({ diagnostic, path: ["stages", index, "use"] });
+      else this.diagnostics.push(diagnostic);
+    }
+    this.#scenarios = scenarios;
+  }
+
+  #checkSplits(config: PipelineConfig, stages: LoadedStage[]): void {
+    if (!this.#scenarios) return;
+    const { trains = true } = this.options;
+    const source = stages.findIndex(({ plugin }) => plugin.kind === "scenario-source");
+    for (const diagnostic of missingSplits(trains ? config : { ...config, ladder: [] }, this.#scenarios)) {
+      this.#report({ diagnostic, path: ["stages", source] });
+    }
   }
 
   async #load(use: string, index: number): Promise<Plugin | undefined> {

@@ -189,7 +189,7 @@ const evaluate = z.strictObject({
 
 const limits = z.strictObject({
   wall_clock_secs: positive().optional().describe(
-    "Seconds, counted anew by `resume`, that training and verdict may take; training stops early enough.",
+    "Seconds that training and verdict may take, those of earlier starts of the run included; training stops early enough.",
   )
     .meta({ examples: [720] }),
   rollouts: count().optional().describe("Rollouts after which training stops and the verdict is made.").meta({

@@ -5,7 +5,7 @@
  * @module
  */
 import { readFileSync } from "node:fs";
-import { link, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import type { Bus } from "./bus.ts";
 import { control as messages, HoneError } from "./diagnostics.ts";
@@ -18,52 +18,35 @@ const CONTROL = "control.json";
 /** Takes the folder for this process. A lock whose process is gone is taken over; a live one is a HoneError. */
 export async function lockRun(run_dir: string): Promise<AsyncDisposable> {
   const path = join(run_dir, LOCK);
-  // Written aside and linked: a lock is never seen half written, and only one of two that start at once gets the name.
-  const mine = `${path}.${crypto.randomUUID()}`;
-  await writeFile(mine, JSON.stringify({ pid: Deno.pid, started: processStart(Deno.pid) }), { mode: 0o600 });
-  try {
-    while (!(await linked(mine, path))) {
-      const holder = await lockHolder(run_dir);
-      if (holder !== null) throw new HoneError(messages.run_locked(run_dir, holder));
-      await discard(path, `${mine}.stale`);
-    }
-  } finally {
-    await rm(mine, { force: true });
-  }
-  return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
-}
-
-/** Gives a file a second name; false where the name is taken. */
-async function linked(file: string, name: string): Promise<boolean> {
-  try {
-    await link(file, name);
-    return true;
-  } catch (error) {
-    if ((error as { code?: string }).code === "EEXIST") return false;
-    throw error;
+  for (;;) {
+    using file = await Deno.open(path, { read: true, write: true, create: true, mode: 0o600 });
+    // The kernel lets one process at a time look and decide, and lets go when that process dies.
+    await file.lock(true);
+    if (!(await stillAt(path, file))) continue;
+    const text = new Uint8Array(1000);
+    const holder = holderIn(new TextDecoder().decode(text.subarray(0, await file.read(text) ?? 0)));
+    if (holder !== null) throw new HoneError(messages.run_locked(run_dir, holder));
+    // Renamed into place, so that nobody reads half a lock; whoever waited for the old file finds that it is gone.
+    await writeFile(`${path}.new`, JSON.stringify({ pid: Deno.pid, started: processStart(Deno.pid) }), { mode: 0o600 });
+    await rename(`${path}.new`, path);
+    return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
   }
 }
 
-/** Removes a lock whose process is gone. One that another process took over meanwhile is put back. */
-async function discard(path: string, aside: string): Promise<void> {
-  try {
-    await rename(path, aside);
-  } catch (error) {
-    if ((error as { code?: string }).code === "ENOENT") return;
-    throw error;
-  }
-  if ((await holderOf(aside)) !== null) await linked(aside, path);
-  await rm(aside, { force: true });
+/** Whether the open file is the one that the path names now. */
+async function stillAt(path: string, file: Deno.FsFile): Promise<boolean> {
+  const [mine, there] = await Promise.all([file.stat(), Deno.stat(path).catch(() => null)]);
+  return there !== null && mine.ino === there.ino && mine.dev === there.dev;
 }
 
 /** The process that holds the folder, or null when none does. */
-export function lockHolder(run_dir: string): Promise<number | null> {
-  return holderOf(join(run_dir, LOCK));
+export async function lockHolder(run_dir: string): Promise<number | null> {
+  return holderIn(await readFile(join(run_dir, LOCK), "utf8").catch(() => ""));
 }
 
-async function holderOf(lock: string): Promise<number | null> {
+function holderIn(lock: string): number | null {
   try {
-    const { pid, started } = JSON.parse(await readFile(lock, "utf8"));
+    const { pid, started } = JSON.parse(lock);
     return alive(pid) && processStart(pid) === started ? pid : null;
   } catch {
     return null;

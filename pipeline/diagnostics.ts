@@ -12,5 +12,5 @@ export { config, loader, scenarios } from "./diagnostics/pipeline.ts";
 export { control, runner, store } from "./diagnostics/run.ts";
 export { toolLists } from "./diagnostics/tool_lists.ts";
 export { worker } from "./diagnostics/worker.ts";
-export { type Diagnostic, HoneError, nearest, quote, typeName } from "./diagnostics/core.ts";
+export { counted, type Diagnostic, HoneError, nearest, quote, typeName } from "./diagnostics/core.ts";
 export { codeFrame, place, render } from "./render.ts";

@@ -221,6 +221,9 @@ export interface ExportArgs {
   write_adapter(dir: string): Promise<JsonObject>;
 }
 
+/** Parts of a scenario that say what is expected. */
+export type ScenarioPart = "checks" | "answer" | "calls";
+
 /** The role that each kind plays. */
 export interface Roles {
   discoverer: { discover(servers: ServerSpec[], connect: Connect): Promise<Catalog> };
@@ -269,6 +272,14 @@ export interface ServerSpec {
 /** A session that discovery may use; closed by the runner. */
 export type Connect = (server: ServerSpec) => Promise<Catalog>;
 
+/** What a scenario source is told when it previews. */
+export interface PreviewArgs {
+  /** Absolute folder of the pipeline file. */
+  base_dir: string;
+  /** Parts of which every scenario must have one; empty where nothing is known of that. */
+  judged_by: ScenarioPart[];
+}
+
 /** A plugin: a plain object; `create` does no I/O at import and may return `Symbol.asyncDispose`. */
 export interface Plugin<K extends Kind = Kind> {
   kind: K;
@@ -278,6 +289,18 @@ export interface Plugin<K extends Kind = Kind> {
   // deno-lint-ignore no-explicit-any -- the schema's own output type reaches `create` through definePlugin
   config: z.ZodType<any>;
   examples: { title: string; with: JsonObject }[];
+  /**
+   * Of a judge: the parts of a scenario of which it needs one to decide; none where it decides nothing. Left out where it
+   * judges by anything else.
+   */
+  // deno-lint-ignore no-explicit-any -- see config
+  judges_by?(config: any): ScenarioPart[];
+  /**
+   * Of a scenario source: its scenarios as they can be read without servers, for `hone validate` and before a run starts.
+   * Throws a HoneError with all problems, scenarios without what judges need among them.
+   */
+  // deno-lint-ignore no-explicit-any -- see config
+  preview?(config: any, args: PreviewArgs): Promise<Scenario[]>;
   // deno-lint-ignore no-explicit-any -- see config
   create(context: Context<any>): (Roles[K] & Partial<AsyncDisposable>) | Promise<Roles[K] & Partial<AsyncDisposable>>;
 }
@@ -293,8 +316,10 @@ export interface Plugin<K extends Kind = Kind> {
  * ```
  */
 export function definePlugin<K extends Kind, S extends z.ZodType>(
-  plugin: Omit<Plugin<K>, "config" | "create"> & {
+  plugin: Omit<Plugin<K>, "config" | "create" | "judges_by" | "preview"> & {
     config: S;
+    judges_by?(config: z.output<S>): ScenarioPart[];
+    preview?(config: z.output<S>, args: PreviewArgs): Promise<Scenario[]>;
     create(
       context: Context<z.output<S>>,
     ): (Roles[K] & Partial<AsyncDisposable>) | Promise<Roles[K] & Partial<AsyncDisposable>>;

@@ -7,7 +7,9 @@ import { readFile } from "node:fs/promises";
 import { basename, extname } from "node:path";
 import { explain } from "./config_issues.ts";
 import { codeFrame, type Diagnostic, HoneError, scenarios as say } from "./diagnostics.ts";
-import type { Catalog, Scenario } from "./events.ts";
+import type { Scenario } from "./events.ts";
+import type { ScenarioPart } from "./plugin.ts";
+import type { ScenarioOptions } from "./scenarios.ts";
 import { asScenario, isObject, namedTools, scenario_schema } from "./scenario_schema.ts";
 import { type Path, Source } from "./yaml_source.ts";
 
@@ -20,10 +22,10 @@ interface Entry {
   explain(issues: Parameters<typeof explain>[0]): Diagnostic[];
 }
 
-/** Scenarios of several files. `split` is for those that name none. Throws a HoneError with all problems. */
+/** See `readScenarios` of `scenarios.ts`. */
 export async function readScenarios(
   files: { path: string; name: string }[],
-  options: { split: Scenario["split"]; catalog: Catalog },
+  options: ScenarioOptions,
 ): Promise<Scenario[]> {
   const problems: Diagnostic[] = [];
   const scenarios: Scenario[] = [];
@@ -52,7 +54,7 @@ export async function readScenarios(
 function readScenario(
   entry: Entry,
   id: string,
-  { split, catalog }: { split: Scenario["split"]; catalog: Catalog },
+  { split, catalog, judged_by = [] }: ScenarioOptions,
   problems: Diagnostic[],
 ): Scenario | undefined {
   const { value } = entry;
@@ -71,11 +73,22 @@ function readScenario(
     return undefined;
   }
   const scenario = asScenario(parsed.data, id, split);
+  const has = expectationsOf(scenario);
+  if (judged_by.length > 0 && !has.some((part) => judged_by.includes(part))) {
+    problems.push(entry.locate(say.unjudged(JSON.stringify(scenario.id), has, [...new Set(judged_by)]), []));
+  }
+  if (!catalog) return scenario;
   const known = [...new Set(catalog.tools.flatMap((tool) => [tool.model_name, tool.name]))];
   for (const { field, tool, path } of namedTools(scenario)) {
     if (!known.includes(tool)) problems.push(entry.locate(say.unknown_tool(scenario.id, field, tool, known), path));
   }
   return scenario;
+}
+
+/** The parts that say when the scenario is done, where they say anything. */
+function expectationsOf({ checks, answer, calls }: Scenario): ScenarioPart[] {
+  const said = { checks, answer: answer ?? {}, calls: calls ?? {} };
+  return (["checks", "answer", "calls"] as const).filter((part) => Object.keys(said[part]).length > 0);
 }
 
 async function readEntries({ path, name }: { path: string; name: string }, problems: Diagnostic[]): Promise<Entry[]> {

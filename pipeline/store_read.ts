@@ -46,18 +46,36 @@ export interface Completed {
   scenarios: Set<string>;
   /** The catalog that the run began with, or last accepted; null before discovery. */
   catalog: Catalog | null;
-  /** Rollouts finished and tokens sampled so far. */
-  spent: { rollouts: number; tokens: number };
+  /** Longest time, by split, that measuring one policy took: all its evaluations on the split together. */
+  evaluation_secs: Map<string, number>;
+  /** Exporters (stage ids) that are done. */
+  exports: Set<string>;
+  /** Rollouts finished, tokens sampled, and seconds that starts of the run took so far. */
+  spent: { rollouts: number; tokens: number; seconds: number };
 }
+
+/** Seconds from the first to the last record of every start; a start that was killed counts up to its last record. */
+const SECONDS = `SELECT coalesce(sum(last - first), 0) / 1000 FROM (
+  SELECT min("at") AS first, max("at") AS last
+  FROM (SELECT "at", sum(CASE WHEN type = 'run.started' THEN 1 ELSE 0 END) OVER (ORDER BY seq) AS start FROM events)
+  GROUP BY start)`;
 
 /** Everything that resume asks of the store, in one go. */
 export async function completed(store: Store): Promise<Completed> {
   const steps = await store.query("SELECT step, kind, checkpoint FROM train_steps ORDER BY step");
   const policies = await store.query('SELECT name, version, checkpoint FROM policies ORDER BY "at", version');
-  const evaluations = await store.query("SELECT policy, split, temperature, mean FROM evaluations ORDER BY rowid");
+  const evaluations = await store.query(
+    "SELECT policy, split, temperature, mean FROM evaluations ORDER BY rowid",
+  );
   const scenarios = await store.query("SELECT scenario_id FROM scenarios");
   const [spent] = await store.query(
-    "SELECT (SELECT count(*) FROM rollout_ends) AS rollouts, (SELECT coalesce(sum(output_tokens), 0) FROM turns) AS tokens",
+    `SELECT (SELECT count(*) FROM rollout_ends) AS rollouts,
+      (SELECT coalesce(sum(output_tokens), 0) FROM turns) AS tokens, (${SECONDS}) AS seconds`,
+  );
+  const exports = await store.query("SELECT exporter FROM exports");
+  const measured = await store.query(
+    `SELECT split, max(total) AS secs FROM (SELECT split, sum(seconds) AS total FROM evaluations GROUP BY split, policy)
+     GROUP BY split`,
   );
   const last = steps.at(-1);
   return {
@@ -73,7 +91,13 @@ export async function completed(store: Store): Promise<Completed> {
     ),
     scenarios: new Set(scenarios.map((row) => String(row.scenario_id))),
     catalog: await recordedCatalog(store),
-    spent: { rollouts: Number(spent?.rollouts ?? 0), tokens: Number(spent?.tokens ?? 0) },
+    evaluation_secs: new Map(measured.map(({ split, secs }) => [String(split), Number(secs)])),
+    exports: new Set(exports.map(({ exporter }) => String(exporter))),
+    spent: {
+      rollouts: Number(spent?.rollouts ?? 0),
+      tokens: Number(spent?.tokens ?? 0),
+      seconds: Number(spent?.seconds ?? 0),
+    },
   };
 }
 

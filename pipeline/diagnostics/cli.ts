@@ -81,7 +81,11 @@ export const cli = {
       "Look at the pipeline file, then run it with --yes.",
     ),
   unexpected: (error: Error) =>
-    say("UNEXPECTED", error.stack ?? error.message, "This looks like a fault of hone: run.log has the details."),
+    say(
+      "UNEXPECTED",
+      error.stack ?? error.message,
+      "This looks like a fault of hone; --verbose shows what went before.",
+    ),
   plugin_not_allowed: (use: string, builtin: string[]) =>
     say(
       "PLUGIN_NOT_ALLOWED",

@@ -41,6 +41,11 @@ export function quote(value: unknown): string {
   return text.length > 80 ? text.slice(0, 77) + "…" : text;
 }
 
+/** A number of things in words: "1 tool", "2 tools". */
+export function counted(count: number, thing: string): string {
+  return `${count} ${thing}${count === 1 ? "" : "s"}`;
+}
+
 /** A value's type as YAML people say it. */
 export function typeName(value: unknown): string {
   if (value === null || value === undefined) return "nothing";

@@ -114,8 +114,22 @@ export const config = {
       `No judge says what success is: ${ids.map(quote).join(", ")} only scores`,
       "add judge/state, judge/calls or judge/answer",
     ),
-  override_unknown: (path: string) =>
-    say("OVERRIDE_UNKNOWN", `Cannot set ${quote(path)}: no stage has this id or number`),
+  override_unknown: (path: string, word: string, names: string[]) => {
+    const meant = nearest(word, names);
+    return say(
+      "OVERRIDE_UNKNOWN",
+      `Cannot set ${quote(path)}: no stage goes by ${quote(word)}${meant ? `: did you mean ${quote(meant)}?` : ""}`,
+      meant ? undefined : `stages go by their number or ${names.join(", ")}`,
+    );
+  },
+  override_ambiguous: (path: string, word: string, found: [index: number, use: string][]) =>
+    say(
+      "OVERRIDE_AMBIGUOUS",
+      `Cannot set ${quote(path)}: ${quote(word)} may be ${
+        found.map(([index, use]) => `stages[${index}] (${use})`).join(" or ")
+      }`,
+      `write the number, as in stages.${found[0]![0]}`,
+    ),
 };
 
 /** Problems of plugins, found when a pipeline is read. */
@@ -196,6 +210,12 @@ export const scenarios = {
     say("NOT_A_SCENARIO", `Scenario ${which} is ${typeName(got)}: wanted a map of fields`, '{ "task": "…" } is enough'),
   duplicate: (id: string, place: string) =>
     say("DUPLICATE_SCENARIO", `Scenario id ${quote(id)} is taken by ${place}: ids are unique`),
+  unjudged: (which: string, has: string[], wanted: string[]) =>
+    say(
+      "SCENARIO_UNJUDGED",
+      `Scenario ${which} has nothing that says when it is done: wanted ${wanted.join(" or ")}`,
+      has.length ? `it has ${has.join(" and ")}, and no judge that decides success reads that` : undefined,
+    ),
   unknown_tool: (id: string, field: string, tool: string, known: string[]) => {
     const meant = nearest(tool, known);
     return say(

@@ -136,6 +136,14 @@ export const control = {
       `Cannot run in ${quote(run_dir)}: process ${pid} works on this run`,
       "Wait for it, end it (`hone cancel`), or choose another folder (`--run-dir`).",
     ),
+  folder_in_use: (run_dir: string, names: string[]) =>
+    say(
+      "FOLDER_NOT_EMPTY",
+      `Cannot start a run in ${quote(run_dir)}: the folder is not empty (it holds ${names.slice(0, 3).join(", ")}${
+        names.length > 3 ? ", …" : ""
+      })`,
+      "Give --run-dir a folder that is new or empty.",
+    ),
   run_starting: (run_dir: string) =>
     say("RUN_STARTING", `Cannot ask the run in ${quote(run_dir)}: it is just starting`, "Try again in a moment."),
   run_not_live: (run_dir: string) =>

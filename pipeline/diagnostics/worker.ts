@@ -45,7 +45,7 @@ export const worker = {
     say(
       "WORKER_TIMEOUT",
       `Cannot finish ${quote(method)}: the worker did not answer within ${secs} s`,
-      "`run.log` has what it last said.",
+      "With --verbose you see what it says.",
     ),
   refused: (method: string, code: string, message: string, hint?: string) =>
     say(code, `Cannot ${WORKER_DUTIES[method] ?? method}: ${message}`, hint),

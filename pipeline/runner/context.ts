@@ -53,8 +53,8 @@ export interface RunContext {
   /** True where a resumed run may go on with servers that have changed. */
   accept_changes: boolean;
   /** What the run has used so far, earlier attempts included; checked against `limits`. */
-  spent: { rollouts: number; tokens: number };
-  /** Milliseconds since the epoch at which `limits.wall_clock_secs` ends, or Infinity. */
+  spent: { rollouts: number; tokens: number; seconds: number };
+  /** Milliseconds since the epoch at which `limits.wall_clock_secs` ends, earlier starts counted; or Infinity. */
   deadline: number;
 }
 

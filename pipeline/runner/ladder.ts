@@ -27,7 +27,7 @@ export async function climb(ctx: RunContext, done: Completed): Promise<LadderRes
   const base = ctx.trainer?.base ?? endpointPolicy(ctx);
   const plain: Agent = { ...ctx.agent, examples: [] };
   ctx.progress.plan(ladderPhases(ctx, done), ctx.deadline);
-  const longest = { secs: 0 };
+  const longest = { secs: done.evaluation_secs.get(ctx.config.evaluate.split) ?? 0 };
   const measure = (policy: Policy, agent: Agent) => measureOnce(ctx, done, policy, agent, longest);
   await measure(base, plain);
   if (ctx.config.ladder.includes("prompt") && ctx.agent.examples.length > 0) {

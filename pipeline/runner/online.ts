@@ -1,16 +1,16 @@
 /**
  * The online driver: one process, one pipeline, one run folder. Opens what a run needs, climbs the ladder, makes the
  * verdict, exports, and closes everything again, whatever happened. Errors are classified here, once, into
- * `stage.failed`; the folder stays resumable.
+ * `stage.failed`; the folder stays resumable, or goes again where nothing is in it that is worth going on from.
  * @module
  */
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rm, rmdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Bus } from "../bus.ts";
 import type { LoadedPipeline } from "../config.ts";
 import { checkJudges } from "../config_graph.ts";
 import { lockRun, serveControl } from "../control.ts";
-import { HoneError, runner as messages } from "../diagnostics.ts";
+import { control, counted, HoneError, runner as messages, store as store_messages } from "../diagnostics.ts";
 import type { Catalog, Envelope, EventMap, JsonObject, Scenario } from "../events.ts";
 import { EnvironmentPool } from "../mcp/pool.ts";
 import type { Agent, OnlineTrainer } from "../plugin.ts";
@@ -20,7 +20,7 @@ import { makeVerdict, type Verdict, writeReports } from "../verdict/mod.ts";
 import { VERSION } from "../version.ts";
 import { stageOf } from "./blame.ts";
 import { emit, type RunContext } from "./context.ts";
-import { climb, endpointPolicy } from "./ladder.ts";
+import { climb, endpointPolicy, type LadderResult } from "./ladder.ts";
 import { RunLog, warnLines } from "./log.ts";
 import { Progress, type ProgressSnapshot } from "./progress.ts";
 import { createRoles } from "./roles.ts";
@@ -51,6 +51,9 @@ export interface RunOptions {
 export interface RunResult {
   status: EventMap["run.ended"]["status"];
   run_dir: string;
+  /** False where a new run failed before its first rollout was finished: its folder is gone again. */
+  kept: boolean;
+  /** Set when the ladder was climbed, even where an exporter failed afterwards. */
   verdict?: Verdict;
   /** Set when `status` is `failed`. */
   error?: Error;
@@ -63,12 +66,52 @@ class Stop extends Error {
   }
 }
 
-/** Runs a pipeline to its verdict. Resolves with the status; throws only when the folder cannot be used. */
+/** Ends that say nothing against what the run was given: however early, the same run can go on. */
+const STOPPED = ["TRAINER_LOST", "WORKER_DIED", "STORE_WRITE_FAILED"];
+
+/** Runs a pipeline to its verdict. Resolves with the status; throws only when it cannot start in the folder at all. */
 export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): Promise<RunResult> {
+  const { run_dir, resume = false } = options;
+  const made = await mkdir(run_dir, { recursive: true });
+  const folder = { kept: true };
+  try {
+    await using stack = new AsyncDisposableStack();
+    stack.use(await lockRun(run_dir));
+    if (!resume) {
+      await mustBeEmpty(run_dir);
+      folder.kept = false;
+    }
+    stack.defer(() => folder.kept ? undefined : empty(run_dir));
+    const result = await runIn(loaded, options, stack);
+    folder.kept ||= result.kept;
+    return { ...result, kept: folder.kept };
+  } finally {
+    if (!folder.kept && made) await rmdir(run_dir);
+  }
+}
+
+/** A new run takes no folder that holds anything: it would write over it. */
+async function mustBeEmpty(run_dir: string): Promise<void> {
+  const names = await entries(run_dir);
+  if (names.includes("run.duckdb")) throw new HoneError(store_messages.exists(join(run_dir, "run.duckdb")));
+  if (names.length > 0) throw new HoneError(control.folder_in_use(run_dir, names.sort()));
+}
+
+async function empty(run_dir: string): Promise<void> {
+  for (const name of await entries(run_dir)) await rm(join(run_dir, name), { recursive: true, force: true });
+}
+
+/** What a folder holds beside locks. */
+async function entries(run_dir: string): Promise<string[]> {
+  return (await readdir(run_dir)).filter((name) => !name.startsWith("run.lock"));
+}
+
+async function runIn(
+  loaded: LoadedPipeline,
+  options: RunOptions,
+  stack: AsyncDisposableStack,
+): Promise<RunResult> {
   const { run_dir } = options;
-  await mkdir(run_dir, { recursive: true });
-  await using stack = new AsyncDisposableStack();
-  stack.use(await lockRun(run_dir));
   await writeFile(join(run_dir, "pipeline.yaml"), loaded.resolved_yaml);
   const run_id = basename(run_dir);
   const store = stack.use(
@@ -129,8 +172,8 @@ export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): 
     log,
     resumed: options.resume ?? false,
     accept_changes: options.accept_changes ?? false,
-    spent: { rollouts: 0, tokens: 0 },
-    deadline: config.limits.wall_clock_secs ? Date.now() + config.limits.wall_clock_secs * 1000 : Infinity,
+    spent: { rollouts: 0, tokens: 0, seconds: 0 },
+    deadline: Infinity,
   };
   return await toTheEnd(ctx, stop, stack, options);
 }
@@ -142,48 +185,64 @@ async function toTheEnd(
   options: RunOptions,
 ): Promise<RunResult> {
   const { run_dir } = ctx;
+  let verdict: Verdict | undefined;
   try {
     const started = { name: ctx.config.name, seed: ctx.config.seed, hone_version: VERSION, resumed: ctx.resumed };
     await emit(ctx, "runner", "run.started", started);
-    const verdict = await work(ctx, stop, stack, options);
-    await emit(ctx, "runner", "run.ended", { status: "completed", sentence: verdict.sentence });
-    await writeReports(run_dir, ctx.store, verdict, { status: "completed" });
-    return { status: "completed", run_dir, verdict };
+    const done = await completed(ctx.store);
+    const climbed = await work(ctx, stop, stack, done, options);
+    ctx.progress.begin("verdict", 0);
+    verdict = await makeVerdict({ store: ctx.store, config: ctx.config });
+    // Before anything is exported, so that an exporter that fails costs nobody the figures.
+    await writeReports(run_dir, ctx.store, verdict, { status: "running" });
+    await exportAll(ctx, done, climbed, verdict);
+    await ended(ctx, "completed", verdict);
+    return { status: "completed", run_dir, kept: true, verdict };
   } catch (thrown) {
     const reason = ctx.signal.aborted ? ctx.signal.reason : thrown;
     if (ctx.signal.aborted && !(reason instanceof HoneError)) {
       const status = reason instanceof Stop ? reason.status : "cancelled";
-      await emit(ctx, "runner", "run.ended", { status });
-      return { status, run_dir };
+      await ended(ctx, status, verdict);
+      return { status, run_dir, kept: true, verdict };
     }
-    return await failed(ctx, reason);
+    return await failed(ctx, reason, verdict);
   }
 }
 
-async function failed(ctx: RunContext, reason: unknown): Promise<RunResult> {
+/** Records the end, and brings reports that are there already up to date. */
+async function ended(ctx: RunContext, status: RunResult["status"], verdict?: Verdict) {
+  await emit(ctx, "runner", "run.ended", { status, ...(verdict && { sentence: verdict.sentence }) });
+  if (verdict) await writeReports(ctx.run_dir, ctx.store, verdict, { status });
+}
+
+async function failed(ctx: RunContext, reason: unknown, verdict?: Verdict): Promise<RunResult> {
   const error = reason instanceof Error ? reason : new Error(String(reason));
   const code = error instanceof HoneError ? error.code : "UNEXPECTED";
   const hint = error instanceof HoneError ? error.hint : undefined;
   // For run.log; whoever started the run is given the error itself.
   const origin = error.cause instanceof Error ? error.cause : error;
   ctx.log.debug(`${code}: ${origin instanceof HoneError ? origin.message : origin.stack ?? origin.message}`);
+  let kept = true;
   try {
     await emit(ctx, "runner", "stage.failed", { stage: stageOf(error), code, message: error.message, hint });
-    await emit(ctx, "runner", "run.ended", { status: "failed" });
+    await ended(ctx, "failed", verdict);
+    kept = STOPPED.includes(code) || (await completed(ctx.store)).spent.rollouts > 0;
   } catch (storeError) {
     ctx.log.warn(`the failure itself could not be recorded: ${storeError}`);
   }
-  return { status: "failed", run_dir: ctx.run_dir, error };
+  return { status: "failed", run_dir: ctx.run_dir, kept, error, verdict };
 }
 
 async function work(
   ctx: RunContext,
   stop: AbortController,
   stack: AsyncDisposableStack,
+  done: Completed,
   options: RunOptions,
-): Promise<Verdict> {
-  const done = await completed(ctx.store);
+): Promise<LadderResult> {
+  const { wall_clock_secs } = ctx.config.limits;
   ctx.spent = done.spent;
+  if (wall_clock_secs) ctx.deadline = Date.now() + (wall_clock_secs - done.spent.seconds) * 1000;
   for (const rollout_id of await unfinished(ctx.store)) {
     await emit(ctx, "runner", "rollout.abandoned", { rollout_id, reason: "hone ended before it was finished" });
   }
@@ -193,16 +252,18 @@ async function work(
   if (options.trained_with) await compareCatalog(ctx, options.trained_with);
   ctx.progress.begin("scenarios", 0);
   ctx.scenarios = await collectScenarios(ctx, done);
-  ctx.log.info(`${ctx.catalog.tools.length} tools, ${describe(ctx.scenarios)}`);
+  ctx.log.info(`${counted(ctx.catalog.tools.length, "tool")}, ${describe(ctx.scenarios)}`);
   ctx.trainer = await openTrainer(ctx, done, stop);
   if (ctx.trainer) stack.use(ctx.trainer);
   ctx.scenarios = await fitTools(ctx, ctx.trainer?.base ?? endpointPolicy(ctx));
-  const { policy, checkpoint } = await (options.climb ?? climb)(ctx, done);
-  ctx.progress.begin("verdict", 0);
-  const verdict = await makeVerdict({ store: ctx.store, config: ctx.config });
-  for (const { id, role } of ctx.roles.exporters) {
-    const trainer = ctx.trainer;
-    if (!trainer) break;
+  return await (options.climb ?? climb)(ctx, done);
+}
+
+/** Runs the exporters that an earlier start has not finished. */
+async function exportAll(ctx: RunContext, done: Completed, { policy, checkpoint }: LadderResult, verdict: Verdict) {
+  const { trainer } = ctx;
+  if (!trainer) return;
+  for (const { id, role } of ctx.roles.exporters.filter(({ id }) => !done.exports.has(id))) {
     ctx.progress.begin("export", 0);
     const { dir, proof } = await role.export({
       dir: join(ctx.run_dir, "adapter"),
@@ -216,7 +277,6 @@ async function work(
     await emit(ctx, id, "export.completed", { exporter: id, dir, proof });
   }
   ctx.progress.end();
-  return verdict;
 }
 
 async function discover(ctx: RunContext): Promise<Catalog> {

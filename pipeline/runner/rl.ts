@@ -47,7 +47,7 @@ export async function reinforce(
   if (validates() && !start.done.validations.has(policy.name)) best = await validate(ctx, policy, state, best);
   while (k < train.steps) {
     ctx.signal.throwIfAborted();
-    const left = (ctx.deadline - Date.now()) / 1000;
+    const left = Math.max(0, ctx.deadline - Date.now()) / 1000;
     if (left < longest * 1.1 + start.reserve_secs) {
       ctx.log.warn(`stopping after ${k} of ${train.steps} steps: ${left.toFixed(0)} s left of limits.wall_clock_secs`);
       break;

@@ -3,6 +3,7 @@
  * sources and refuses bad ones together, before anything is leased or trained.
  * @module
  */
+import { missingSplits } from "../config_scenarios.ts";
 import { type Diagnostic, HoneError, nearest, runner as messages } from "../diagnostics.ts";
 import type { Catalog, Scenario } from "../events.ts";
 import { describeDrift } from "../mcp/drift.ts";
@@ -21,7 +22,8 @@ export async function collectScenarios(ctx: RunContext, done: Completed): Promis
   }
   const problems = scenarioProblems(scenarios, ctx.catalog);
   if (problems.length > 0) throw new HoneError(problems);
-  requireSplits(ctx, scenarios);
+  const missing = missingSplits(ctx.config, scenarios);
+  if (missing.length > 0) throw new HoneError(missing);
   return scenarios;
 }
 
@@ -74,20 +76,4 @@ function namedTools(scenario: Scenario): Set<string> {
     ...scenario.calls?.expected?.map(({ tool }) => tool) ?? [],
     ...scenario.calls?.forbidden ?? [],
   ]);
-}
-
-function requireSplits(ctx: RunContext, scenarios: Scenario[]) {
-  const has = (wanted: string) => scenarios.some(({ split }) => split === wanted);
-  const problems: Diagnostic[] = [];
-  const { ladder, evaluate, train } = ctx.config;
-  if (evaluate.policies.length > 0 && !has(evaluate.split)) {
-    problems.push(messages.no_scenarios(evaluate.split, "evaluate"));
-  }
-  if ((ladder.includes("warm_start") || ladder.includes("rl")) && !has("train")) {
-    problems.push(messages.no_scenarios("train", "train"));
-  }
-  if (ladder.includes("rl") && train.validate_every > 0 && !has("validation")) {
-    problems.push(messages.no_scenarios("validation", "choose checkpoints (`train.validate_every`)"));
-  }
-  if (problems.length > 0) throw new HoneError(problems);
 }

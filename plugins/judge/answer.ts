@@ -17,6 +17,7 @@ const plugin: Plugin<"judge"> = definePlugin({
   summary: "Scores 1 when the closing answer is the one that the scenario expects, else 0.",
   config,
   examples: [{ title: "Letter for letter", with: { ignore_case: false, ignore_punctuation: false } }],
+  judges_by: () => ["answer"],
   create: ({ config }) => ({
     scale: "absolute",
     decisive: true,

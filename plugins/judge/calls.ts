@@ -20,6 +20,7 @@ const plugin: Plugin<"judge"> = definePlugin({
   summary: "Scores the calls that were made against the scenario's expected, forbidden and most calls.",
   config,
   examples: [{ title: "Count mistakes for the shaper, decide nothing", with: { decisive: false } }],
+  judges_by: ({ decisive }) => decisive ? ["calls"] : [],
   create: ({ config }) => ({
     scale: "absolute",
     decisive: config.decisive,

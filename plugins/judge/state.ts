@@ -28,6 +28,7 @@ const plugin: Plugin<"judge"> = definePlugin({
   summary: "Scores the files and tool answers that the agent left behind against the scenario's checks.",
   config,
   examples: [{ title: "Nothing for half a success", with: { partial: 0, strict: true } }],
+  judges_by: () => ["checks"],
   create: ({ config, base_dir, stage }) => {
     let fixture: Promise<{ tree: Tree }> | undefined;
     const limits = { max_files: config.max_files, max_file_bytes: config.max_file_bytes };

@@ -3,7 +3,7 @@
  * @module
  */
 import { definePlugin, type Plugin, readScenarios } from "@hone/hone";
-import { resolve } from "node:path";
+import { isAbsolute, relative, resolve } from "node:path";
 import { z } from "zod";
 
 const config = z.strictObject({
@@ -20,11 +20,19 @@ const plugin: Plugin<"scenario-source"> = definePlugin({
   summary: "Reads scenarios from YAML, JSON or JSON lines, and refuses a bad file whole.",
   config,
   examples: [{ title: "One file", with: { path: "./scenarios.yaml" } }],
+  preview: ({ path, split }, { base_dir, judged_by }) => readScenarios(filesOf(path, base_dir), { split, judged_by }),
   create: ({ config: { path, split }, base_dir }) => ({
     async *produce(catalog) {
-      const files = [path].flat().map((name) => ({ name, path: resolve(base_dir, name) }));
-      yield* await readScenarios(files, { split, catalog });
+      yield* await readScenarios(filesOf(path, base_dir), { split, catalog });
     },
   }),
 });
 export default plugin;
+
+/** Files with the names that messages have for them: from where the person stands, where that is above them. */
+function filesOf(path: string | string[], base_dir: string) {
+  return [path].flat().map((name) => resolve(base_dir, name)).map((path) => {
+    const near = relative(Deno.cwd(), path);
+    return { path, name: near.startsWith("..") || isAbsolute(near) ? path : near };
+  });
+}

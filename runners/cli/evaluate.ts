@@ -63,7 +63,12 @@ export default defineVerb({
       ...(["split", "tries"] as const).flatMap((key) => args[key] ? [`evaluate.${key}=${args[key]}`] : []),
       ...(args.sampling ? [`evaluate.sampling=[${args.sampling}]`] : []),
     ]);
-    const loaded = await loadPipeline(source ? join(source, "pipeline.yaml") : word, { builtins, signal, overrides });
+    const loaded = await loadPipeline(source ? join(source, "pipeline.yaml") : word, {
+      builtins,
+      signal,
+      overrides,
+      trains: false,
+    });
     if (weights && !loaded.stages.some(({ plugin }) => plugin.kind === "trainer")) {
       throw new HoneError(cli.weights_without_trainer());
     }

@@ -68,19 +68,20 @@ export function conclude(
   result: RunResult,
   { out, err, format, resumable = true }: PerformOptions & { resumable?: boolean },
 ): number {
-  const dir = relative(Deno.cwd(), result.run_dir) || ".";
-  if (format === "json") out(JSON.stringify({ ...result, error: result.error?.message }));
-  if (result.status === "completed") {
-    if (format !== "json") out(`${result.verdict!.sentence}\n${dir}/report.html`);
-    return 0;
-  }
-  if (result.error) {
-    err(render(result.error instanceof HoneError ? result.error.diagnostics : [cli.unexpected(result.error)], "text"));
-  }
-  err(resumable ? `${result.status}: \`hone resume ${dir}\` goes on from here` : `${result.status}: ${dir}`);
-  if (result.status === "cancelled") return 130;
-  const code = result.error instanceof HoneError ? result.error.code : undefined;
-  if (result.status === "paused" || (code && RESUMABLE.has(code))) return 3;
+  const { status, error, verdict, run_dir, kept } = result;
+  const dir = relative(Deno.cwd(), run_dir) || ".";
+  if (format === "json") out(JSON.stringify({ ...result, error: error?.message }));
+  else if (verdict) out(`${verdict.sentence}\n${dir}/report.html`);
+  if (status === "completed") return 0;
+  if (error) err(render(error instanceof HoneError ? error.diagnostics : [cli.unexpected(error)], "text"));
+  const code = error instanceof HoneError ? error.code : undefined;
+  const same = status !== "failed" || (code !== undefined && RESUMABLE.has(code));
+  if (!kept) err("failed before the first rollout was finished: nothing is kept; mend it and run it again");
+  else if (!resumable) err(`${status}: ${dir}`);
+  else if (same) err(`${status}: \`hone resume ${dir}\` goes on from here`);
+  else err(`failed: mend it (the run reads ${dir}/pipeline.yaml), then \`hone resume ${dir}\` goes on from here`);
+  if (status === "cancelled") return 130;
+  if (kept && same) return 3;
   return code === "STAGE_FAILED" ? 4 : 1;
 }
 

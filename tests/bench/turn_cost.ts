@@ -86,7 +86,7 @@ const ctx = {
   slots: new Semaphore(at_once),
   signal,
   progress: new Progress(),
-  spent: { rollouts: 0, tokens: 0 },
+  spent: { rollouts: 0, tokens: 0, seconds: 0 },
   log: { debug: quiet, info: quiet, warn: quiet },
 } as unknown as RunContext;
 
