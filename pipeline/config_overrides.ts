@@ -20,7 +20,7 @@ export function override(source: Source, values: Record<string, Json>): Diagnost
       if (found.length !== 1) {
         problems.push(
           found.length === 0
-            ? say.override_unknown(dotted, String(path[1]), known(stages))
+            ? say.override_unknown(dotted, String(path[1]), known(stages), shown(stages))
             : say.override_ambiguous(dotted, String(path[1]), found.map((index) => [index, stages[index]!.use])),
         );
         continue;
@@ -52,12 +52,20 @@ function find(stages: Names[], word: string): number[] {
   if (number >= 0) return [number];
   for (const way of ["id", "use", "short", "kind"] as const) {
     const found = stages.flatMap((stage, index) => stage[way] === word ? [index] : []);
-    if (found.length > 0) return found;
+    // One without an id of its own has the plugin's name for one.
+    const unnamed = way === "kind" ? [] : found.filter((index) => stages[index]!.id === "");
+    if (found.length > 0) return unnamed.length === 1 ? unnamed : found;
   }
   return [];
 }
 
-/** Every name that finds one stage, the shortest of each stage first. */
+/** One name of each stage. */
+function shown(stages: Names[]): string[] {
+  const names = new Set(known(stages));
+  return stages.map(({ id, use, short }, index) => [id, use, short].find((name) => names.has(name)) ?? String(index));
+}
+
+/** Every name that finds one stage. */
 function known(stages: Names[]): string[] {
   const ways = ["id", "short", "kind", "use"] as const;
   const names = ways.flatMap((way) => stages.map((stage) => stage[way]));

@@ -125,11 +125,25 @@ Deno.test("loadPipeline() takes overrides by path, stage id and index, and refus
   assert.deepEqual(loaded.stages[1]!.with, { path: "./system.md", limit: 3 });
   assert.match(
     await refused(PIPELINE, { overrides: { "stages.nope.with.x": 1 } }),
-    /^error\[OVERRIDE_UNKNOWN\] Cannot set "stages.nope.with.x": no stage has this id or number$/,
+    /^error\[OVERRIDE_UNKNOWN\] Cannot set "stages.nope.with.x": no stage goes by "nope"\n {2}hint: stages here: discoverer\/mcp, scenario-source\/file, rollout\/chat, judge\/state, strict, reward-shaper\/weighted, trainer\/mlx; or their number, from 0$/,
   );
   assert.match(
     await refused(PIPELINE, { overrides: { "train.stepz": 1 } }),
     /Unknown field "stepz" in train: did you mean "steps"\?/,
+  );
+});
+
+Deno.test("loadPipeline() takes overrides of stages by their use, the plugin's short name or its kind, where one has it", async () => {
+  for (const name of ["file", "scenario-source/file", "scenario-source", "1"]) {
+    const { loaded } = await load(PIPELINE, { overrides: { [`stages.${name}.with.limit`]: 4 } });
+    assert.deepEqual(loaded.stages[1]!.with, { path: "./system.md", limit: 4 }, name);
+  }
+  assert.equal(
+    await refused(PIPELINE, { overrides: { "stages.judge.with.x": 1, "stages.trainer/mlxx.with.x": 1 } }),
+    `error[OVERRIDE_AMBIGUOUS] Cannot set "stages.judge.with.x": "judge" may be stages[3] (judge/state) or stages[4] (judge/state)
+  hint: write the number, as in stages.3
+
+error[OVERRIDE_UNKNOWN] Cannot set "stages.trainer/mlxx.with.x": no stage goes by "trainer/mlxx": did you mean "trainer/mlx"?`,
   );
 });
 

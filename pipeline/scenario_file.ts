@@ -96,7 +96,8 @@ async function readEntries({ path, name }: { path: string; name: string }, probl
   try {
     text = await readFile(path, "utf8");
   } catch (error) {
-    const cause = (error as { code?: string }).code === "ENOENT" ? "no such file" : (error as Error).message;
+    const { code, message } = error as NodeJS.ErrnoException;
+    const cause = code === "ENOENT" ? "no such file" : code === "EISDIR" ? "it is a folder" : message;
     problems.push({ ...say.file_unreadable(name, cause), file: name });
     return [];
   }

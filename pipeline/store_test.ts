@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { Bus } from "./bus.ts";
 import { HoneError } from "./diagnostics.ts";
-import type { EventMap, RolloutRef, Trajectory } from "./events.ts";
+import type { Envelope, EventMap, RolloutRef, Trajectory } from "./events.ts";
 import { Store } from "./store.ts";
 import { completed, storedGroup, trajectories, unfinished } from "./store_read.ts";
 
@@ -129,20 +129,34 @@ Deno.test("completed() says where training stands when steps, policies and evalu
   bus.emit("t", "train.stepped", { step: 2, kind: "rl", loss: 1, metrics, seconds: 1, checkpoint: "/c/2" });
   bus.emit("t", "policy.published", { name: "warm_start", version: 1, model: "m", checkpoint: "/c/1" });
   const success = { mean: 0.5, low: 0.2, high: 0.8, n: 10 };
-  bus.emit("t", "evaluation.completed", {
-    policy: "base",
-    policy_version: 0,
-    split: "heldout",
-    temperature: 0,
-    success,
-    seconds: 3,
-  });
+  const measured = { policy: "base", policy_version: 0, split: "heldout", success, seconds: 3 } as const;
+  bus.emit("t", "evaluation.completed", { ...measured, temperature: 0 });
   const done = await completed(store);
   assert.equal(done.step, 2);
   assert.equal(done.checkpoint, "/c/2");
   assert.equal(done.supervised_steps, 1);
   assert.deepEqual(done.policies.get("warm_start"), { version: 1, checkpoint: "/c/1" });
   assert.deepEqual([...done.evaluations], ["base/heldout/0"]);
+  bus.emit("t", "evaluation.completed", { ...measured, temperature: 1 });
+  bus.emit("t", "evaluation.completed", { ...measured, policy: "tuned", temperature: 0, seconds: 5 });
+  assert.deepEqual([...(await completed(store)).evaluation_secs], [["heldout", 6]]);
+});
+
+Deno.test("completed() adds up what the starts of a run took, the time between them left out", async () => {
+  await using dir = await folder();
+  await using store = await Store.open(dir.path, { run_id: "r", mode: "create" });
+  const started = { name: "n", seed: 1, hone_version: "0", resumed: false };
+  const metric = { name: "x", value: 1, step: 0 };
+  const events = [
+    { at: 1_000, type: "run.started", data: started },
+    { at: 8_500, type: "metric.recorded", data: metric },
+    { at: 500_000, type: "run.started", data: started },
+    { at: 502_000, type: "metric.recorded", data: metric },
+  ] as const;
+  for (const [index, event] of events.entries()) {
+    await store.append({ run_id: "r", seq: index + 1, source: "t", ...event } as Envelope);
+  }
+  assert.equal((await completed(store)).spent.seconds, 9.5);
 });
 
 Deno.test("Store goes on numbering events without a gap when it is opened again", async () => {

@@ -114,12 +114,12 @@ export const config = {
       `No judge says what success is: ${ids.map(quote).join(", ")} only scores`,
       "add judge/state, judge/calls or judge/answer",
     ),
-  override_unknown: (path: string, word: string, names: string[]) => {
+  override_unknown: (path: string, word: string, names: string[], shown: string[]) => {
     const meant = nearest(word, names);
     return say(
       "OVERRIDE_UNKNOWN",
       `Cannot set ${quote(path)}: no stage goes by ${quote(word)}${meant ? `: did you mean ${quote(meant)}?` : ""}`,
-      meant ? undefined : `stages go by their number or ${names.join(", ")}`,
+      meant ? undefined : `stages here: ${shown.join(", ")}; or their number, from 0`,
     );
   },
   override_ambiguous: (path: string, word: string, found: [index: number, use: string][]) =>

@@ -196,6 +196,7 @@ async function toTheEnd(
     // Before anything is exported, so that an exporter that fails costs nobody the figures.
     await writeReports(run_dir, ctx.store, verdict, { status: "running" });
     await exportAll(ctx, done, climbed, verdict);
+    ctx.progress.end();
     await ended(ctx, "completed", verdict);
     return { status: "completed", run_dir, kept: true, verdict };
   } catch (thrown) {
@@ -276,7 +277,6 @@ async function exportAll(ctx: RunContext, done: Completed, { policy, checkpoint 
     });
     await emit(ctx, id, "export.completed", { exporter: id, dir, proof });
   }
-  ctx.progress.end();
 }
 
 async function discover(ctx: RunContext): Promise<Catalog> {

@@ -5,6 +5,9 @@ import { join } from "node:path";
 import { HoneError } from "../../pipeline/diagnostics.ts";
 import validate, { pipelineFences } from "./validate.ts";
 
+const SCENARIOS = `- { id: one, task: Write., split: train, checks: [{ file: a.txt }] }
+- { id: two, task: Write., split: heldout, checks: [{ file: a.txt }] }
+`;
 const GOOD = `name: good
 model: smollm2-135m
 servers: { files: { command: npx, args: ["\${workdir}"] } }
@@ -43,9 +46,9 @@ async function run(files: Record<string, string>, names: string[], format = "tex
 Deno.test("validate accepts good pipelines in files, folders and globs", async () => {
   const files = {
     "a/p.yaml": GOOD,
-    "a/scenarios.yaml": "scenarios: []",
+    "a/scenarios.yaml": SCENARIOS,
     "a/b/p.yml": GOOD,
-    "a/b/scenarios.yaml": "[]",
+    "a/b/scenarios.yaml": SCENARIOS,
   };
   for (const name of ["a", "a/**/p.y*ml"]) {
     const { code, said } = await run(files, [name]);
@@ -54,17 +57,23 @@ Deno.test("validate accepts good pipelines in files, folders and globs", async (
 });
 
 Deno.test("validate exits 2 and gives annotations to GitHub", async () => {
-  const { code, said } = await run({ "p.yaml": GOOD + "sede: 1\n", "scenarios.yaml": "" }, ["p.yaml"], "github");
+  const { code, said } = await run(
+    { "p.yaml": GOOD + "sede: 1\n", "scenarios.yaml": "- id: one\n" },
+    ["p.yaml"],
+    "github",
+  );
   assert.equal(code, 2);
   assert.equal(
     said,
-    '::error file={dir}/p.yaml,line=12,col=1,title=UNKNOWN_FIELD::Unknown field "sede": did you mean "seed"?',
+    '::error file={dir}/p.yaml,line=12,col=1,title=UNKNOWN_FIELD::Unknown field "sede": did you mean "seed"?\n' +
+      "::error file={dir}/scenarios.yaml,line=1,col=3,title=SCENARIO_WITHOUT_TASK::" +
+      'Scenario "one" has no task: wanted the words that the agent is given',
   );
 });
 
 Deno.test("validate gives JSON with every file and its diagnostics", async () => {
   const { code, said } = await run(
-    { "p.yaml": GOOD, "q.yaml": "", "scenarios.yaml": "" },
+    { "p.yaml": GOOD, "q.yaml": "", "scenarios.yaml": SCENARIOS },
     ["p.yaml", "q.yaml"],
     "json",
   );

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { examinePipeline } from "../../pipeline/config.ts";
 import { render } from "../../pipeline/diagnostics.ts";
 import { builtins } from "../../plugins/mod.ts";
@@ -17,8 +17,9 @@ for (const name of readdirSync(CASES).filter((each) => existsSync(join(CASES, ea
     const dir = join(CASES, name);
     const file = join(dir, "pipeline.yaml");
     const { loaded, diagnostics } = await examinePipeline(readFileSync(file, "utf8"), file, { builtins, env: {} });
-    const said = render(diagnostics).replaceAll(dir + "/pipeline.yaml", "pipeline.yaml").replaceAll(dir, "{dir}") +
-      "\n";
+    // Scenario files are named from where the person stands.
+    const said = render(diagnostics).replaceAll(dir + "/pipeline.yaml", "pipeline.yaml").replaceAll(dir, "{dir}")
+      .replaceAll(relative(Deno.cwd(), dir) + "/", "") + "\n";
     const expected = join(dir, "expected_error.txt");
     if (Deno.env.get("UPDATE_CASES")) writeFileSync(expected, said);
     assert.equal(loaded, undefined);

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { Store } from "../../pipeline/store.ts";
 import { folder, hone, MOMENTS, rows, startRun, together, until } from "./support.ts";
 import { chosenCheckpoint, VALIDATED, withValidation } from "./validation.ts";
 
@@ -46,9 +47,26 @@ Deno.test("limits.wall_clock_secs stops RL early and still measures the tuned po
   const count = async (what: string) => Number((await rows(run_dir, `SELECT count(*) AS n FROM ${what}`))[0]!.n);
   assert.equal(await count("train_steps WHERE kind = 'rl'"), Number(stop[1]));
   assert.equal(await count("evaluations WHERE policy = 'tuned'"), 1);
-  const resumed = await hone("resume", run_dir);
-  assert.equal(resumed.code, 0, resumed.err);
-  assert.equal(await count("train_steps WHERE kind = 'rl'"), Number(stop[1]), "a finished rung is not taken up again");
+});
+
+Deno.test("limits.wall_clock_secs counts what earlier starts of a run took", async () => {
+  await using dir = await folder();
+  const run_dir = join(dir.path, "run");
+  const { sql, slow } = MOMENTS["RL step"]!;
+  const running = startRun(run_dir, { ...slow, "limits.wall_clock_secs": 3600, "train.steps": 500 });
+  await until(running, run_dir, sql);
+  running.kill("SIGKILL");
+  await running.ended;
+  const before = await rows(run_dir, "SELECT * FROM train_steps WHERE kind = 'rl'");
+  {
+    await using store = await Store.open(join(run_dir, "run.duckdb"), { run_id: "run", mode: "resume" });
+    await store.query(`UPDATE events SET "at" = "at" - 3600000 WHERE type = 'run.started'`);
+  }
+  const { code, err } = await hone("resume", run_dir);
+  assert.equal(code, 0, err);
+  const stop = `stopping after ${before.length} of 500 steps: 0 s left of limits.wall_clock_secs`;
+  assert.ok(err.includes(stop), err);
+  assert.equal((await rows(run_dir, "SELECT * FROM evaluations WHERE policy = 'tuned'")).length, 1);
 });
 
 Deno.test("train.validate_every ships the checkpoint that validation likes best", async () => {
