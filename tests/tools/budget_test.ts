@@ -1,6 +1,6 @@
 /** A list of 253 tools: refused before any rollout where it does not fit, chosen for each scenario where it must. @module */
 import assert from "node:assert/strict";
-import { join, relative } from "node:path";
+import { join } from "node:path";
 import { scriptedEndpoint } from "../../pipeline/chat/scripted_endpoint.ts";
 import type { JsonObject } from "../../pipeline/events.ts";
 import { openRun } from "../../pipeline/control.ts";
@@ -46,7 +46,7 @@ Deno.test("a list that does not fit the model's context is refused with the numb
     'scenario "one" about 38,449, and an answer may take 256; the context of "scripted" is 8,192\n' +
     "  hint: set agent.tool_budget_tokens to 7933 or less, so that each scenario is offered what it needs and as many " +
     "others as fit; or offer fewer with tools: or deny: of the server",
-    `failed: \`hone resume ${relative(Deno.cwd(), run_dir)}\` goes on from here`,
+    "failed before the first rollout was finished: nothing is kept; mend it and run it again",
   ]]);
   assert.equal(endpoint.requests.length, 0);
   const narrow = ["agent.endpoint.context_tokens=100000"];
