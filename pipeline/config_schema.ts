@@ -21,6 +21,8 @@ const endpoint = z.strictObject({
   api_key_env: z.string().optional().describe("Environment variable that holds the API key.")
     .meta({ examples: ["OPENAI_API_KEY"] }),
   headers: text_values("Headers sent with every request.").prefault({}),
+  body: z.record(z.string(), z.json()).default({})
+    .describe("Further fields of every request, such as `parallel_tool_calls`, `tool_choice` or `reasoning_effort`."),
 });
 
 const agent = z.strictObject({

@@ -139,6 +139,8 @@ export interface TurnRecord {
   output_token_ids?: Int32Array;
   logprobs?: Float32Array;
   finish_reason: "stop" | "length" | "tool_calls" | "error";
+  /** Version of the weights that spoke, where the endpoint says it. */
+  policy_version?: number;
   prompt_tokens: number;
   output_tokens: number;
   seconds: number;

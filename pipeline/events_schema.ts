@@ -51,6 +51,7 @@ const turn = nested<EventMap["turn.completed"]["turn"]>({
   output_token_ids: maybe(typed(Int32Array)),
   logprobs: maybe(typed(Float32Array)),
   finish_reason: text,
+  policy_version: maybe(number),
   prompt_tokens: number,
   output_tokens: number,
   seconds: number,

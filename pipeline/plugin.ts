@@ -78,6 +78,8 @@ export interface Policy {
   model: string;
   api_key?: string;
   headers?: Record<string, string>;
+  /** Further fields of every request. */
+  body?: JsonObject;
   /** `exact`: prompt ids, output ids and logprobs of the sampled distribution come back. */
   tokens: "exact" | "none";
   /** True where the endpoint keeps ids by rollout handle (our own worker). */

@@ -217,6 +217,7 @@ async function prepare(connection: DuckDBConnection, path: string) {
     if (tables.length > 0) {
       // Files of before there was this column.
       await connection.run('ALTER TABLE turns ADD COLUMN IF NOT EXISTS "tools" VARCHAR[]');
+      await connection.run('ALTER TABLE turns ADD COLUMN IF NOT EXISTS "policy_version" INTEGER');
       return;
     }
     await connection.run(ddl());

@@ -217,6 +217,7 @@ function turnsOf(rows: Row[]): TurnRecord[] {
       seconds: Number(row.seconds),
     };
     if (row.tools) turn.tools = row.tools as string[];
+    if (typeof row.policy_version === "number") turn.policy_version = row.policy_version;
     if (typeof row.reasoning === "string") turn.reasoning = row.reasoning;
     if (typeof row.invalid_call === "string") turn.invalid_call = row.invalid_call;
     if (row.prompt_suffix) {

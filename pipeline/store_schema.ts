@@ -97,6 +97,7 @@ export const TABLES = {
     output_tokens: "INTEGER",
     seconds: "DOUBLE",
     tools: "VARCHAR[]",
+    policy_version: "INTEGER",
   },
   tool_calls: {
     rollout_id: "VARCHAR",
@@ -232,6 +233,7 @@ export class RowWriter {
       turn.output_tokens,
       turn.seconds,
       turn.tools ?? null,
+      turn.policy_version ?? null,
     ]);
     return `${rollout_id}/${turn.index}`;
   }

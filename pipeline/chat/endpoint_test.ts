@@ -73,9 +73,9 @@ Deno.test("complete() reads native calls and their thoughts", async () => {
   }));
   const completion = await ask(endpoint);
   assert.deepEqual(completion.native_calls, [
-    { id: "c1", name: "a", arguments: { x: 1 } },
-    { id: "call-1", name: "b", invalid: "the arguments of b are not a JSON object" },
-    { id: "call-2", name: "c", invalid: "the arguments of c are not a JSON object" },
+    { id: "c1", name: "a", written: '{"x":1}', arguments: { x: 1 } },
+    { id: "", name: "b", written: "[1]", invalid: "the arguments of b are not a JSON object" },
+    { id: "", name: "c", written: "{oops", invalid: "the arguments of c are not a JSON object" },
   ]);
   assert.equal(completion.reasoning, "hm");
   assert.equal(completion.finish_reason, "tool_calls");
@@ -107,9 +107,11 @@ Deno.test("complete() gives up at once on what the endpoint refuses for good", a
 
 Deno.test("complete() tells a full context and a strange answer apart", async () => {
   const full = { status: 400, body: { error: { code: "context_length_exceeded", message: "2049 > 2048" } } };
-  await using endpoint = scriptedEndpoint((_, index) => [full, { status: 200, body: { hello: 1 } }][index] ?? "");
+  await using endpoint = scriptedEndpoint((_, index) => [full][index] ?? { status: 200, body: 7 });
   await assert.rejects(ask(endpoint), (error: EndpointError) => error.context_full);
-  await assert.rejects(ask(endpoint), { code: "ENDPOINT_UNREADABLE" });
+  await assert.rejects(ask(endpoint, { policy: { ...endpoint.policy, tokens: "none" } }), {
+    code: "ENDPOINT_UNREADABLE",
+  });
 });
 
 Deno.test("complete() ends with the signal, also between tries and without an answer", async () => {

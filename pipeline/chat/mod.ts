@@ -4,7 +4,14 @@
  */
 export { completionTool, correction, demonstration, offeredTools, opening, templateTools } from "./conversation.ts";
 export { pause, TimeUp, within } from "./deadline.ts";
-export { complete, type Completion, type CompletionRequest, EndpointError, releaseRollout } from "./endpoint.ts";
+export {
+  complete,
+  type Completion,
+  type CompletionRequest,
+  EndpointError,
+  type NativeCall,
+  releaseRollout,
+} from "./endpoint.ts";
 export {
   clip,
   parseCalls,

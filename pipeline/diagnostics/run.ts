@@ -1,6 +1,9 @@
 /** Messages about a run: what ends it, its records, reaching it from another process. @module */
 import { quote, say } from "./core.ts";
 
+const TOKENS_WANTED =
+  "Its policy must be `tokens: exact`. For vLLM: send `return_token_ids`, start it with `--logprobs-mode processed_logprobs`; or evaluate only (`ladder: [prompt]`).";
+
 /** What ends a run, or refuses to start it, once the pipeline file is sound. */
 export const runner = {
   no_scenarios: (split: string, wanted: string) =>
@@ -60,11 +63,17 @@ export const runner = {
       `Cannot train on step ${step}: not one rollout has a valid reward (first cause: ${cause})`,
       '`hone query latest "select outcome_end, cause, count(*) from rollouts group by all"` shows what failed; then `hone resume`.',
     ),
+  tokens_not_given: (url: string) =>
+    say(
+      "TOKENS_NOT_GIVEN",
+      `Cannot train: the endpoint ${url} does not give the tokens that it sampled`,
+      TOKENS_WANTED,
+    ),
   tokens_missing: (rollout: string) =>
     say(
       "TOKENS_MISSING",
       `Cannot train on rollout ${quote(rollout)}: the endpoint returned no token ids or logprobs`,
-      "For vLLM: send `return_token_ids`, start it with `--logprobs-mode processed_logprobs`; or evaluate only (`ladder: [prompt]`).",
+      TOKENS_WANTED,
     ),
   trainer_lost: (reason: string) =>
     say(

@@ -134,6 +134,12 @@ export const chat = {
       `The model at ${url} answered ${status}: ${reason}`,
       status === 401 || status === 403 ? "set the variable that agent.endpoint.api_key_env names" : undefined,
     ),
+  endpoint_without_tokens: (url: string, missing: string[]) =>
+    say(
+      "ENDPOINT_WITHOUT_TOKENS",
+      `The model at ${url} answered without ${missing.join(" and ")}: wanted the tokens that it sampled, to train on`,
+      "vLLM gives them since 0.10.2 to requests with `return_token_ids`, right ones when started with `--logprobs-mode processed_logprobs`",
+    ),
   endpoint_unreadable: (url: string, body: string) =>
     say("ENDPOINT_UNREADABLE", `The model at ${url} answered ${quote(body)}: wanted an OpenAI chat completion`),
 };

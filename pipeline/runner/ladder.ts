@@ -25,6 +25,9 @@ export interface LadderResult {
 /** Climbs the rungs of `ladder:` that are not done yet. */
 export async function climb(ctx: RunContext, done: Completed): Promise<LadderResult> {
   const base = ctx.trainer?.base ?? endpointPolicy(ctx);
+  if (ctx.trainer && trains(ctx) && base.tokens !== "exact") {
+    throw new HoneError(messages.tokens_not_given(base.base_url));
+  }
   const plain: Agent = { ...ctx.agent, examples: [] };
   ctx.progress.plan(ladderPhases(ctx, done), ctx.deadline);
   const longest = { secs: done.evaluation_secs.get(ctx.config.evaluate.split) ?? 0 };
@@ -116,7 +119,7 @@ function trains(ctx: RunContext): boolean {
 export function endpointPolicy(ctx: RunContext): Policy {
   const { endpoint } = ctx.config.agent;
   if (!endpoint) throw new HoneError(messages.nothing_to_evaluate());
-  const { base_url, model, api_key_env, headers, context_tokens = 0 } = endpoint;
+  const { base_url, model, api_key_env, headers, body, context_tokens = 0 } = endpoint;
   const api_key = api_key_env ? Deno.env.get(api_key_env) : undefined;
   protect([api_key ?? "", ...Object.values(headers).map((value) => value.replace(/^Bearer\s+/i, ""))]);
   const { temperature, max_tokens, tool_format } = ctx.agent;
@@ -127,6 +130,7 @@ export function endpointPolicy(ctx: RunContext): Policy {
     model,
     api_key,
     headers,
+    body: body as Policy["body"],
     tokens: "none",
     rollout_handles: false,
     tool_format: tool_format === "auto" ? "native" : tool_format,

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { redact } from "../redact.ts";
 import type { RunContext } from "./context.ts";
-import { endpointPolicy } from "./ladder.ts";
+import type { Completed } from "../store_read.ts";
+import { climb, endpointPolicy } from "./ladder.ts";
 
 Deno.test("endpointPolicy() sends key and headers, and keeps them out of logs", () => {
   Deno.env.set("HONE_TEST_POLICY", "policy-s3cret");
@@ -19,4 +20,15 @@ Deno.test("endpointPolicy() sends key and headers, and keeps them out of logs", 
   } finally {
     Deno.env.delete("HONE_TEST_POLICY");
   }
+});
+
+Deno.test("climb() refuses to train on an endpoint that does not give its tokens", async () => {
+  const base = { name: "base", tokens: "none", base_url: "http://127.0.0.1:8000/v1" };
+  const ctx = { trainer: { base }, config: { ladder: ["rl"] }, agent: {} } as unknown as RunContext;
+  await assert.rejects(climb(ctx, {} as Completed), {
+    code: "TOKENS_NOT_GIVEN",
+    message: "Cannot train: the endpoint http://127.0.0.1:8000/v1 does not give the tokens that it sampled",
+    hint: "Its policy must be `tokens: exact`. For vLLM: send `return_token_ids`, start it with " +
+      "`--logprobs-mode processed_logprobs`; or evaluate only (`ladder: [prompt]`).",
+  });
 });

@@ -12,6 +12,7 @@ import {
   definePlugin,
   demonstration,
   EndpointError,
+  type NativeCall,
   offeredTools,
   opening,
   parseCalls,
@@ -138,8 +139,8 @@ class Episode {
       ? { calls: [], content: text.trim(), reasoning: undefined, invalid: undefined }
       : parseCalls(text, this.args.policy.tool_format, this.#shown);
     const tool_calls = native_calls
-      ? native_calls.flatMap((call) => "arguments" in call ? [call] : [])
-      : parsed.calls.map((call, number) => ({ id: `call-${index}-${number}`, ...call }));
+      ? identified(native_calls, index)
+      : parsed.calls.map((call, number) => ({ id: callId(index, number), ...call }));
     const invalid = parsed.invalid ?? native_calls?.flatMap((call) => "invalid" in call ? [call.invalid] : [])[0];
     const reasoning = completion.reasoning ?? parsed.reasoning;
     const record: TurnRecord = {
@@ -155,6 +156,7 @@ class Episode {
       ...(output_token_ids ? { output_token_ids } : {}),
       ...(logprobs ? { logprobs } : {}),
       finish_reason,
+      ...(completion.policy_version === undefined ? {} : { policy_version: completion.policy_version }),
       prompt_tokens: usage.prompt_tokens,
       output_tokens: usage.output_tokens,
       seconds,
@@ -162,7 +164,7 @@ class Episode {
     const native = native_calls && invalid === undefined;
     const message: ChatMessage = native
       ? { role: "assistant", content: text, tool_calls: record.tool_calls.map(asNative) }
-      : { role: "assistant", content: text };
+      : { role: "assistant", content: text || asText(native_calls) };
     return { record, message, content: parsed.content };
   }
 
@@ -227,6 +229,26 @@ class Episode {
 
 function ended(end: Outcome["end"], cause: string): Outcome {
   return { end, answer: null, cause };
+}
+
+/** Nine letters and digits: some chat templates (Mistral's) take no other ids. */
+function callId(turn: number, number: number): string {
+  return `call${String(turn % 1000).padStart(3, "0")}${String(number % 100).padStart(2, "0")}`;
+}
+
+/** The calls that can be made, with ids of hone's own where the endpoint's are missing or not unique. */
+function identified(calls: NativeCall[], turn: number): Call[] {
+  const unique = new Set(calls.map(({ id }) => id)).size === calls.length && calls.every(({ id }) => id !== "");
+  return calls.flatMap((call, number) => {
+    if (!("arguments" in call)) return [];
+    const { id, name, arguments: given } = call;
+    return [{ id: unique ? id : callId(turn, number), name, arguments: given }];
+  });
+}
+
+/** What the model is shown of calls that could not be read: no template would take their arguments. */
+function asText(calls: NativeCall[] | undefined): string {
+  return (calls ?? []).map(({ name, written }) => `${name}(${written})`).join("\n");
 }
 
 function asNative({ id, name, arguments: given }: Call): NonNullable<ChatMessage["tool_calls"]>[number] {

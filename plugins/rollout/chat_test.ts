@@ -86,7 +86,7 @@ Deno.test("run() calls tools, sends raw text back and ends with the answer", asy
     RolloutRecord & { type: "tool_call" },
     RolloutRecord & { type: "turn" },
   ];
-  assert.deepEqual(first.tool_calls, [{ id: "call-0-0", name: "read", arguments: { path: "a" } }]);
+  assert.deepEqual(first.tool_calls, [{ id: "call00000", name: "read", arguments: { path: "a" } }]);
   assert.deepEqual(first.input.map(({ role }) => role), ["system", "user"]);
   assert.match(
     first.input[0]!.content,
@@ -208,7 +208,11 @@ Deno.test("run() reads calls from text where a native endpoint leaves them there
   );
   const { records } = await play(endpoint);
   assert.equal(records.filter(({ type }) => type === "tool_call").length, 1);
-  assert.deepEqual(endpoint.requests[1]!.messages.at(-1), { role: "tool", content: "maple", tool_call_id: "call-0-0" });
+  assert.deepEqual(endpoint.requests[1]!.messages.at(-1), {
+    role: "tool",
+    content: "maple",
+    tool_call_id: "call00000",
+  });
 });
 
 Deno.test("run() ends in a typed outcome when the endpoint, the server or the clock fails", async () => {

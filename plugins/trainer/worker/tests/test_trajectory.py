@@ -154,3 +154,30 @@ def test_balance_spreads_sizes_evenly_and_keeps_every_item():
     bins = balance([7, 1, 5, 3, 3, 1], 2)
     assert sorted(sum(bins, [])) == [0, 1, 2, 3, 4, 5]
     assert [sum([7, 1, 5, 3, 3, 1][i] for i in b) for b in bins] == [10, 10]
+
+
+# "é" as two byte tokens, as a byte-level tokenizer samples it: 200, 201; 7 is the same text as one token.
+NAMED_CASES = {
+    "clean chain": (([1], [2, 3], None), ([1, 2, 3, 4], [5], None), ([1, 2, 3, 4, 5, 6], [7], None)),
+    "tail drift": (([1], [2, 3, 4], None), ([1, 2, 3, 9, 5], [6], None)),
+    "thinking stripped": (([1, 2], [90, 91, 92, 3], None), ([1, 2, 3, 4], [90, 5], None), ([1, 2, 3, 4, 5, 6], [8], None)),
+    "cut at the limit": (([1], [2, 3], None, "length"), ([1, 2, 3, 0, 4], [5], None)),
+    "history shortened": (([1, 2, 3], [4], None), ([1, 2, 3, 4, 50, 51, 52], [6], None), ([1, 2, 3, 4, 59, 6, 8], [9], None)),
+    "empty output": (([1], [], None), ([1, 2], [], None), ([1, 2, 3], [4], None)),
+    "split unicode": (([1], [200, 201, 2], None), ([1, 7, 2, 3], [200, 201], None)),
+    "parallel branches": (([1], [2], None), ([1, 2, 3], [4], None), ([1, 2, 5], [6], None), ([1, 2, 3, 4, 8], [9], None)),
+    "same prompt twice": (([1, 2], [3], None), ([1, 2], [3], None)),
+}
+
+
+@pytest.mark.parametrize("name", NAMED_CASES)
+def test_every_named_case_trains_each_sampled_token_once(name):
+    trajectory = make(*NAMED_CASES[name])
+    trained = []
+    for row in reconcile(trajectory):
+        assert row.mask.sum() == len(row.source)
+        for (turn, offset), at in zip(row.source, np.flatnonzero(row.mask).tolist(), strict=True):
+            record = trajectory.turns[turn]
+            trained.append((turn, offset))
+            assert row.ids[: at + 1].tolist() == record.prompt_ids + record.output_ids[: offset + 1]
+    assert sorted(trained) == [(i, o) for i, turn in enumerate(trajectory.turns) for o in range(len(turn.output_ids))]
