@@ -72,9 +72,9 @@ const server_fields = {
   fixture: z.string().optional().describe("Folder copied into `${workdir}` before each rollout.")
     .meta({ examples: ["./fixture"] }),
   allow_writes: z.boolean().default(false).describe("Let rollouts call writing tools of this shared server."),
-  start_timeout_secs: positive().default(60).describe(
-    "Longest wait for the server's first answer; a first start through npx or uvx downloads the package.",
-  ),
+  start_timeout_secs: positive().optional().describe(
+    "Longest wait for the server's first answer; when left out 30, or 300 where the command may first download a package (npx, uvx, …).",
+  ).meta({ examples: [30] }),
   call_timeout_secs: positive().optional().describe(
     "Longest wait for one call; `agent.tool_timeout_secs` when left out.",
   )

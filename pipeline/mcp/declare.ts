@@ -29,7 +29,7 @@ export interface Declared {
   base_dir: string;
 }
 
-const DROPPED_WORDS = /^(npx|uvx|deno|node|python3?|run|exec|-.*|npm:)$/;
+const DROPPED_WORDS = /^(npx|uvx|uv|deno|node|python3?|env|run|exec|tool|-.*|npm:|\w+=.*)$/;
 
 /** Reads the declarations. Throws a HoneError where there is none, or one that cannot be. `MCP_URL` is the default. */
 export async function declareServers(

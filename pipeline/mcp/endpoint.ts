@@ -4,7 +4,7 @@
  * then `args` are left to it. Of a server in a container only `mounts` are: the rest is the image's own.
  * @module
  */
-import { resolve } from "node:path";
+import { basename, resolve } from "node:path";
 import type { ServerConfig } from "../config_schema.ts";
 import type { Json } from "../events.ts";
 import { protect } from "../redact.ts";
@@ -67,6 +67,19 @@ export function rootOf(config: ServerConfig, workdir: string): string | undefine
   const { args, env, cwd = "" } = config;
   const names_it = [...args, ...Object.values(env), cwd].some((text) => text.includes("${workdir}"));
   return config.roots ?? names_it ? workdir : undefined;
+}
+
+const START_SECS = 30;
+const INSTALL_SECS = 300;
+const INSTALLERS = new Set(["npx", "npm", "pnpm", "pnpx", "yarn", "bun", "bunx", "uvx", "uv", "pipx"]);
+
+/** Seconds that a server may take to answer first. Installing takes long, and cut short it may leave a broken package. */
+export function startLimit(config: ServerConfig): number {
+  if (config.start_timeout_secs !== undefined) return config.start_timeout_secs;
+  if (!("command" in config)) return START_SECS;
+  const program = basename(config.command).replace(/\.(cmd|exe)$/, "");
+  const fetched = program === "deno" && config.args.some((arg) => /^(npm|jsr|https?):/.test(arg));
+  return fetched || INSTALLERS.has(program) ? INSTALL_SECS : START_SECS;
 }
 
 /** `${workdir}` in a text. */

@@ -105,8 +105,17 @@ function spawn(spec: ProcessSpec, as: Omit<ProcessSpec, "container">): Deno.Chil
   return child;
 }
 
-/** Kills the whole group of a process and waits for its leader; helpers and a container that it left behind die too. */
-export async function killProcess(child: Deno.ChildProcess): Promise<void> {
+/**
+ * Kills the whole group of a process and waits for its leader; helpers and a container that it left behind die too.
+ * With `grace_ms` it is asked to end first.
+ */
+export async function killProcess(child: Deno.ChildProcess, grace_ms = 0): Promise<void> {
+  if (grace_ms > 0) {
+    signalGroup(child.pid, "SIGTERM");
+    const timer = setTimeout(() => signalGroup(child.pid, "SIGKILL"), grace_ms);
+    await child.status;
+    clearTimeout(timer);
+  }
   signalGroup(child.pid, "SIGKILL");
   await child.status;
   signalGroup(child.pid, "SIGKILL");

@@ -8,6 +8,7 @@ import type { Catalog, JsonObject, ToolSpec } from "../events.ts";
 import type { CallResult } from "../plugin.ts";
 import { filterTools, isNamed, schemaHash, serverCatalog, toolSpec } from "./catalog.ts";
 import { toolChanges } from "./drift.ts";
+import { startLimit } from "./endpoint.ts";
 import { resourceLines, type ResourceTools, resourceTools } from "./resources.ts";
 import type { CallLimits, RawTool, Session } from "./session.ts";
 
@@ -47,7 +48,7 @@ export class KnownServer {
 
   /** Reads the server's lists; keeps all tools for observation and returns those that the agent is offered. */
   async discover(session: Session, signal: AbortSignal): Promise<Catalog> {
-    const limits = { timeout_secs: this.config.start_timeout_secs, signal };
+    const limits = { timeout_secs: startLimit(this.config), signal };
     const listed = await this.#list(session, limits);
     const has_resources = session.offers("resources");
     const problems: string[] = [];

@@ -10,7 +10,7 @@ import type { ServerConfig } from "../config_schema.ts";
 import { config as say, HoneError } from "../diagnostics.ts";
 import type { Semaphore } from "../runner/semaphore.ts";
 import { findEngine } from "./container.ts";
-import { endpointOf, rootOf } from "./endpoint.ts";
+import { endpointOf, rootOf, startLimit } from "./endpoint.ts";
 import { copyInto, emptyFolder, type Folders, makeFolders, removeFolders } from "./folders.ts";
 import { Session } from "./session.ts";
 
@@ -132,10 +132,9 @@ export class Slot {
     const engine = contained ? await findEngine(name, config.container?.engine) : undefined;
     const endpoint = endpointOf(config, { ...ctx, folders: this.folders }, engine);
     if (endpoint.kind === "url" && known && known.transport !== "stdio") endpoint.transport = known.transport;
-    const { start_timeout_secs, elicitation } = config;
     const options = {
-      start_timeout_secs,
-      elicitation,
+      start_timeout_secs: startLimit(config),
+      elicitation: config.elicitation,
       root: rootOf(config, this.folders.work),
       on_tools_changed: (session: Session) => ctx.tools_changed(name, session),
       signal: ctx.signal,

@@ -12,6 +12,8 @@ const TAIL_CHARS = 4000;
 const MAX_DEPTH = 1000;
 const DEPTH_CHECK_BYTES = 2 * MAX_DEPTH;
 const NEWLINE = 10;
+/** For what has said nothing yet: `npx` cut short in the middle of installing leaves a package that never works again. */
+const GRACE_MS = 5000;
 
 /** A transport over a server process's stdin and stdout. */
 export class StdioTransport implements Transport {
@@ -28,6 +30,7 @@ export class StdioTransport implements Transport {
   #tail = "";
   #noise = "";
   #closed = false;
+  #heard = false;
 
   constructor(readonly spec: ProcessSpec, readonly max_message_bytes: number) {}
 
@@ -68,7 +71,7 @@ export class StdioTransport implements Transport {
     this.#closed = true;
     this.cause = cause;
     if (this.#child) {
-      await killProcess(this.#child);
+      await killProcess(this.#child, this.#heard ? 0 : GRACE_MS);
       await this.#writer?.abort().catch(() => {});
     }
     this.onclose?.();
@@ -109,6 +112,7 @@ export class StdioTransport implements Transport {
       this.#noise ||= text.slice(0, 200);
       return;
     }
+    this.#heard = true;
     this.onmessage?.(message);
   }
 

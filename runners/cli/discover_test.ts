@@ -82,6 +82,7 @@ Deno.test("declareServers() reads commands, URLs, files and the environment", as
   assert.deepEqual(await names("npx", "-y", "@modelcontextprotocol/server-files@1.2.3", "/tmp"), ["server-files"]);
   assert.deepEqual(await names("deno", "run", "-A", "npm:@scope/thing"), ["thing"]);
   assert.deepEqual(await names("./servers/my server.py"), ["my-server"]);
+  assert.deepEqual(await names("env", "KEY=x", "uvx", "mcp-server-time"), ["mcp-server-time"]);
   const from_env = await declareServers({ words: [] }, { MCP_URL: "http://host.example/mcp", MCP_BEARER_TOKEN: "t" });
   const { "host-example": server } = from_env.servers;
   assert(server && "url" in server);

@@ -1,7 +1,9 @@
 /** What public servers were seen to do, and hone did not bear (docs/servers.md). @module */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { hone } from "../runner/support.ts";
+import { pipeline_schema } from "../../pipeline/config_schema.ts";
+import { startLimit } from "../../pipeline/mcp/endpoint.ts";
+import { folder, hone } from "../runner/support.ts";
 
 const FIXTURES = join(import.meta.dirname!, "../fixtures");
 const odd = (mode: string) => ["--", "deno", "run", "-A", join(FIXTURES, "odd_server.ts"), mode];
@@ -17,6 +19,27 @@ Deno.test("hone discover waits for a server of the new revision that is slow to 
   const words = ["--start-timeout-secs", "8", "--", "deno", "run", "-A", join(FIXTURES, "slow_modern_server.ts")];
   const server = await discovered(...words);
   assert.deepEqual([server.protocol, server.tools.length], ["2026-07-28", 1]);
+});
+
+Deno.test("hone discover lets an installer that it gives up on clean up (npx: a half-installed package stays broken)", async () => {
+  await using home = await folder();
+  const mark = join(home.path, "cleaned");
+  const installer = `trap 'echo cleaned > "${mark}"; exit 1' TERM; while :; do sleep 0.05; done`;
+  const { code, err } = await hone("discover", "--start-timeout-secs", "2", "--", "sh", "-c", installer);
+  assert.equal(code, 1);
+  assert.match(err, /^error\[SERVER_START_TIMEOUT\] Server "sh" did not answer within 2 s of its start/);
+  assert.equal(await Deno.readTextFile(mark), "cleaned\n");
+});
+
+Deno.test("startLimit() leaves time for a download where the command may download", () => {
+  const limit = (command: string, ...args: string[]) =>
+    startLimit(pipeline_schema.shape.servers.parse({ it: { command, args } }).it!);
+  assert.deepEqual([limit("npx", "-y", "x"), limit("/usr/bin/uvx", "x"), limit("deno", "run", "npm:x")], [
+    300,
+    300,
+    300,
+  ]);
+  assert.deepEqual([limit("node", "server.js"), limit("deno", "run", "server.ts")], [30, 30]);
 });
 
 Deno.test("hone discover shows the tools of a server whose other lists fail (postgres without a database)", async () => {
