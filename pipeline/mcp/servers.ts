@@ -79,7 +79,7 @@ export class KnownServer {
   /** Lists the tools again: how they differ from what discovery found, where that is news; else null. */
   async changed(session: Session, signal: AbortSignal): Promise<ToolsChange | null> {
     if (!this.#listed) return null;
-    const now = await this.#list(session, { timeout_secs: this.config.start_timeout_secs, signal });
+    const now = await this.#list(session, { timeout_secs: startLimit(this.config), signal });
     const changes = toolChanges(this.#listed, now);
     const key = changes.join("\n");
     if (changes.length === 0 || this.#told.has(key) || this.#told.size >= MOST_CHANGES) return null;

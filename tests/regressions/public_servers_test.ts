@@ -16,7 +16,7 @@ async function discovered(...words: string[]) {
 }
 
 Deno.test("hone discover waits for a server of the new revision that is slow to start (serena, markitdown)", async () => {
-  const words = ["--start-timeout-secs", "8", "--", "deno", "run", "-A", join(FIXTURES, "slow_modern_server.ts")];
+  const words = ["--start-timeout-secs", "60", "--", "deno", "run", "-A", join(FIXTURES, "slow_modern_server.ts")];
   const server = await discovered(...words);
   assert.deepEqual([server.protocol, server.tools.length], ["2026-07-28", 1]);
 });
@@ -25,9 +25,9 @@ Deno.test("hone discover lets an installer that it gives up on clean up (npx: a 
   await using home = await folder();
   const mark = join(home.path, "cleaned");
   const installer = `trap 'echo cleaned > "${mark}"; exit 1' TERM; while :; do sleep 0.05; done`;
-  const { code, err } = await hone("discover", "--start-timeout-secs", "2", "--", "sh", "-c", installer);
+  const { code, err } = await hone("discover", "--start-timeout-secs", "5", "--", "sh", "-c", installer);
   assert.equal(code, 1);
-  assert.match(err, /^error\[SERVER_START_TIMEOUT\] Server "sh" did not answer within 2 s of its start/);
+  assert.match(err, /^error\[SERVER_START_TIMEOUT\] Server "sh" did not answer within 5 s of its start/);
   assert.equal(await Deno.readTextFile(mark), "cleaned\n");
 });
 
