@@ -16,6 +16,7 @@ import { config as say, type Diagnostic, HoneError } from "./diagnostics.ts";
 import type { Json, JsonObject, Scenario } from "./events.ts";
 import { type Builtins, loadPlugin } from "./loader.ts";
 import type { Plugin } from "./plugin.ts";
+import { TAPE_FILE } from "./tape/lines.ts";
 import { fieldName, type Path, Source, valueAt } from "./yaml_source.ts";
 
 /** A stage, ready to be created. */
@@ -112,7 +113,7 @@ class Reading {
       return this.#stop(source.at(say.not_a_map(source.raw), []));
     }
     this.diagnostics.push(...override(source, this.options.overrides ?? {}));
-    if (this.#world) this.diagnostics.push(...source.interpolate(this.#env));
+    if (this.#world) this.diagnostics.push(...source.interpolate(this.#env, (field) => this.#spared(field)));
     const value = source.value() as Record<string, unknown>;
     const servers_ok = await this.#readServers(value);
     const parsed = pipeline_schema.safeParse(value);
@@ -143,6 +144,18 @@ class Reading {
     this.diagnostics.push(this.source.at(diagnostic, path, side));
   }
 
+  /** True where the tape stands for every server and key. */
+  get #replays(): boolean {
+    const { doc } = this.source;
+    return doc.get("tape") === "replay" ||
+      doc.getIn(["tape", "mode"]) === "replay" && doc.getIn(["tape", "on_miss"]) !== "live";
+  }
+
+  /** True for fields that nobody reads in a replay: their environment need not be there. */
+  #spared(field: string): boolean {
+    return this.#replays && /^(servers|agent\.endpoint)\./.test(field);
+  }
+
   /** Reads `servers: ./mcp.json` in place; false where that failed. */
   async #readServers(value: Record<string, unknown>): Promise<boolean> {
     if (typeof value.servers !== "string") return true;
@@ -157,7 +170,10 @@ class Reading {
       return true;
     }
     const file = new Source(text, path);
-    const problems = [...file.syntax(), ...(file.raw === undefined ? [] : file.interpolate(this.#env))];
+    const problems = [
+      ...file.syntax(),
+      ...(file.raw === undefined ? [] : file.interpolate(this.#env, () => this.#replays)),
+    ];
     this.diagnostics.push(...problems);
     const declared = problems.length === 0 ? valueAt(file.value(), ["mcpServers"]) : undefined;
     if (problems.length === 0 && (declared === null || typeof declared !== "object")) {
@@ -269,7 +285,9 @@ class Reading {
     for (const [key, inner] of Object.entries(value)) {
       const here = [...path, Array.isArray(value) ? Number(key) : key];
       if (key.endsWith("_env") && typeof inner === "string" && this.#env[inner] === undefined) {
-        this.#report({ diagnostic: say.env_named_not_set(inner, fieldName(here)), path: here });
+        if (!this.#spared(fieldName(here))) {
+          this.#report({ diagnostic: say.env_named_not_set(inner, fieldName(here)), path: here });
+        }
       } else this.#checkNames(inner, here);
     }
   }
@@ -287,6 +305,9 @@ class Reading {
       config.agent.system_prompt = text.trimEnd();
     }
     if (isRelative(config.model)) config.model = resolve(this.base_dir, config.model);
+    const { tape } = config;
+    if (tape.path !== undefined) tape.path = resolve(this.base_dir, tape.path);
+    else if (tape.mode === "replay") tape.path = resolve(dirname(this.source.file), TAPE_FILE);
     if (!stages.some(({ plugin }) => plugin.kind === "trainer")) {
       config.ladder = config.ladder.filter((rung) => rung === "prompt");
     }

@@ -4,6 +4,7 @@
  * @module
  */
 import { basename, extname } from "node:path";
+import { isMap } from "yaml";
 import { config as say, type Diagnostic } from "./diagnostics.ts";
 import type { Json } from "./events.ts";
 import { type Path, type Source, valueAt } from "./yaml_source.ts";
@@ -14,7 +15,8 @@ export function override(source: Source, values: Record<string, Json>): Diagnost
   const raw = valueAt(source.raw, ["stages"]);
   const stages = Array.isArray(raw) ? raw.map(namesOf) : [];
   for (const [dotted, value] of Object.entries(values)) {
-    const path: Path = dotted.split(".");
+    let path: Path = dotted.split(".");
+    if (path[0] === "tape") path = ofTape(source, path, value);
     if (path[0] === "stages" && path.length > 1) {
       const found = find(stages, String(path[1]));
       if (found.length !== 1) {
@@ -30,6 +32,13 @@ export function override(source: Source, values: Record<string, Json>): Diagnost
     source.doc.setIn(path, source.doc.createNode(value));
   }
   return problems;
+}
+
+/** The two forms of `tape:` go together: a mode set beside a map keeps the map, a field set beside a mode the mode. */
+function ofTape({ doc }: Source, path: Path, value: Json): Path {
+  const written = doc.get("tape");
+  if (path.length > 1 && typeof written === "string") doc.set("tape", doc.createNode({ mode: written }));
+  return path.length === 1 && typeof value === "string" && isMap(written) ? ["tape", "mode"] : path;
 }
 
 /** What a stage may be called. */

@@ -202,6 +202,23 @@ const limits = z.strictObject({
   }),
 });
 
+const tape_mode = z.enum(["record", "replay", "live"]);
+const tape_fields = z.strictObject({
+  mode: tape_mode.default("live").describe("Record the run, replay a recorded one, or neither."),
+  path: z.string().min(1).optional().describe(
+    "The tape, or the folder of the run that recorded it. When left out: recorded into the run's folder, replayed " +
+      "from `tape.jsonl` beside the pipeline file.",
+  ).meta({ examples: ["./tape.jsonl"] }),
+  on_miss: z.enum(["fail", "live"]).default("fail").describe(
+    "What a replay does where the tape has no answer: end that rollout, or ask the real server.",
+  ),
+  replies: z.boolean().optional().describe(
+    "The model's replies are on the tape too; when left out, those of `agent.endpoint` are.",
+  ),
+});
+
+const tape = z.union([tape_mode.transform((mode) => tape_fields.parse({ mode })), tape_fields]);
+
 /** The whole pipeline file. */
 export const pipeline_schema = z.strictObject({
   name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, "must be letters, digits, . _ or -, at most 63 of them")
@@ -219,6 +236,9 @@ export const pipeline_schema = z.strictObject({
   warm_start: warm_start.prefault({}).describe("The supervised warm start on verified demonstrations."),
   train: train.prefault({}).describe("On-policy reinforcement learning."),
   evaluate: evaluate.prefault({}).describe("The closing comparison."),
+  tape: tape.prefault("live").describe(
+    "Recording and replay of what servers, judges and model answer: a mode, or a map.",
+  ),
   limits: limits.prefault({}).describe("Limits of the run; leave one out to lift it."),
   allow_writes: z.boolean().default(false).describe("Let rollouts call writing tools of shared servers."),
 });

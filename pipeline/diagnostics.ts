@@ -11,6 +11,7 @@ export { cli } from "./diagnostics/cli.ts";
 export { config, loader, scenarios } from "./diagnostics/pipeline.ts";
 export { control, runner, store } from "./diagnostics/run.ts";
 export { toolLists } from "./diagnostics/tool_lists.ts";
+export { tape } from "./diagnostics/tape.ts";
 export { worker } from "./diagnostics/worker.ts";
 export { counted, type Diagnostic, HoneError, nearest, quote, typeName } from "./diagnostics/core.ts";
 export { codeFrame, place, render } from "./render.ts";

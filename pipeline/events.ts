@@ -185,6 +185,7 @@ export interface Outcome {
     | "timeout"
     | "server_failed"
     | "endpoint_failed"
+    | "tape_miss"
     | "cancelled";
   answer: string | null;
   /** Human words for ends that are not `answered` or `completed`. */

@@ -44,8 +44,8 @@ export class Source {
     });
   }
 
-  /** Replaces `${NAME}` in every string by the environment's value; reports those that are not set. */
-  interpolate(env: Record<string, string>): Diagnostic[] {
+  /** Replaces `${NAME}` in every string by the environment's value; reports those that are not set and not spared. */
+  interpolate(env: Record<string, string>, spared: (field: string) => boolean = () => false): Diagnostic[] {
     const problems: Diagnostic[] = [];
     visit(this.doc, {
       Scalar: (key, node, parents) => {
@@ -55,7 +55,7 @@ export class Source {
           if (escaped) return escaped;
           if (name === "workdir" || env[name!] !== undefined) return name === "workdir" ? match : env[name!]!;
           const field = fieldName(pathOf([...parents, node]));
-          problems.push(this.#place(config.env_not_set(name!, field), node.range ?? [0, 0]));
+          if (!spared(field)) problems.push(this.#place(config.env_not_set(name!, field), node.range ?? [0, 0]));
           return match;
         });
         node.value = node.type === "PLAIN" && /^\$\{\w+\}$/.test(whole) ? plain(text) : text;

@@ -20,6 +20,9 @@ import { Slot, type SlotContext } from "./slot.ts";
 
 export type { Lease, LeaseStats } from "./lease.ts";
 
+/** What a run asks of its pool, and what a tape puts in its place. */
+export type Environments = Pick<EnvironmentPool, "discover" | "lease">;
+
 /** What a pool is made from. */
 export interface PoolOptions {
   servers: Record<string, ServerConfig>;

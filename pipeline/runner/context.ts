@@ -6,9 +6,10 @@
 import type { Bus } from "../bus.ts";
 import type { PipelineConfig } from "../config_schema.ts";
 import type { Catalog, EventMap, EventName, Scenario } from "../events.ts";
-import type { EnvironmentPool } from "../mcp/pool.ts";
+import type { Environments } from "../mcp/pool.ts";
 import type { Agent, Log, OnlineTrainer, Roles } from "../plugin.ts";
 import type { Store } from "../store.ts";
+import type { Tape } from "../tape/mod.ts";
 import type { Progress } from "./progress.ts";
 import type { Semaphore } from "./semaphore.ts";
 
@@ -38,7 +39,10 @@ export interface RunContext {
   roles: RunRoles;
   bus: Bus;
   store: Store;
-  pool: EnvironmentPool;
+  /** The pool, or the tape in its place. */
+  pool: Environments;
+  /** What is recorded or replayed, if anything is. */
+  tape: Tape | null;
   agent: Agent;
   catalog: Catalog;
   scenarios: Scenario[];

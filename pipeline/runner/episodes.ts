@@ -5,7 +5,9 @@
  * short leaves no closing record, so that resume does it again.
  * @module
  */
+import { HoneError } from "../diagnostics.ts";
 import type { Json, Outcome, Purpose, RolloutRef, Scenario, Split, Trajectory } from "../events.ts";
+import type { Lease } from "../mcp/pool.ts";
 import type { Agent, Environment, Policy, RolloutRecord, Shaped, Verdictlet } from "../plugin.ts";
 import { emit, type RunContext } from "./context.ts";
 import type { Tracked } from "./in_flight.ts";
@@ -35,7 +37,7 @@ export interface Judged {
 }
 
 /** Ends that say nothing about the policy. */
-const FAILURES = new Set<Outcome["end"]>(["server_failed", "endpoint_failed", "cancelled", "timeout"]);
+const FAILURES = new Set<Outcome["end"]>(["server_failed", "endpoint_failed", "cancelled", "timeout", "tape_miss"]);
 
 /** Runs one group to its rewards. Throws only when the run itself is ending. */
 export async function runGroup(ctx: RunContext, spec: GroupSpec): Promise<Judged[]> {
@@ -183,21 +185,26 @@ async function episode(
   tracked: Tracked,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  let lease: Awaited<ReturnType<RunContext["pool"]["lease"]>>;
+  let lease: Lease;
   try {
     const { rollout_id } = trajectory;
     lease = await ctx.pool.lease({ rollout_id, scenario: spec.scenario, catalog: ctx.catalog, signal });
   } catch (error) {
-    return signal.aborted ? ended(signal) : { end: "server_failed", answer: null, cause: message(error) };
+    const end = error instanceof HoneError && error.code === "TAPE_MISS" ? "tape_miss" : "server_failed";
+    return signal.aborted ? ended(signal) : { end, answer: null, cause: message(error) };
   }
   try {
     tracked.doing("model");
-    const outcome = await drive(ctx, spec, trajectory, tracked.watched(lease), tracked, signal);
+    const policy = ctx.tape?.policy(lease, spec.policy) ?? spec.policy;
+    const played = await drive(ctx, { ...spec, policy }, trajectory, tracked.watched(lease), tracked, signal);
+    const outcome = ctx.tape?.settled(lease, played) ?? played;
     tracked.doing("observation");
     if (!FAILURES.has(outcome.end)) await observe(ctx, spec.scenario, trajectory, lease);
-    return outcome;
+    return ctx.tape?.settled(lease, outcome) ?? outcome;
   } catch (error) {
-    return signal.aborted ? ended(signal) : { end: "endpoint_failed", answer: null, cause: message(error) };
+    if (signal.aborted) return ended(signal);
+    const failed: Outcome = { end: "endpoint_failed", answer: null, cause: message(error) };
+    return ctx.tape?.settled(lease, failed) ?? failed;
   } finally {
     await lease.release();
   }
@@ -231,12 +238,13 @@ async function drive(
   }
 }
 
-async function observe(ctx: RunContext, scenario: Scenario, trajectory: Trajectory, environment: Environment) {
+async function observe(ctx: RunContext, scenario: Scenario, trajectory: Trajectory, environment: Lease) {
   for (const { id, role } of ctx.roles.judges) {
     if (!role.observe) continue;
     let observation: Json;
     try {
-      observation = await role.observe(environment, scenario);
+      const look = () => role.observe!(environment, scenario);
+      observation = await (ctx.tape ? ctx.tape.observed(environment, id, look) : look());
     } catch (error) {
       // What was not observed cannot be judged: the judge says so of this rollout, which did nothing wrong.
       ctx.log.warn(`${id}: could not observe ${trajectory.rollout_id}: ${message(error)}`);

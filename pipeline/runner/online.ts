@@ -17,6 +17,7 @@ import type { Agent, OnlineTrainer } from "../plugin.ts";
 import { Store } from "../store.ts";
 import { type Completed, completed, unfinished } from "../store_read.ts";
 import { makeVerdict, type Verdict, writeReports } from "../verdict/mod.ts";
+import { findTape, openTape, type TapeSource } from "../tape/mod.ts";
 import { VERSION } from "../version.ts";
 import { stageOf } from "./blame.ts";
 import { emit, type RunContext } from "./context.ts";
@@ -67,11 +68,13 @@ class Stop extends Error {
 }
 
 /** Ends that say nothing against what the run was given: however early, the same run can go on. */
-const STOPPED = ["TRAINER_LOST", "WORKER_DIED", "STORE_WRITE_FAILED"];
+const STOPPED = ["TRAINER_LOST", "WORKER_DIED", "STORE_WRITE_FAILED", "TAPE_WRITE_FAILED"];
 
 /** Runs a pipeline to its verdict. Resolves with the status; throws only when it cannot start in the folder at all. */
 export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): Promise<RunResult> {
   const { run_dir, resume = false } = options;
+  const trainer = loaded.stages.some(({ plugin }) => plugin.kind === "trainer");
+  const source = await findTape(loaded.config, { run_dir, resumed: resume, trainer });
   const made = await mkdir(run_dir, { recursive: true });
   const folder = { kept: true };
   try {
@@ -82,7 +85,7 @@ export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): 
       folder.kept = false;
     }
     stack.defer(() => folder.kept ? undefined : empty(run_dir));
-    const result = await runIn(loaded, options, stack);
+    const result = await runIn(loaded, options, stack, source);
     folder.kept ||= result.kept;
     return { ...result, kept: folder.kept };
   } finally {
@@ -110,8 +113,10 @@ async function runIn(
   loaded: LoadedPipeline,
   options: RunOptions,
   stack: AsyncDisposableStack,
+  source: TapeSource | null,
 ): Promise<RunResult> {
-  const { run_dir } = options;
+  const { run_dir, resume: resumed = false } = options;
+  const trainer = loaded.stages.some(({ plugin }) => plugin.kind === "trainer");
   await writeFile(join(run_dir, "pipeline.yaml"), loaded.resolved_yaml);
   const run_id = basename(run_dir);
   const store = stack.use(
@@ -149,6 +154,18 @@ async function runIn(
       signal,
     }),
   );
+  const tape = source && stack.use(
+    await openTape({
+      source,
+      config,
+      run_dir,
+      resumed,
+      trains: trainer && config.ladder.some((rung) => rung !== "prompt"),
+      environments: pool,
+      log,
+      fail: (error) => stop.abort(error),
+    }),
+  );
   const roles = await createRoles(loaded, { log, signal, stack });
   const undecided = checkJudges(roles.judges);
   if (undecided.length > 0) throw new HoneError(undecided);
@@ -161,7 +178,8 @@ async function runIn(
     roles,
     bus,
     store,
-    pool,
+    pool: tape?.environments ?? pool,
+    tape,
     agent: agentOf(loaded),
     catalog: { servers: [], tools: [], schema_hash: "" },
     scenarios: [],

@@ -91,6 +91,7 @@ const RESUMABLE = new Set([
   "TRAINER_LOST",
   "WORKER_DIED",
   "STORE_WRITE_FAILED",
+  "TAPE_WRITE_FAILED",
   "NO_NETWORK",
   "NO_SPACE",
   "NO_VALID_REWARD",
@@ -98,7 +99,9 @@ const RESUMABLE = new Set([
 
 /** Shows the commands that a pipeline starts before its first run; asks where somebody can answer. */
 async function consent(loaded: LoadedPipeline, { yes, err, signal }: PerformOptions) {
-  const commands = Object.entries(loaded.config.servers).flatMap(([name, server]) =>
+  const { servers, tape } = loaded.config;
+  const started = tape.mode === "replay" && tape.on_miss === "fail" ? {} : servers;
+  const commands = Object.entries(started).flatMap(([name, server]) =>
     "command" in server ? [`  ${name}: ${[server.command, ...server.args].join(" ")}`] : []
   );
   const plugins = loaded.stages.filter(({ use }) => /^(\.|\/|exec:|npm:)/.test(use)).map(({ use }) =>

@@ -1,0 +1,110 @@
+/**
+ * What a tape holds: one JSON object a line, a header first, then only additions. A `rollout` line begins a rollout's
+ * sequence (anew, where a resumed run did it again); calls, observations and replies belong to the last one of their
+ * name. Texts are masked: no path of the run, no secret. Lines carry no time of day and no random name.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import type { CallOutcome, Catalog, Json, JsonObject, Scenario } from "../events.ts";
+import { canonical } from "../mcp/catalog.ts";
+
+/** The version that this hone writes, and the newest that it reads. */
+export const TAPE_VERSION = 1;
+/** Name of a tape in a folder that is named instead of it. */
+export const TAPE_FILE = "tape.jsonl";
+
+const json = z.custom<Json>((value) => value !== undefined);
+const object = z.custom<JsonObject>((value) => typeof value === "object" && value !== null);
+const place = { rollout: z.string(), after: z.int().min(0) };
+const digests = z.object({ messages: z.string(), tools: z.string(), settings: z.string() });
+
+const header = z.object({ type: z.literal("tape"), version: z.int(), hone: z.string(), pipeline: z.string() });
+
+const call = z.object({
+  type: z.literal("call"),
+  ...place,
+  server: z.string(),
+  tool: z.string(),
+  arguments: object,
+  outcome: z.custom<CallOutcome>((value) => typeof value === "string"),
+  text: z.string(),
+  result: json,
+  seconds: z.number(),
+});
+
+const reply = z.object({
+  type: z.literal("reply"),
+  ...place,
+  /** Digests of what the model was asked. */
+  asked: digests,
+  /** The last message of the conversation, cut, for people. */
+  last: z.string(),
+  status: z.int(),
+  body: json,
+});
+
+const observation = z.object({
+  type: z.literal("observation"),
+  rollout: z.string(),
+  judge: z.string(),
+  observation: json.optional(),
+  /** Why there is none, where the judge could not observe. */
+  failed: z.string().optional(),
+});
+
+/** Schema of a line. */
+export const tape_line = z.discriminatedUnion("type", [
+  header,
+  z.object({
+    type: z.literal("catalog"),
+    server: z.string(),
+    catalog: z.custom<Catalog>((value) => typeof value === "object" && value !== null && "tools" in value),
+  }),
+  z.object({
+    type: z.literal("rollout"),
+    rollout: z.string(),
+    /** Digest of what the world of the rollout depends on. */
+    scenario: z.string(),
+    /** Characters of the path behind `${workdir}`: a replay shows one as long, so that results are cut where they were. */
+    workdir_chars: z.int().nullable(),
+  }),
+  call,
+  observation,
+  reply,
+]);
+
+/** A line of a tape. */
+export type TapeLine = z.output<typeof tape_line>;
+/** One tool call. `after` is how many calls of the rollout had been answered when it was made. */
+export type TapedCall = z.output<typeof call>;
+/** One reply of the model. `after` counts replies as in `TapedCall`. */
+export type TapedReply = z.output<typeof reply>;
+/** What a judge observed. */
+export type TapedObservation = z.output<typeof observation>;
+
+/** What a call is matched by. */
+export type AskedCall = Pick<TapedCall, "server" | "tool" | "arguments">;
+/** What a reply is matched by. */
+export type AskedReply = Pick<TapedReply, "asked" | "last">;
+
+/** A rollout's name on a tape: its id without the attempt, which says only how often a run was resumed. */
+export function tapeName(rollout_id: string): string {
+  return rollout_id.replace(/(-r\d+)\.a\d+$/, "$1");
+}
+
+/** Digest of what the world of a rollout depends on: its scenario, how that is set up and what is asked of it after. */
+export function scenarioDigest({ id, setup, checks, tools }: Scenario): string {
+  const observed = checks.flatMap((check) => "call" in check ? [check.call] : []);
+  return digest({ id, setup: setup ?? null, observed, tools: tools ?? null } as unknown as Json);
+}
+
+/** A short hash of a JSON value, whatever the order of its keys. */
+export function digest(value: Json): string {
+  return createHash("sha256").update(canonical(value)).digest("hex").slice(0, 16);
+}
+
+/** Statuses after which a client asks again. */
+export function retryable(status: number): boolean {
+  return status === 408 || status === 409 || status === 429 || status >= 500;
+}

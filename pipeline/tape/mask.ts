@@ -1,0 +1,97 @@
+/**
+ * What a tape must not hold: secrets become `[redacted]`, the rollout's own folder becomes `${workdir}`, the run's
+ * becomes `${run_dir}`. What is looked up on a tape is masked in the same way first.
+ * @module
+ */
+import { realpathSync } from "node:fs";
+import { dirname } from "node:path";
+import type { PipelineConfig } from "../config_schema.ts";
+import type { Json } from "../events.ts";
+import { redact } from "../redact.ts";
+
+const MIN_SECRET = 8;
+const MAX_DEPTH = 1000;
+
+/** Masks texts of one run. */
+export class Mask {
+  readonly #secrets: string[];
+  readonly #run: [string, string][];
+  readonly #by_workdir = new Map<string, [string, string][]>();
+
+  constructor(config: PipelineConfig, run_dir: string) {
+    this.#secrets = secretsOf(config);
+    this.#run = both(run_dir, "${run_dir}");
+  }
+
+  /** The value with every text and key masked; `workdir` is that of the rollout, where it has one. */
+  hide<T extends Json>(value: T, workdir: string | null = null): T {
+    const paths = this.#paths(workdir);
+    const text = (whole: string) => {
+      let clean = whole;
+      for (const [path, name] of paths) clean = clean.replaceAll(path, name);
+      for (const secret of this.#secrets) clean = clean.replaceAll(secret, "[redacted]");
+      return redact(clean);
+    };
+    return walk(value, text) as T;
+  }
+
+  #paths(workdir: string | null): [string, string][] {
+    if (workdir === null) return this.#run;
+    const known = this.#by_workdir.get(workdir);
+    if (known) return known;
+    // Beside `work`, a slot has folders of its own, under a number that another run would not repeat.
+    const own = [...both(workdir, "${workdir}"), ...both(dirname(workdir), "${workdir}/..")];
+    const paths = [...own, ...this.#run];
+    this.#by_workdir.set(workdir, paths);
+    return paths;
+  }
+}
+
+/** The value with one text replaced by another, everywhere. */
+export function replaced<T extends Json>(value: T, from: string, to: string): T {
+  return walk(value, (text) => text.replaceAll(from, to)) as T;
+}
+
+/** A path and, where it leads through links, the path behind them. */
+function both(path: string, name: string): [string, string][] {
+  const paths = new Set([path]);
+  try {
+    paths.add(realpathSync(path));
+  } catch {
+    // not there (yet): nothing can name what is behind it
+  }
+  return [...paths].sort((a, b) => b.length - a.length).map((one) => [one, name]);
+}
+
+function walk(value: Json, text: (whole: string) => string, depth = 0): Json {
+  if (typeof value === "string") return text(value);
+  if (typeof value !== "object" || value === null) return value;
+  if (depth === MAX_DEPTH) return "[nested too deep]";
+  if (Array.isArray(value)) return value.map((item) => walk(item, text, depth + 1));
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [text(key), walk(item, text, depth + 1)]));
+}
+
+/** Values that the pipeline hands to servers and endpoints: variables, headers, keys, passwords in addresses. */
+function secretsOf({ servers, agent }: PipelineConfig): string[] {
+  const values = Object.values(servers).flatMap((server) =>
+    "command" in server
+      ? Object.values(server.env)
+      : [...Object.values(server.headers), named(server.bearer_env), ...credentials(server.url)]
+  );
+  const { endpoint } = agent;
+  if (endpoint) {
+    values.push(...Object.values(endpoint.headers), named(endpoint.api_key_env), ...credentials(endpoint.base_url));
+  }
+  const bare = values.map((value) => value.replace(/^(Bearer|Basic)\s+/i, ""));
+  return bare.filter((value) => value.length >= MIN_SECRET && !value.includes("${workdir}"))
+    .sort((a, b) => b.length - a.length);
+}
+
+function named(variable: string | undefined): string {
+  return variable === undefined ? "" : Deno.env.get(variable) ?? "";
+}
+
+function credentials(address: string): string[] {
+  const { password, searchParams } = new URL(address);
+  return [decodeURIComponent(password), ...searchParams.values()];
+}

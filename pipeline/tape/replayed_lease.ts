@@ -1,0 +1,140 @@
+/**
+ * The environment of one replayed rollout. It has no server and no folder until a call is missed under `on_miss: live`;
+ * from then on it is a real one, in the state that the recorded calls so far left behind.
+ * @module
+ */
+import { offeredTools } from "../chat/conversation.ts";
+import { type Diagnostic, HoneError, tape as messages } from "../diagnostics.ts";
+import type { CallSpec, Json, JsonObject, ToolSpec } from "../events.ts";
+import { expandAll } from "../mcp/endpoint.ts";
+import type { Lease, LeaseStats } from "../mcp/pool.ts";
+import type { CallResult } from "../plugin.ts";
+import { type AskedCall, type TapedCall, type TapedReply, tapeName } from "./lines.ts";
+import { replaced } from "./mask.ts";
+import { calledTool, observedTool } from "./record.ts";
+import { sameCall, Sequence, type TapedRollout } from "./reader.ts";
+import type { Player } from "./replay.ts";
+import type { LeaseArgs } from "./tape.ts";
+
+/** Calls that never reached a server. */
+const REFUSED: ReadonlySet<string> = new Set(["unknown_tool", "invalid_arguments", "denied"]);
+const NOTHING: TapedRollout = {
+  scenario: "",
+  workdir_chars: null,
+  calls: [],
+  replies: [],
+  observations: new Map(),
+};
+
+/** A lease that a tape answers. */
+export class ReplayedLease implements Lease {
+  readonly id: string;
+  readonly tools: ToolSpec[];
+  readonly stats: LeaseStats = { calls: 0, outcomes: {}, seconds: 0 };
+  readonly taped: TapedRollout;
+  readonly replies: Sequence<TapedReply>;
+  /** The path that the rollout sees for `${workdir}`. */
+  readonly shown_workdir: string | null;
+  /** How this rollout reaches its policy. */
+  reached?: { address: string; real: string; close: () => void };
+  /** The first that the tape did not have, under `on_miss: fail`. */
+  miss?: Diagnostic;
+  readonly #calls: Sequence<TapedCall>;
+  readonly #answered: TapedCall[] = [];
+  #going_live: Promise<Lease> | undefined;
+  #live: Lease | undefined;
+
+  constructor(private readonly args: LeaseArgs, taped: TapedRollout | undefined, private readonly player: Player) {
+    this.id = args.rollout_id;
+    this.tools = offeredTools(args.scenario, args.catalog.tools);
+    this.taped = taped ?? NOTHING;
+    const { workdir_chars } = this.taped;
+    this.shown_workdir = workdir_chars === null ? null : "/workdir/".padEnd(workdir_chars, "w");
+    this.#calls = new Sequence(this.taped.calls);
+    this.replies = new Sequence(this.taped.replies);
+  }
+
+  get is_live(): boolean {
+    return this.#live !== undefined;
+  }
+
+  get workdir(): string | null {
+    return this.#live?.workdir ?? null;
+  }
+
+  async call(model_name: string, given: JsonObject, options?: { signal?: AbortSignal }): Promise<CallResult> {
+    const asked = calledTool(this.tools, model_name, given);
+    return this.#count(
+      await this.#answer(asked, (live) => live.call(model_name, this.#real(given, live), options)),
+    );
+  }
+
+  async observe(spec: CallSpec): Promise<CallResult> {
+    const asked = observedTool(this.args.catalog.tools, spec);
+    return this.#count(await this.#answer(asked, (live) => live.observe(spec)));
+  }
+
+  /** What the tape has, as the rollout sees it. */
+  show<T extends Json>(taped: T): T {
+    return expandAll(taped, this.shown_workdir);
+  }
+
+  /** What the rollout says, as a real environment takes it. */
+  #real(given: JsonObject, { workdir }: Lease): JsonObject {
+    return this.shown_workdir && workdir ? replaced(given, this.shown_workdir, workdir) : given;
+  }
+
+  async release(): Promise<void> {
+    this.reached?.close();
+    await (await this.#going_live?.catch(() => undefined))?.release();
+  }
+
+  /** Goes live, or remembers what was missed. Throws where there is no live server to go on with. */
+  async missed(diagnostic: Diagnostic): Promise<Lease> {
+    if (this.player.options.on_miss === "fail") {
+      this.miss ??= diagnostic;
+      throw new HoneError(diagnostic);
+    }
+    return await (this.#going_live ??= this.#goLive());
+  }
+
+  async #answer(asked: AskedCall, run: (live: Lease) => Promise<CallResult>): Promise<CallResult> {
+    const { mask } = this.player.options;
+    const call = { ...asked, arguments: mask.hide(asked.arguments, this.shown_workdir) };
+    const taped = this.#going_live ? undefined : this.#calls.take((entry) => sameCall(entry, call));
+    if (taped) {
+      this.#answered.push(taped);
+      const { outcome, text, result, seconds } = taped;
+      return { outcome, text: this.show(text), result: this.show(result), seconds };
+    }
+    try {
+      const live = await this.missed(messages.call_missed(tapeName(this.id), call, this.#calls.next));
+      const { text, result, ...rest } = await run(live);
+      const shown = <T extends Json>(said: T) => this.show(mask.hide(said, live.workdir));
+      return { ...rest, text: shown(text), result: shown(result) };
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      const code = this.miss ? "tape_miss" : "server_died";
+      return { outcome: "server_died", text, result: { error: { code, message: text } }, seconds: 0 };
+    }
+  }
+
+  /** A real environment that has done what the tape has answered. */
+  async #goLive(): Promise<Lease> {
+    const live = await this.player.lease(this.args);
+    for (const call of this.#answered.filter(({ outcome }) => !REFUSED.has(outcome))) {
+      const { server, tool } = call;
+      const now = await live.observe({ ...(server && { server }), tool, arguments: call.arguments });
+      if (now.outcome === call.outcome) continue;
+      this.player.options.log.warn(messages.not_repeated(tapeName(this.id), call, now.outcome).message);
+    }
+    return this.#live = live;
+  }
+
+  #count(result: CallResult): CallResult {
+    this.stats.calls++;
+    this.stats.outcomes[result.outcome] = (this.stats.outcomes[result.outcome] ?? 0) + 1;
+    this.stats.seconds += result.seconds;
+    return result;
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * Stands between a rollout and its policy's endpoint, on 127.0.0.1: a rollout plugin talks to it as to any other
+ * OpenAI-compatible endpoint and cannot tell. Every rollout has an address of its own that nobody can guess, so that
+ * what is asked there is known to be that rollout's; what the client sends (keys too) goes on as it came.
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { randomUUID } from "node:crypto";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Json, JsonObject } from "../events.ts";
+import type { Policy } from "../plugin.ts";
+import { type AskedReply, digest } from "./lines.ts";
+
+/** A request that a rollout made of its policy. */
+export interface Question {
+  /** Path below the policy's `base_url`. */
+  path: string;
+  body: Json;
+  /** Asks the policy's own endpoint. */
+  forward(): Promise<Answer>;
+}
+
+/** An answer as it goes back. */
+export interface Answer {
+  status: number;
+  body: Json;
+  retry_after?: string;
+}
+
+/** Answers the questions of one rollout. */
+export type Clerk = (question: Question) => Promise<Answer>;
+
+interface Counter {
+  policy: Policy;
+  clerk: Clerk;
+}
+
+const SHOWN_CHARS = 120;
+
+/** The endpoints of all rollouts in flight. */
+export class ReplyDesk implements AsyncDisposable {
+  readonly #counters = new Map<string, Counter>();
+  readonly #port: number;
+
+  private constructor(private readonly server: Server) {
+    this.#port = (server.address() as AddressInfo).port;
+    server.on("request", (request, response) => void this.#handle(request, response));
+  }
+
+  /** Listens. */
+  static async open(): Promise<ReplyDesk> {
+    const server = createServer();
+    await new Promise<void>((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
+    return new ReplyDesk(server);
+  }
+
+  /** The policy as this rollout reaches it, and how to take that away again. */
+  serve(policy: Policy, clerk: Clerk): { policy: Policy; close: () => void } {
+    const id = randomUUID();
+    this.#counters.set(id, { policy, clerk });
+    const base_url = `http://127.0.0.1:${this.#port}/${id}`;
+    return { policy: { ...policy, base_url }, close: () => this.#counters.delete(id) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#counters.clear();
+    const closed = new Promise((resolve) => this.server.close(resolve));
+    this.server.closeAllConnections();
+    await closed;
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const gone = new AbortController();
+    response.once("close", () => gone.abort());
+    try {
+      const { status, body, retry_after } = await this.#answer(request, gone.signal);
+      response.writeHead(status, {
+        "content-type": typeof body === "string" ? "text/plain" : "application/json",
+        ...(retry_after && { "retry-after": retry_after }),
+      });
+      response.end(typeof body === "string" ? body : JSON.stringify(body));
+    } catch {
+      // The client is gone, or its request cannot be read: nobody waits for an answer.
+      response.destroy();
+    }
+  }
+
+  async #answer(request: IncomingMessage, signal: AbortSignal): Promise<Answer> {
+    const [, id = "", path] = /^\/([^/]+)(\/.*)$/.exec(request.url ?? "") ?? [];
+    const counter = this.#counters.get(id);
+    if (!counter || path === undefined) return { status: 404, body: { error: { message: "no such rollout" } } };
+    const text = await whole(request);
+    const forward = () => ask(counter.policy, path, text, request, signal);
+    return await counter.clerk({ path, body: parsed(text), forward });
+  }
+}
+
+/** What a question is matched by; `body` is masked. */
+export function asked(path: string, body: Json): AskedReply {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) {
+    return { asked: { messages: digest(body), tools: digest(null), settings: digest(path) }, last: "" };
+  }
+  const { messages = null, tools = null, rollout: _, ...settings } = body;
+  const said = Array.isArray(messages) ? messages.at(-1) as JsonObject | undefined : undefined;
+  return {
+    asked: { messages: digest(messages), tools: digest(tools), settings: digest({ path, ...settings }) },
+    last: said ? `${said.role} ${cut(JSON.stringify(said.content ?? null))}` : "",
+  };
+}
+
+/** A reply without token ids and logprobs: they would spell what was masked. */
+export function withoutTokens(body: Json): Json {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) return body;
+  const { prompt_token_ids: _, choices, ...rest } = body;
+  if (!Array.isArray(choices)) return rest;
+  return {
+    ...rest,
+    choices: choices.map((choice) => {
+      if (typeof choice !== "object" || choice === null || Array.isArray(choice)) return choice;
+      const { token_ids: _, logprobs: __, ...kept } = choice;
+      return kept;
+    }),
+  };
+}
+
+/** Of this connection only, not of the request. */
+const HOP = new Set(["host", "content-length", "connection", "transfer-encoding"]);
+
+async function ask(
+  policy: Policy,
+  path: string,
+  body: string,
+  { headers, method = "POST" }: IncomingMessage,
+  signal: AbortSignal,
+): Promise<Answer> {
+  const url = policy.base_url.replace(/\/$/, "") + path;
+  const kept = Object.entries(headers).flatMap(([name, value]): [string, string][] =>
+    HOP.has(name) || value === undefined ? [] : [[name, String(value)]]
+  );
+  try {
+    const response = await fetch(url, { method, headers: kept, signal, ...(method === "POST" && { body }) });
+    const retry_after = response.headers.get("retry-after") ?? undefined;
+    return { status: response.status, body: parsed(await response.text()), retry_after };
+  } catch (error) {
+    signal.throwIfAborted();
+    const cause = error instanceof Error ? error.message : String(error);
+    return { status: 502, body: { error: { message: `the endpoint cannot be reached: ${cause}` } } };
+  }
+}
+
+async function whole(request: IncomingMessage): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of request) chunks.push(chunk);
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+function parsed(text: string): Json {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function cut(text: string): string {
+  return text.length > SHOWN_CHARS ? `${text.slice(0, SHOWN_CHARS)}…` : text;
+}
