@@ -155,16 +155,7 @@ async function runIn(
     }),
   );
   const tape = source && stack.use(
-    await openTape({
-      source,
-      config,
-      run_dir,
-      resumed,
-      trains: trainer && config.ladder.some((rung) => rung !== "prompt"),
-      environments: pool,
-      log,
-      fail: (error) => stop.abort(error),
-    }),
+    await openTape({ source, config, run_dir, resumed, trainer, environments: pool, log, fail: stop.abort.bind(stop) }),
   );
   const roles = await createRoles(loaded, { log, signal, stack });
   const undecided = checkJudges(roles.judges);

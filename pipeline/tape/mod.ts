@@ -7,7 +7,7 @@ import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { PipelineConfig } from "../config_schema.ts";
 import { type Diagnostic, HoneError, tape as messages } from "../diagnostics.ts";
-import { joinCatalogs } from "../mcp/catalog.ts";
+import { isNamed, joinCatalogs } from "../mcp/catalog.ts";
 import { describeDrift } from "../mcp/drift.ts";
 import type { Environments } from "../mcp/pool.ts";
 import type { Log } from "../plugin.ts";
@@ -59,8 +59,8 @@ function checkTape({ path, catalogs }: TapeContent, servers: PipelineConfig["ser
   if ([...taped].sort().join() !== [...declared].sort().join()) return [messages.other_servers(path, taped, declared)];
   return Object.entries(servers).flatMap(([server, { tools, deny, resources }]) => {
     const catalog = catalogs.get(server)!;
-    const lacking = (tools ?? []).filter((name) => !catalog.tools.some((tool) => tool.name === name));
-    const kept = catalog.tools.filter(({ name }) => (tools?.includes(name) ?? true) && !deny?.includes(name));
+    const lacking = (tools ?? []).filter((name) => !catalog.tools.some((tool) => isNamed([name], tool.name)));
+    const kept = catalog.tools.filter(({ name }) => (!tools || isNamed(tools, name)) && !isNamed(deny ?? [], name));
     // With `resources`, hone's own two tools stand in the catalog and in no list of the pipeline.
     const dropped = resources
       ? []
@@ -76,8 +76,8 @@ export interface OpenTape {
   config: PipelineConfig;
   run_dir: string;
   resumed: boolean;
-  /** True where the run trains. */
-  trains: boolean;
+  /** True where there is a trainer. */
+  trainer: boolean;
   environments: Environments;
   log: Log;
   /** Ends the run. */
@@ -89,7 +89,7 @@ export async function openTape(options: OpenTape): Promise<Tape> {
   const { source: { path, content, replies }, config, run_dir, resumed, environments, log, fail } = options;
   const mask = new Mask(config, run_dir);
   if (content) {
-    if (options.trains) log.warn(messages.training().message);
+    if (options.trainer && config.ladder.some((rung) => rung !== "prompt")) log.warn(messages.training().message);
     const { servers, tape: { on_miss } } = config;
     const desk = replies ? await ReplyDesk.open() : undefined;
     return new Player({ content, servers, mask, on_miss, desk, live: environments, log });
