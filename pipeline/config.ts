@@ -14,6 +14,7 @@ import { judgedBy, missingSplits, previewScenarios, type Ready } from "./config_
 import { pipeline_schema, type PipelineConfig } from "./config_schema.ts";
 import { config as say, type Diagnostic, HoneError } from "./diagnostics.ts";
 import type { Json, JsonObject, Scenario } from "./events.ts";
+import { clientEntries, clientText, serversIn } from "./mcp/client_file.ts";
 import { type Builtins, loadPlugin } from "./loader.ts";
 import type { Plugin } from "./plugin.ts";
 import { TAPE_FILE } from "./tape/lines.ts";
@@ -113,6 +114,7 @@ class Reading {
       return this.#stop(source.at(say.not_a_map(source.raw), []));
     }
     this.diagnostics.push(...override(source, this.options.overrides ?? {}));
+    this.#fillAddresses();
     if (this.#world) this.diagnostics.push(...source.interpolate(this.#env, (field) => this.#spared(field)));
     const value = source.value() as Record<string, unknown>;
     const servers_ok = await this.#readServers(value);
@@ -156,6 +158,19 @@ class Reading {
     return this.#replays && /^(servers|agent\.endpoint)\./.test(field);
   }
 
+  /** A server with neither command nor url is the one that `MCP_URL` names, where that is set. */
+  #fillAddresses(): void {
+    const servers = valueAt(this.source.raw, ["servers"]);
+    if (!this.#world || this.#env.MCP_URL === undefined || typeof servers !== "object" || servers === null) return;
+    const { doc } = this.source;
+    for (const [name, entry] of Object.entries(servers)) {
+      if (entry === null) doc.setIn(["servers", name], doc.createNode({ url: "${MCP_URL}" }));
+      else if (typeof entry === "object" && !("command" in entry) && !("url" in entry)) {
+        doc.setIn(["servers", name, "url"], doc.createNode("${MCP_URL}"));
+      }
+    }
+  }
+
   /** Reads `servers: ./mcp.json` in place; false where that failed. */
   async #readServers(value: Record<string, unknown>): Promise<boolean> {
     if (typeof value.servers !== "string") return true;
@@ -169,22 +184,22 @@ class Reading {
       delete value.servers;
       return true;
     }
-    const file = new Source(text, path);
+    const file = new Source(clientText(text, path), path);
     const problems = [
       ...file.syntax(),
       ...(file.raw === undefined ? [] : file.interpolate(this.#env, () => this.#replays)),
     ];
     this.diagnostics.push(...problems);
-    const declared = problems.length === 0 ? valueAt(file.value(), ["mcpServers"]) : undefined;
-    if (problems.length === 0 && (declared === null || typeof declared !== "object")) {
+    const { path: at, entries } = (problems.length === 0 ? serversIn(file.value()) : undefined) ?? { path: [] };
+    if (problems.length === 0 && (typeof entries !== "object" || entries === null)) {
       this.#report({ diagnostic: say.servers_file(path), path: ["servers"] });
     }
-    if (declared === null || typeof declared !== "object") return false;
-    this.#servers_raw = valueAt(file.raw, ["mcpServers"]);
-    value.servers = Object.fromEntries(Object.entries(declared).map(([name, entry]) => [name, clientEntry(entry)]));
+    if (typeof entries !== "object" || entries === null) return false;
+    this.#servers_raw = clientEntries(valueAt(file.raw, at));
+    value.servers = clientEntries(entries);
     const parsed = pipeline_schema.shape.servers.safeParse(value.servers);
     if (parsed.success) return true;
-    this.diagnostics.push(...explain(prefixed(parsed.error.issues), file, pipeline_schema));
+    this.diagnostics.push(...explain(prefixed(parsed.error.issues, at), file, pipeline_schema));
     return false;
   }
 
@@ -323,19 +338,9 @@ function isRelative(value: unknown): value is string {
   return typeof value === "string" && /^\.{1,2}[\\/]/.test(value) && !value.includes("\n");
 }
 
-/** An entry of a client's `mcpServers` file in hone's words; what only that client reads is left out. */
-function clientEntry(entry: unknown): unknown {
-  if (entry === null || typeof entry !== "object") return entry;
-  const { command, args, env, cwd, url, headers, type } = entry as Record<string, unknown>;
-  const known = url === undefined
-    ? { command, args, env, cwd }
-    : { url, headers, transport: type === "sse" || type === "http" ? type : undefined };
-  return Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined));
-}
-
-/** Issues of `servers` as issues of a file whose servers stand under `mcpServers`. */
-function prefixed<T extends { path: PropertyKey[] }>(issues: T[]): T[] {
-  return issues.map((issue) => ({ ...issue, path: ["mcpServers", ...issue.path] }));
+/** Issues of `servers` as issues of a file whose servers stand at `at`. */
+function prefixed<T extends { path: PropertyKey[] }>(issues: T[], at: string[]): T[] {
+  return issues.map((issue) => ({ ...issue, path: [...at, ...issue.path] }));
 }
 
 /** The pipeline with its defaults as YAML, `${NAME}` kept wherever it was written. */

@@ -115,6 +115,26 @@ const process_server = z.strictObject({
   container: container.optional().describe("The container of `isolation: container`."),
 });
 
+const auth = z.strictObject({
+  grant: z.enum(["refresh_token", "client_credentials"]).default("refresh_token")
+    .describe(
+      "Where tokens come from: a login (`hone login <url>`) or `refresh_token_env`, or the client's own secret.",
+    ),
+  client_id: z.string().optional().describe("The client, where it is not the one that `hone login` registered.")
+    .meta({ examples: ["hone-ci"] }),
+  client_secret_env: z.string().optional().describe("Environment variable that holds the client's secret.")
+    .meta({ examples: ["NOTES_CLIENT_SECRET"] }),
+  private_key_env: z.string().optional().describe("Environment variable that holds the client's private key (PEM).")
+    .meta({ examples: ["NOTES_CLIENT_KEY"] }),
+  key_algorithm: z.string().default("ES256").describe("Signature algorithm of the private key."),
+  refresh_token_env: z.string().optional().describe("Environment variable that holds a first refresh token.")
+    .meta({ examples: ["NOTES_REFRESH_TOKEN"] }),
+  scope: z.string().optional().describe("Scopes to ask for; what the server asks for when left out.")
+    .meta({ examples: ["notes:read notes:write"] }),
+  issuer: z.string().optional().describe("The only authorization server that may see the client's secrets.")
+    .meta({ examples: ["https://login.example.com"] }),
+});
+
 const url_server = z.strictObject({
   url: z.url({ protocol: /^https?$/ }).describe("Address of a running server.")
     .meta({ examples: ["http://127.0.0.1:3000/mcp"] }),
@@ -122,6 +142,7 @@ const url_server = z.strictObject({
   transport: z.enum(["auto", "http", "sse"]).default("auto").describe("Streamable HTTP, the older SSE, or try both."),
   bearer_env: z.string().optional().describe("Environment variable that holds a bearer token.")
     .meta({ examples: ["MCP_TOKEN"] }),
+  auth: auth.optional().describe("OAuth: tokens that hone renews by itself."),
   ...server_fields,
   isolation: z.literal("shared").default("shared").describe("A running server is always shared."),
 });

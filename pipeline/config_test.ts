@@ -110,6 +110,13 @@ Deno.test("loadPipeline() reads servers from a client's mcpServers file, secrets
   assert.deepEqual(again.config, loaded.config);
 });
 
+Deno.test("loadPipeline() leaves the address of a server with neither command nor url to MCP_URL", async () => {
+  const text = PIPELINE.replace(/servers:[\s\S]*?stages:/, "servers:\n  it:\n  other: { tools: [a] }\nstages:");
+  const { loaded } = await load(text, { env: { ...ENV, MCP_URL: "https://given.example/mcp" } });
+  const urls = Object.values(loaded.config.servers).map((server) => "url" in server ? server.url : server.command);
+  assert.deepEqual(urls, ["https://given.example/mcp", "https://given.example/mcp"]);
+});
+
 Deno.test("loadPipeline() has no rungs and only the base policy when there is no trainer", async () => {
   const text = PIPELINE.replace("  - use: trainer/mlx\n", "").replace("model: smollm2-135m", "seed: 1")
     .replace("agent: {", "agent: { endpoint: { base_url: 'http://127.0.0.1:1/v1', model: m },");

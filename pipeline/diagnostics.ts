@@ -6,6 +6,7 @@
  * `say("CODE", message, hint?)`. Throw it with `throw new HoneError(area.code(…))`. Tests assert the whole message.
  * @module
  */
+export { auth } from "./diagnostics/auth.ts";
 export { chat, mcp } from "./diagnostics/servers.ts";
 export { cli } from "./diagnostics/cli.ts";
 export { config, loader, scenarios } from "./diagnostics/pipeline.ts";

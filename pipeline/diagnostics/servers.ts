@@ -30,18 +30,36 @@ export const mcp = {
       `Server ${quote(server)} did not answer within ${secs} s of its start${after(tail)}`,
       `raise servers.${server}.start_timeout_secs (or --start-timeout-secs) if it is only slow, as a first download is`,
     ),
-  http_status: (server: string, url: string, status: number, cause: string) =>
+  http_status: (server: string, url: string, status: number, cause: string, retry_after_secs?: number) =>
     say(
       "SERVER_HTTP_STATUS",
-      `Server ${quote(server)} at ${url} answered HTTP ${status}: ${cause}`,
-      status === 401 || status === 403
-        ? `set bearer_env or headers of servers.${server}`
-        : status === 404
+      `Server ${quote(server)} at ${url} answered HTTP ${status}${cause && `: ${cause}`}`,
+      status === 401
+        ? `set bearer_env, headers or auth of servers.${server}, or run hone login ${url}`
+        : status === 403
+        ? `the key of servers.${server} does not allow this: check bearer_env, headers or auth.scope`
+        : status === 404 || status === 405
         ? "check the path of the url"
+        : status === 429 && retry_after_secs !== undefined
+        ? `it asks to wait ${retry_after_secs} s`
+        : status < 400
+        ? "write the address that it redirects to as the url"
         : undefined,
     ),
-  unreachable: (server: string, url: string, cause: string) =>
-    say("SERVER_UNREACHABLE", `Server ${quote(server)} at ${url} cannot be reached: ${cause}`),
+  unreachable: (server: string, url: string, cause: string, hint?: string) =>
+    say("SERVER_UNREACHABLE", `Server ${quote(server)} at ${url} cannot be reached: ${cause}`, hint),
+  tls: (server: string, url: string, cause: string) =>
+    say(
+      "SERVER_TLS",
+      `Server ${quote(server)} at ${url} cannot be trusted: ${cause}`,
+      "for a certificate of your own, name its issuer's file in DENO_CERT; for http, write http://",
+    ),
+  not_mcp: (server: string, url: string, content_type: string) =>
+    say(
+      "SERVER_NOT_MCP",
+      `Server ${quote(server)} at ${url} answered ${content_type}, not MCP`,
+      "check the path of the url: servers often answer at /mcp or /sse",
+    ),
   list_failed: (server: string, what: string, cause: string) =>
     say("SERVER_LIST_FAILED", `Server ${quote(server)} cannot list its ${what}: ${cause}`),
   tools_missing: (server: string, missing: string[], offered: string[]) =>
@@ -81,6 +99,12 @@ export const mcp = {
     ),
   bad_server: (server: string, cause: string) =>
     say("BAD_SERVER", `Server ${quote(server)} is not declared as a server can be: ${cause}`),
+  all_off: (path: string, servers: string[]) =>
+    say(
+      "SERVERS_ALL_OFF",
+      `Every server of ${quote(path)} is switched off there: ${servers.join(", ") || "it has none"}`,
+      "name the one that you mean",
+    ),
   unknown_server: (server: string, servers: string[]) => {
     const meant = nearest(server, servers);
     return say(

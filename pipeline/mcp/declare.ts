@@ -7,6 +7,7 @@ import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
+import { clientEntry, clientText, isOff, serverKey, serversIn } from "./client_file.ts";
 import { pipeline_schema, type ServerConfig } from "../config_schema.ts";
 import { config as say, HoneError, mcp } from "../diagnostics.ts";
 
@@ -54,9 +55,8 @@ async function declared(
   const url = words.length === 0 ? env.MCP_URL : isUrl(words[0]!) && words.length === 1 ? words[0] : undefined;
   const base_dir = Deno.cwd();
   if (url !== undefined) {
-    const bearer = env.MCP_BEARER_TOKEN === undefined ? {} : { bearer_env: "MCP_BEARER_TOKEN" };
-    const name = serverName(new URL(url).hostname);
-    return { servers: { [name]: server(name, { url, headers: parseHeaders(headers), ...bearer }) }, base_dir };
+    const name = serverName(URL.canParse(url) ? new URL(url).hostname : "server");
+    return { servers: { [name]: server(name, { url, headers: parseHeaders(headers) }) }, base_dir };
   }
   const [command, ...args] = words;
   if (command === undefined) throw new HoneError(mcp.no_server_named());
@@ -68,37 +68,32 @@ async function fromFile(path: string, only: string | undefined, env: Record<stri
   const text = await readFile(path, "utf8").catch((error) => {
     throw new HoneError(say.file_unreadable(path, error.message));
   });
-  let content: { mcpServers?: unknown; servers?: unknown } | null;
+  let content: unknown;
   try {
-    content = parse(text);
+    content = parse(clientText(text, path));
   } catch (error) {
     throw new HoneError(say.yaml_syntax(error instanceof Error ? error.message : String(error)));
   }
-  const entries = content?.mcpServers ?? content?.servers;
+  const entries = serversIn(content)?.entries;
   if (typeof entries === "string") return await fromFile(resolve(dirname(path), entries), only, env);
   if (typeof entries !== "object" || entries === null) throw new HoneError(say.servers_file(path));
   const names = Object.keys(entries);
   if (only !== undefined && !names.includes(only)) throw new HoneError(mcp.unknown_server(only, names));
-  const chosen = Object.entries(entries).filter(([name]) => only === undefined || name === only);
-  const servers = chosen.map(([name, entry]) => [name, server(name, known(interpolate(entry, env, name)))]);
+  // A name that is asked for is meant, even where its client has it switched off.
+  const chosen = Object.entries(entries).filter(([name, entry]) => only === undefined ? !isOff(entry) : name === only);
+  if (chosen.length === 0) throw new HoneError(mcp.all_off(path, names));
+  const servers = chosen.map(([name, entry]) => {
+    const key = serverKey(name);
+    return [key, server(key, clientEntry(addressed(interpolate(entry, env, name), env)))];
+  });
   return { servers: Object.fromEntries(servers), base_dir: dirname(resolve(path)) };
 }
 
-const [process_fields, url_fields] = pipeline_schema.shape.servers.unwrap().valueType.options.map((option) =>
-  Object.keys(option.shape)
-);
-
-/** The fields that hone knows; clients say the transport as `type`, some the address as `serverUrl`. */
-function known(entry: unknown): unknown {
-  if (typeof entry !== "object" || entry === null) return entry;
-  const given = entry as Record<string, unknown>;
-  const url = given.url ?? given.serverUrl;
-  const transport = given.transport ?? (given.type === "sse" || given.type === "http" ? given.type : undefined);
-  const whole = { ...given, ...(url !== undefined && { url, transport }) };
-  const fields = url === undefined ? process_fields! : url_fields!;
-  return Object.fromEntries(
-    Object.entries(whole).filter(([key, value]) => fields.includes(key) && value !== undefined),
-  );
+/** An entry of a pipeline may leave the address to `MCP_URL`. */
+function addressed(entry: unknown, { MCP_URL }: Record<string, string>): unknown {
+  const given = (entry ?? {}) as Record<string, unknown>;
+  const placed = ["command", "url", "serverUrl", "httpUrl"].some((key) => given[key] !== undefined);
+  return placed || MCP_URL === undefined || typeof given !== "object" ? entry : { ...given, url: MCP_URL };
 }
 
 function interpolate(value: unknown, env: Record<string, string>, field: string): unknown {
@@ -138,7 +133,7 @@ function parseHeaders(headers: string[]): Record<string, string> {
 }
 
 function isUrl(word: string): boolean {
-  return /^https?:\/\//.test(word);
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(word);
 }
 
 /** A short name: of `npm:@scope/server-files@1.2.3` it is `server-files`. */

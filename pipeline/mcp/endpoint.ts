@@ -10,6 +10,7 @@ import type { Json } from "../events.ts";
 import { protect } from "../redact.ts";
 import type { Folders } from "./folders.ts";
 import type { ContainerSpec, Engine } from "./container.ts";
+import { OAuth } from "./oauth.ts";
 import { childEnv, containerEnv, type ProcessSpec } from "./process.ts";
 import type { Endpoint } from "./transport.ts";
 
@@ -20,10 +21,11 @@ export function endpointOf(
   engine?: Engine,
 ): Endpoint {
   if ("url" in config) {
-    const token = config.bearer_env ? Deno.env.get(config.bearer_env) : undefined;
-    const headers = { ...config.headers, ...(token && { Authorization: `Bearer ${token}` }) };
+    const { url, transport } = config;
+    const auth = oauthOf(config);
+    const headers = auth ? config.headers : withBearer(config);
     protect(Object.values(headers).map((value) => value.replace(/^Bearer\s+/i, "")));
-    return { kind: "url", url: config.url, transport: config.transport, headers, max_message_bytes: max_result_bytes };
+    return { kind: "url", url, transport, headers, max_message_bytes: max_result_bytes, ...(auth && { auth }) };
   }
   const spec = engine ? containerSpec(config, base_dir, folders, engine) : processSpec(config, base_dir, folders);
   return { kind: "stdio", max_message_bytes: max_result_bytes, spec };
@@ -80,6 +82,35 @@ export function startLimit(config: ServerConfig): number {
   const program = basename(config.command).replace(/\.(cmd|exe)$/, "");
   const fetched = program === "deno" && config.args.some((arg) => /^(npm|jsr|https?):/.test(arg));
   return fetched || INSTALLERS.has(program) ? INSTALL_SECS : START_SECS;
+}
+
+type UrlConfig = Extract<ServerConfig, { url: string }>;
+
+/** The declared headers with the bearer token. `MCP_BEARER_TOKEN` goes to exactly the server that `MCP_URL` names. */
+function withBearer({ url, headers, bearer_env }: UrlConfig): Record<string, string> {
+  const name = bearer_env ?? (url === Deno.env.get("MCP_URL") && !authorized(headers) ? "MCP_BEARER_TOKEN" : undefined);
+  const token = name === undefined ? undefined : Deno.env.get(name);
+  return token ? { ...headers, Authorization: `Bearer ${token}` } : headers;
+}
+
+/** The tokens of a server with `auth:`, or of one that a person has logged in to and that has no other key. */
+function oauthOf({ url, headers, bearer_env, auth }: UrlConfig): OAuth | undefined {
+  const env = (name: string | undefined) => name === undefined ? undefined : Deno.env.get(name);
+  if (auth) {
+    const { client_secret_env, private_key_env, refresh_token_env, ...rest } = auth;
+    return OAuth.shared(url, {
+      ...rest,
+      client_secret: env(client_secret_env),
+      private_key: env(private_key_env),
+      refresh_token: env(refresh_token_env),
+    });
+  }
+  if (bearer_env !== undefined || authorized(headers) || !OAuth.hasLogin(url)) return undefined;
+  return OAuth.shared(url, { grant: "refresh_token", key_algorithm: "ES256" });
+}
+
+function authorized(headers: Record<string, string>): boolean {
+  return Object.keys(headers).some((name) => name.toLowerCase() === "authorization");
 }
 
 /** `${workdir}` in a text. */

@@ -2,8 +2,6 @@ import { createMcpHandler, McpServer } from "@modelcontextprotocol/server";
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { openPool, scenario, serverConfig } from "../../tests/fixtures/pool.ts";
-import { HoneError } from "../diagnostics.ts";
-
 import { Session } from "./session.ts";
 
 const LIMITS = { timeout_secs: 10 };
@@ -29,13 +27,6 @@ function modernServer(calls: { count: number }) {
     });
     return server;
   });
-}
-
-function freePort(): number {
-  const listener = Deno.listen({ port: 0 });
-  const { port } = listener.addr;
-  listener.close();
-  return port;
 }
 
 const endpoint = (
@@ -75,36 +66,6 @@ Deno.test("EnvironmentPool repeats a read-only call when the network fails, and 
   failing = 2;
   const once = await one.call("add", { a: 1, b: 2 });
   assert.deepEqual([once.outcome, failing], ["server_died", 1]);
-});
-
-for (
-  const [status, hint] of [[401, "set bearer_env or headers of servers.it"], [404, "check the path of the url"], [
-    500,
-    undefined,
-  ]] as const
-) {
-  Deno.test(`Session.open() says so when the server answers ${status}`, async () => {
-    using server = serve(() => new Response("no", { status }));
-    const error = await Session.open("it", endpoint(server.url), { start_timeout_secs: 5 }).catch((error) => error);
-    assert(error instanceof HoneError, String(error));
-    assert.equal(error.code, "SERVER_HTTP_STATUS");
-    assert(error.message.startsWith(`Server "it" at ${server.url} answered HTTP ${status}: `), error.message);
-    assert.equal(error.hint, hint);
-  });
-}
-
-Deno.test("Session.open() says so when there is no server, or something else", async () => {
-  const nowhere = `http://127.0.0.1:${freePort()}/mcp`;
-  await assert.rejects(Session.open("it", endpoint(nowhere), { start_timeout_secs: 5 }), {
-    code: "SERVER_UNREACHABLE",
-  });
-  using page = serve(() => new Response("<html>", { headers: { "content-type": "text/html" } }));
-  const error = await Session.open("it", endpoint(page.url), { start_timeout_secs: 5 }).catch((error) => error);
-  assert(error instanceof HoneError, String(error));
-  using silent = serve(() => new Promise(() => {}));
-  await assert.rejects(Session.open("it", endpoint(silent.url), { start_timeout_secs: 1 }), {
-    code: "SERVER_START_TIMEOUT",
-  });
 });
 
 Deno.test("Session sends the declared headers", async () => {

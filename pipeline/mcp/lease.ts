@@ -93,8 +93,10 @@ export class PoolLease implements Lease {
     if (signal.aborted) return refused("cancelled", "The call was cancelled.");
     for (let retry = 0;; retry++) {
       const result = await this.#once(server, tool, args, signal);
-      if (result.outcome !== "server_died" || retry === RETRIES || !server.mayRetry(tool)) return result;
-      await jitter(retry);
+      if (result.outcome !== "server_died" || retry === RETRIES) return result;
+      const busy = askedToWait(result);
+      if (busy === null ? !server.mayRetry(tool) : busy > server.callTimeout) return result;
+      await jitter(retry, busy ?? 0);
     }
   }
 
@@ -131,6 +133,12 @@ export class PoolLease implements Lease {
     this.stats.seconds += result.seconds;
     return result;
   }
+}
+
+/** Seconds that a server asked to wait that was too busy to carry out the call; null where that is not what happened. */
+function askedToWait({ result }: CallResult): number | null {
+  const { error } = result as { error?: { code?: unknown; retry_after_secs?: number } };
+  return error?.code === 429 ? error.retry_after_secs ?? 0 : null;
 }
 
 function refused(outcome: CallOutcome, text: string): CallResult {

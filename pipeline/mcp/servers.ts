@@ -9,6 +9,7 @@ import type { CallResult } from "../plugin.ts";
 import { filterTools, isNamed, schemaHash, serverCatalog, toolSpec } from "./catalog.ts";
 import { toolChanges } from "./drift.ts";
 import { startLimit } from "./endpoint.ts";
+import { headerProblem } from "./param_headers.ts";
 import { resourceLines, type ResourceTools, resourceTools } from "./resources.ts";
 import type { CallLimits, RawTool, Session } from "./session.ts";
 
@@ -41,6 +42,11 @@ export class KnownServer {
     return "command" in this.config;
   }
 
+  /** Seconds of one call. */
+  get callTimeout(): number {
+    return this.config.call_timeout_secs ?? this.rules.call_timeout_secs;
+  }
+
   /** True for one process that all rollouts call. */
   get is_shared_process(): boolean {
     return this.is_process && this.config.isolation === "shared";
@@ -49,9 +55,9 @@ export class KnownServer {
   /** Reads the server's lists; keeps all tools for observation and returns those that the agent is offered. */
   async discover(session: Session, signal: AbortSignal): Promise<Catalog> {
     const limits = { timeout_secs: startLimit(this.config), signal };
-    const listed = await this.#list(session, limits);
-    const has_resources = session.offers("resources");
     const problems: string[] = [];
+    const listed = await this.#list(session, limits, problems);
+    const has_resources = session.offers("resources");
     // Tools are what rollouts need; a server whose other lists fail is still of use.
     const tried = (what: "resources" | "prompts") =>
       session.list(what, limits).catch((error) => {
@@ -87,9 +93,16 @@ export class KnownServer {
     return { changes, schema_hash: schemaHash(now) };
   }
 
-  async #list(session: Session, limits: CallLimits): Promise<ToolSpec[]> {
+  /** The tools that may be called over this connection; why others may not goes into `problems`. */
+  async #list(session: Session, limits: CallLimits, problems: string[] = []): Promise<ToolSpec[]> {
     const raw = session.offers("tools") ? await session.list("tools", limits) as RawTool[] : [];
-    return raw.filter(({ name }) => typeof name === "string").map((tool) => toolSpec(this.name, tool));
+    const tools = raw.filter(({ name }) => typeof name === "string").map((tool) => toolSpec(this.name, tool));
+    if (!session.mirrors) return tools;
+    return tools.filter(({ name, input_schema }) => {
+      const problem = headerProblem(input_schema);
+      if (problem) problems.push(`tool ${name} is left out: ${problem}`);
+      return problem === null;
+    });
   }
 
   /**
@@ -122,8 +135,8 @@ export class KnownServer {
 
   /** Calls a tool of this server, or reads a resource. */
   async run(session: Session, tool: ToolSpec, args: JsonObject, signal: AbortSignal): Promise<CallResult> {
-    const limits = { timeout_secs: this.config.call_timeout_secs ?? this.rules.call_timeout_secs, signal };
-    if (!this.#isResource(tool.name)) return await session.call(tool.name, args, limits);
+    const limits = { timeout_secs: this.callTimeout, signal };
+    if (!this.#isResource(tool.name)) return await session.call(tool.name, args, limits, tool.input_schema);
     if (tool.name === this.#resources!.read.name) return await session.read(String(args.uri), limits);
     const started = performance.now();
     const resources = await session.list("resources", limits);

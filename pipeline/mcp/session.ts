@@ -8,11 +8,13 @@
 import { Client, type PriorDiscovery, ProtocolError, SdkError, SdkErrorCode } from "@modelcontextprotocol/client";
 import { pathToFileURL } from "node:url";
 import { z } from "zod";
-import { type Diagnostic, HoneError, mcp } from "../diagnostics.ts";
+import { HoneError, mcp } from "../diagnostics.ts";
 import type { CallOutcome, CatalogServer, Json, JsonObject } from "../events.ts";
 import type { CallResult } from "../plugin.ts";
 import { VERSION } from "../version.ts";
-import { type Endpoint, type Opened, type OpenTransport, openTransport } from "./transport.ts";
+import { explain, Failure, findCause, innermost } from "./failure.ts";
+import { TooManyRequests } from "./fetch.ts";
+import { type Endpoint, type Opened, openTransport } from "./transport.ts";
 import { resourceText, resultText } from "./result.ts";
 
 /** A tool as its server lists it; only the name is sure to be there. */
@@ -194,15 +196,20 @@ export class Session {
     return entries;
   }
 
-  /** Calls a tool by the server's own name. Never throws. */
-  call(tool: string, args: JsonObject, limits: CallLimits): Promise<CallResult> {
+  /** Whether arguments may be repeated as headers, as modern HTTP wants it of schemas that say so. */
+  get mirrors(): boolean {
+    return this.kind === "http" && this.client.getProtocolEra() === "modern";
+  }
+
+  /** Calls a tool by the server's own name. Never throws. `input_schema` says which arguments are headers too. */
+  call(tool: string, args: JsonObject, limits: CallLimits, input_schema?: JsonObject): Promise<CallResult> {
     return this.#recorded(limits, async () => {
       const params = { name: tool, arguments: args };
       const options = this.#request(limits);
-      // Over modern HTTP the SDK mirrors arguments into headers; elsewhere its output check would lose the result.
-      const mirrored = this.kind === "http" && this.client.getProtocolEra() === "modern";
-      const result = mirrored
-        ? await this.client.callTool(params, options)
+      // The SDK mirrors arguments; it is not told the output schema, since its check of that would lose the result.
+      const toolDefinition = { name: tool, inputSchema: { ...input_schema, type: "object" as const } };
+      const result = this.mirrors
+        ? await this.client.callTool(params, { ...options, toolDefinition })
         : await this.client.request({ method: "tools/call", params }, options);
       return {
         outcome: result.isError === true ? "tool_error" : "ok",
@@ -249,6 +256,8 @@ export class Session {
     }
     if (error instanceof RangeError) return failed("invalid_arguments", "The arguments are nested too deep.", "range");
     if (error instanceof SdkError && MALFORMED.has(error.code)) return failed("protocol_error", message, error.code);
+    const many = findCause(error, TooManyRequests);
+    if (many) return tooMany(many);
     this.#lost = true;
     const cause = this.opened.transport.cause ?? (error instanceof Error ? innermost(error) : message);
     const text = this.endpoint.kind === "stdio" ? `The server ${cause}.` : `The server cannot be reached: ${cause}`;
@@ -272,65 +281,19 @@ function failed(outcome: CallOutcome, text: string, code: string | number): Omit
   return { outcome, text, result: { error: { code, message: text } } };
 }
 
-type Next = "legacy" | "patient" | "sse";
-
-/** Why connecting failed, and what may be tried next. */
-class Failure extends Error {
-  constructor(readonly error: HoneError, readonly next?: Next) {
-    super(error.message);
-  }
+/** The server lives and did nothing: this may be called again, whatever the tool does. */
+function tooMany({ retry_after_secs, message }: TooManyRequests): Omit<CallResult, "seconds"> {
+  const wait = retry_after_secs === undefined ? "" : `; it asks to wait ${retry_after_secs} s`;
+  const text = `The server answered HTTP 429${wait}: ${message}`;
+  return {
+    outcome: "server_died",
+    text,
+    result: { error: { code: 429, message: text, ...(retry_after_secs !== undefined && { retry_after_secs }) } },
+  };
 }
 
 function rethrow(error: unknown): never {
   throw error instanceof Failure ? error.error : error;
-}
-
-function explain(
-  server: string,
-  endpoint: Endpoint,
-  transport: OpenTransport,
-  error: unknown,
-  signals: { limit: AbortSignal; secs: number; stop?: AbortSignal; unanswered: boolean },
-): unknown {
-  if (error instanceof HoneError || signals.stop?.aborted) return error;
-  const message = error instanceof Error ? innermost(error) : String(error);
-  const failure = (diagnostic: Diagnostic, next?: Next) =>
-    new Failure(new HoneError(diagnostic, { cause: error }), next);
-  const silent = error instanceof SdkError && error.code === SdkErrorCode.RequestTimeout;
-  if (signals.limit.aborted || silent) {
-    const next = signals.limit.aborted ? undefined : "legacy";
-    return failure(mcp.start_timeout(server, signals.secs, transport.tail ?? ""), next);
-  }
-  if (endpoint.kind === "stdio") {
-    const cause = transport.cause ? `it ${transport.cause}` : message;
-    const image = endpoint.spec.container?.image;
-    const next = transport.cause
-      ? "legacy"
-      : error instanceof ProtocolError && signals.unanswered
-      ? "patient"
-      : undefined;
-    return failure(mcp.start_failed(server, cause, transport.tail ?? "", image), next);
-  }
-  const status = httpStatus(error);
-  if (status === undefined) return failure(mcp.unreachable(server, endpoint.url, message), "sse");
-  const wrong = status >= 400 && status < 500 && status !== 401 && status !== 403;
-  return failure(mcp.http_status(server, endpoint.url, status, message.slice(0, 300)), wrong ? "sse" : undefined);
-}
-
-/** The message of the deepest cause: wrappers say less than what they wrap. */
-function innermost(error: Error): string {
-  let deepest = error;
-  while (deepest.cause instanceof Error) deepest = deepest.cause;
-  return deepest.message || error.message;
-}
-
-function httpStatus(error: unknown): number | undefined {
-  for (let at: unknown = error; at instanceof Error; at = at.cause) {
-    if (at.name === "UnauthorizedError") return 401;
-    const data = (at as { data?: { status?: unknown }; status?: unknown; code?: unknown }).data;
-    const status = data?.status ?? (at as { status?: unknown }).status ?? (at as { code?: unknown }).code;
-    if (typeof status === "number" && status >= 300 && status < 600) return status;
-  }
 }
 
 function probeMs({ start_timeout_secs, patient }: OpenOptions): number {

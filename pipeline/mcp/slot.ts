@@ -11,6 +11,8 @@ import { config as say, HoneError } from "../diagnostics.ts";
 import type { Semaphore } from "../runner/semaphore.ts";
 import { findEngine } from "./container.ts";
 import { endpointOf, rootOf, startLimit } from "./endpoint.ts";
+import { findCause } from "./failure.ts";
+import { TooManyRequests } from "./fetch.ts";
 import { copyInto, emptyFolder, type Folders, makeFolders, removeFolders } from "./folders.ts";
 import { Session } from "./session.ts";
 
@@ -148,15 +150,17 @@ export class Slot {
         return session;
       } catch (error) {
         if (endpoint.kind !== "url" || attempt === CONNECT_TRIES || !transient(error)) throw error;
-        await jitter(attempt);
+        const asked = findCause(error, TooManyRequests)?.retry_after_secs ?? 0;
+        if (asked > startLimit(config)) throw error;
+        await jitter(attempt, asked);
       }
     }
   }
 }
 
-/** A short, random wait that grows with the attempt. */
-export function jitter(attempt: number): Promise<void> {
-  const milliseconds = 100 * 2 ** attempt * (0.5 + Math.random());
+/** A short, random wait that grows with the attempt, after the seconds that a server asked for. */
+export function jitter(attempt: number, asked_secs = 0): Promise<void> {
+  const milliseconds = asked_secs * 1000 + 100 * 2 ** attempt * (0.5 + Math.random());
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 

@@ -1,10 +1,12 @@
 /**
- * Transports by endpoint: stdio in a process group of its own, streamable HTTP, and the older SSE. Over HTTP the answer
- * to one request is bounded in size like a message over stdio, and closing ends every request that is under way.
+ * Transports by endpoint: stdio in a process group of its own, streamable HTTP, and the older SSE. A transport holds at
+ * most one answer of `max_message_bytes`, and closing it ends every request that is under way.
  * @module
  */
 import { SSEClientTransport, StreamableHTTPClientTransport, type Transport } from "@modelcontextprotocol/client";
 import type { CatalogServer } from "../events.ts";
+import { serverFetch } from "./fetch.ts";
+import type { OAuth } from "./oauth.ts";
 import type { ProcessSpec } from "./process.ts";
 import { StdioTransport } from "./stdio.ts";
 
@@ -13,7 +15,7 @@ export type Endpoint =
   & { max_message_bytes: number }
   & (
     | { kind: "stdio"; spec: ProcessSpec }
-    | { kind: "url"; url: string; transport: "auto" | "http" | "sse"; headers: Record<string, string> }
+    | { kind: "url"; url: string; transport: "auto" | "http" | "sse"; headers: Record<string, string>; auth?: OAuth }
   );
 
 /** A transport that may know its process, why it closed and what its server wrote last. */
@@ -38,10 +40,7 @@ export function openTransport(endpoint: Endpoint): Opened {
   }
   const url = new URL(endpoint.url);
   const stop = new AbortController();
-  const options = {
-    requestInit: { headers: endpoint.headers },
-    fetch: bounded(endpoint.max_message_bytes, stop.signal),
-  };
+  const options = { fetch: serverFetch({ ...endpoint, stop: stop.signal }) };
   if (endpoint.transport === "sse") return opened(new SSEClientTransport(url, options), "sse", stop);
   return opened(new StreamableHTTPClientTransport(url, options), "http", stop);
 }
@@ -64,25 +63,4 @@ function opened(
     await transport.close();
   };
   return { transport, kind, close };
-}
-
-/** A fetch that ends with `stop` and whose answers to POST are at most `bytes` long. */
-function bounded(bytes: number, stop: AbortSignal) {
-  return async (url: string | URL, init: RequestInit = {}): Promise<Response> => {
-    const signal = init.signal ? AbortSignal.any([init.signal, stop]) : stop;
-    const response = await fetch(url, { ...init, signal });
-    const { body, status, statusText, headers } = response;
-    if (!body || init.method !== "POST") return response;
-    let left = bytes;
-    const counted = body.pipeThrough(
-      new TransformStream<Uint8Array, Uint8Array>({
-        transform(chunk, controller) {
-          left -= chunk.length;
-          if (left < 0) controller.error(new Error(`it sent an answer of more than ${bytes} bytes`));
-          else controller.enqueue(chunk);
-        },
-      }),
-    );
-    return new Response(counted, { status, statusText, headers });
-  };
 }

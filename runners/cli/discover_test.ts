@@ -86,7 +86,10 @@ Deno.test("declareServers() reads commands, URLs, files and the environment", as
   const from_env = await declareServers({ words: [] }, { MCP_URL: "http://host.example/mcp", MCP_BEARER_TOKEN: "t" });
   const { "host-example": server } = from_env.servers;
   assert(server && "url" in server);
-  assert.deepEqual([server.url, server.bearer_env], ["http://host.example/mcp", "MCP_BEARER_TOKEN"]);
+  assert.deepEqual([server.url, server.headers], ["http://host.example/mcp", {}]);
+  for (const word of ["ftp://x/mcp", "http://"]) {
+    await assert.rejects(declareServers({ words: [word] }, {}), { code: "BAD_SERVER" });
+  }
   await assert.rejects(declareServers({ words: [] }, {}), { code: "NO_SERVER" });
   await assert.rejects(declareServers({ words: ["http://x"], headers: ["nonsense"] }, {}), { code: "BAD_HEADER" });
   const headers = { "x-key": "${KEY}" };

@@ -20,6 +20,7 @@ export const VERBS: Entry[] = [
   { name: "validate", summary: "Check pipelines without running them.", load: () => import("./validate.ts") },
   { name: "discover", summary: "Show what an MCP server offers.", load: () => import("./discover.ts") },
   { name: "call", summary: "Call one tool of an MCP server.", load: () => import("./call.ts") },
+  { name: "login", summary: "Log in to an MCP server with OAuth.", load: () => import("./login.ts") },
   { name: "list", summary: "List plugins, or show one with its settings.", load: () => import("./list.ts") },
   { name: "new", summary: "Start a plugin of your own.", load: () => import("./new.ts") },
   { name: "runs", summary: "List runs.", load: () => import("./runs.ts") },
