@@ -50,6 +50,9 @@ const agent = z.strictObject({
   tool_timeout_secs: positive().default(30).describe(
     "Longest wait for one tool call; a tool that reports progress has it anew each time.",
   ),
+  rollout_timeout_secs: positive().default(600).describe(
+    "Longest time of one episode, from asking for its environment to its last observation.",
+  ),
   endpoint: endpoint.optional().describe(
     "A policy that is not trained here, for pipelines without a trainer: it is only measured.",
   ),

@@ -112,6 +112,7 @@ export interface Agent {
   max_repeated_calls: number;
   turn_timeout_secs: number;
   tool_timeout_secs: number;
+  rollout_timeout_secs: number;
 }
 
 /** What a rollout yields while it runs. */

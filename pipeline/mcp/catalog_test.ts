@@ -99,7 +99,7 @@ Deno.test("resultText() joins text and names the rest", () => {
     resourceText(folder),
     "[resource: file:///d/, inode/directory]\n[resource: file:///d/a]\n\n[resource: x, without content]",
   );
-  assert.equal(resourceText("no list"), "");
+  assert.equal(resourceText("no list"), "[a resource without content]");
 });
 
 Deno.test("filterTools() reads names and patterns", () => {

@@ -95,7 +95,7 @@ export class EnvironmentPool implements AsyncDisposable {
   ): Promise<Lease> {
     const { rollout_id, scenario, catalog, signal } = args;
     signal.throwIfAborted();
-    const slot = this.#own.length > 0 ? await this.#take() : null;
+    const slot = this.#own.length > 0 ? await this.#until(signal, this.#take()) : null;
     const use: Use = { since: Date.now(), wrote: new Set() };
     const lease = new PoolLease({
       id: rollout_id,
@@ -145,6 +145,21 @@ export class EnvironmentPool implements AsyncDisposable {
   async #take(): Promise<Slot> {
     const slot = await this.#idleSlot() ?? await this.#create();
     return await this.#opened(slot);
+  }
+
+  /** The slot, unless the signal comes first; the slot is then for the next one. */
+  async #until(signal: AbortSignal, slot: Promise<Slot>): Promise<Slot> {
+    const { promise, reject } = Promise.withResolvers<never>();
+    const stop = () => reject(signal.reason);
+    signal.addEventListener("abort", stop, { once: true });
+    try {
+      return await Promise.race([slot, promise]);
+    } catch (error) {
+      if (signal.aborted) this.#keep(slot);
+      throw error;
+    } finally {
+      signal.removeEventListener("abort", stop);
+    }
   }
 
   async #idleSlot(): Promise<Slot | null> {

@@ -23,6 +23,8 @@ export interface ProcessSpec {
   container?: ContainerSpec;
 }
 
+/** In the environment of every server, and so of its helpers. */
+const MARK = `HONE_MARK=${randomUUID()}`;
 const UNIX = Deno.build.os !== "windows";
 const PASSED = [
   ...["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TERM", "USER", "LOGNAME", "SHELL"],
@@ -89,7 +91,7 @@ function spawn(spec: ProcessSpec, as: Omit<ProcessSpec, "container">): Deno.Chil
     child = new Deno.Command(as.command, {
       args: as.args,
       cwd: as.cwd,
-      env: as.env,
+      env: { ...as.env, HONE_MARK: MARK.slice("HONE_MARK=".length) },
       clearEnv: true,
       stdin: "piped",
       stdout: "piped",
@@ -110,13 +112,14 @@ function spawn(spec: ProcessSpec, as: Omit<ProcessSpec, "container">): Deno.Chil
  * With `grace_ms` it is asked to end first.
  */
 export async function killProcess(child: Deno.ChildProcess, grace_ms = 0): Promise<void> {
+  const helpers = await descendants(child.pid);
   if (grace_ms > 0) {
     signalGroup(child.pid, "SIGTERM");
     const timer = setTimeout(() => signalGroup(child.pid, "SIGKILL"), grace_ms);
     await child.status;
     clearTimeout(timer);
   }
-  signalGroup(child.pid, "SIGKILL");
+  for (const pid of [child.pid, ...helpers]) signalGroup(pid, "SIGKILL");
   await child.status;
   signalGroup(child.pid, "SIGKILL");
   tell(`- ${child.pid}`);
@@ -127,14 +130,35 @@ export async function killProcess(child: Deno.ChildProcess, grace_ms = 0): Promi
   tell(`- ${container}`);
 }
 
-/** Sends a signal to a process and its group; silent where it is gone. */
+/** Sends a signal to the group that a process leads, or to the process alone; silent where it is gone. */
 export function signalGroup(pid: number, signal: Deno.Signal): void {
-  for (const target of UNIX ? [-pid] : [pid]) {
+  for (const target of UNIX ? [-pid, pid] : [pid]) {
     try {
-      Deno.kill(target, signal);
+      return Deno.kill(target, signal);
     } catch {
-      // Gone already.
+      // Gone already, or no leader of a group.
     }
+  }
+}
+
+/** Helpers of a process, theirs too: some lead groups of their own, as the browsers of browser servers do. */
+async function descendants(pid: number): Promise<number[]> {
+  if (!UNIX) return [];
+  try {
+    const args = ["-A", "-o", "pid=", "-o", "ppid="];
+    const { stdout } = await new Deno.Command("ps", { args, stdin: "null", stderr: "null" }).output();
+    const pairs = new TextDecoder().decode(stdout).trim().split("\n").map((line) =>
+      line.trim().split(/\s+/).map(Number)
+    );
+    const found = new Set([pid]);
+    for (let size = 0; size < found.size;) {
+      size = found.size;
+      for (const [child, parent] of pairs) if (found.has(parent!)) found.add(child!);
+    }
+    found.delete(pid);
+    return [...found];
+  } catch {
+    return []; // No ps here: helpers in the process's own group die all the same.
   }
 }
 
@@ -161,12 +185,16 @@ function onPath(program: string, path = ""): boolean {
 }
 
 // The list of live groups and containers is the reaper's own variable; `read` ends when hone's end of the pipe closes.
+// Servers see that too and may be gone already: helpers of theirs that lead groups of their own are known by the mark.
 // A client may have been killed while its container was being made: hence the second look.
 const REAPER = `live=" "
 while read -r op one; do
   if [ "$op" = + ]; then live="$live$one "; else live="\${live%% $one *} \${live#* $one }"; fi
 done
 for one in $live; do case $one in */*) ;; *) kill -KILL -"$one" 2>/dev/null;; esac; done
+for marked in $(grep -ls "$0" /proc/[0-9]*/environ); do
+  pid=\${marked#/proc/}; kill -KILL "\${pid%/environ}" 2>/dev/null
+done
 for try in 1 2; do
   for one in $live; do case $one in */*) "\${one%%/*}" rm -f "\${one#*/}"; again=1;; esac; done
   [ "$again" ] && [ $try = 1 ] && sleep 2
@@ -184,7 +212,7 @@ function tell(line: string): void {
 
 function startReaper() {
   const child = new Deno.Command("/bin/sh", {
-    args: ["-c", REAPER],
+    args: ["-c", REAPER, MARK],
     stdin: "piped",
     stdout: "null",
     stderr: "null",

@@ -4,19 +4,19 @@ import { childEnv } from "./process.ts";
 
 const PROGRAM = new URL("../../tests/fixtures/lease_and_wait.ts", import.meta.url).pathname;
 
-/** True while a process of the group lives; the group's id is its first process's. */
-function alive(group: number): boolean {
+function alive(pid: number): boolean {
   try {
-    Deno.kill(-group, "SIGCONT");
+    Deno.kill(pid, "SIGCONT");
     return true;
   } catch {
     return false;
   }
 }
 
-async function gone(groups: number[]): Promise<number[]> {
-  for (let tries = 0; tries < 200 && groups.some(alive); tries++) await new Promise((go) => setTimeout(go, 25));
-  return groups.filter(alive);
+/** Those that still live after a while. */
+async function left(pids: number[]): Promise<number[]> {
+  for (let tries = 0; tries < 200 && pids.some(alive); tries++) await new Promise((go) => setTimeout(go, 25));
+  return pids.filter(alive);
 }
 
 for (const signal of ["SIGTERM", "SIGINT", "SIGKILL"] as const) {
@@ -25,28 +25,29 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGKILL"] as const) {
     const args = ["run", "-A", "--no-check", PROGRAM];
     const child = new Deno.Command(Deno.execPath(), { args, env: { TMPDIR }, stdout: "piped" }).spawn();
     const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-    const pids: number[] = JSON.parse((await reader.read()).value!);
-    assert.equal(pids.length, 2);
+    const pids: number[] = JSON.parse((await reader.read()).value!).flat();
+    assert.equal(pids.length, 6);
     assert(pids.every(alive));
     child.kill(signal);
     await child.status;
     await reader.cancel();
-    assert.deepEqual(await gone(pids), []);
+    assert.deepEqual(await left(pids), []);
     await Deno.remove(TMPDIR, { recursive: true });
   });
 }
 
 Deno.test("a released slot's server takes its helpers with it", async () => {
   const signal = new AbortController().signal;
-  let pid: number;
   {
     await using made = await openPool({ it: testServer({}, "--helper") });
     const wanted = { rollout_id: "r", scenario: scenario(), catalog: made.catalog, signal };
     const one = await made.pool.lease(wanted);
-    pid = Number((await one.call("pid", {})).text);
+    const helpers: number[] = JSON.parse((await one.call("helpers", {})).text);
+    const pids = [Number((await one.call("pid", {})).text), ...helpers];
+    assert.deepEqual([pids.length, pids.every(alive)], [3, true]);
     await one.release();
     await made.pool.lease(wanted);
-    assert.deepEqual(await gone([pid]), []);
+    assert.deepEqual(await left(pids), []);
   }
 });
 

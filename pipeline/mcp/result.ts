@@ -14,7 +14,8 @@ export function resultText(result: { content?: unknown; structuredContent?: unkn
 
 /** Text of what `resources/read` returned. */
 export function resourceText(contents: unknown): string {
-  return (Array.isArray(contents) ? contents : []).map((one) => embedded(one as JsonObject)).join("\n");
+  const parts = (Array.isArray(contents) ? contents : []).map((one) => embedded(one as JsonObject));
+  return parts.length === 0 ? "[a resource without content]" : parts.join("\n");
 }
 
 function blockText(block: JsonObject): string {

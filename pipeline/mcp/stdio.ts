@@ -14,6 +14,8 @@ const DEPTH_CHECK_BYTES = 2 * MAX_DEPTH;
 const NEWLINE = 10;
 /** For what has said nothing yet: `npx` cut short in the middle of installing leaves a package that never works again. */
 const GRACE_MS = 5000;
+/** JSON-RPC's "invalid request", for want of a code for invalid answers. */
+const INVALID = -32600;
 
 /** A transport over a server process's stdin and stdout. */
 export class StdioTransport implements Transport {
@@ -108,12 +110,13 @@ export class StdioTransport implements Transport {
       this.#noise ||= text.slice(0, 200);
       return;
     }
-    if (!isMessage(message)) {
+    const read = asMessage(message);
+    if (!read) {
       this.#noise ||= text.slice(0, 200);
       return;
     }
     this.#heard = true;
-    this.onmessage?.(message);
+    this.onmessage?.(read);
   }
 
   async #readErrors(stream: ReadableStream<Uint8Array>): Promise<void> {
@@ -144,9 +147,26 @@ function join(parts: Uint8Array[], length: number): Uint8Array {
   return whole;
 }
 
-function isMessage(value: unknown): value is JSONRPCMessage {
-  return typeof value === "object" && value !== null && "jsonrpc" in value && value.jsonrpc === "2.0" &&
-    ("method" in value || "id" in value);
+/**
+ * The message, without keys that are not JSON-RPC's; null where it is none. An answer without a result or error that
+ * can be read becomes an error, so that whoever asked hears of it at once.
+ */
+function asMessage(value: unknown): JSONRPCMessage | null {
+  const { jsonrpc, id, method, params, result, error } = asRecord(value) ?? {};
+  if (jsonrpc !== "2.0") return null;
+  if (method !== undefined) return { jsonrpc, method, ...(id !== undefined && { id }), params } as JSONRPCMessage;
+  if (typeof id !== "number" && typeof id !== "string") return null;
+  if (asRecord(result)) return { jsonrpc, id, result } as JSONRPCMessage;
+  const { code, message } = asRecord(error) ?? {};
+  if (typeof code === "number" && typeof message === "string") return { jsonrpc, id, error } as JSONRPCMessage;
+  const told = JSON.stringify(error ?? result)?.slice(0, 200) ?? "nothing";
+  return { jsonrpc, id, error: { code: INVALID, message: `The server's answer is not JSON-RPC: ${told}` } };
+}
+
+function asRecord(value: unknown): Record<string, unknown> | undefined {
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+    ? value as Record<string, unknown>
+    : undefined;
 }
 
 /** True where brackets nest deeper than any tool result does; such JSON breaks the recursion of those that read it. */

@@ -5,6 +5,7 @@
  * short leaves no closing record, so that resume does it again.
  * @module
  */
+import { TimeUp, within } from "../chat/deadline.ts";
 import { HoneError } from "../diagnostics.ts";
 import type { Json, Outcome, Purpose, RolloutRef, Scenario, Split, Trajectory } from "../events.ts";
 import type { Lease } from "../mcp/pool.ts";
@@ -167,7 +168,12 @@ async function runRollout(
   const tracked = ctx.progress.rollout(ref.rollout_id, ref.scenario_id);
   try {
     await ctx.bus.emit("runner", "rollout.requested", ref).ordered;
-    trajectory.outcome = await episode(ctx, spec, trajectory, tracked, signal);
+    const { rollout_timeout_secs } = spec.agent;
+    trajectory.outcome = await within(
+      rollout_timeout_secs,
+      signal,
+      (own) => episode(ctx, spec, trajectory, tracked, own),
+    );
   } finally {
     tracked.end();
   }
@@ -200,6 +206,7 @@ async function episode(
     const outcome = ctx.tape?.settled(lease, played) ?? played;
     tracked.doing("observation");
     if (!FAILURES.has(outcome.end)) await observe(ctx, spec.scenario, trajectory, lease);
+    if (signal.aborted) return ended(signal);
     return ctx.tape?.settled(lease, outcome) ?? outcome;
   } catch (error) {
     if (signal.aborted) return ended(signal);
@@ -257,9 +264,10 @@ async function observe(ctx: RunContext, scenario: Scenario, trajectory: Trajecto
 }
 
 function ended(signal: AbortSignal): Outcome {
-  return signal.reason instanceof GroupTimeout
-    ? { end: "timeout", answer: null, cause: signal.reason.message }
-    : { end: "cancelled", answer: null, cause: "the run ended" };
+  const cause = signal.reason instanceof TimeUp
+    ? "the rollout's time was up"
+    : signal.reason instanceof GroupTimeout && signal.reason.message;
+  return cause ? { end: "timeout", answer: null, cause } : { end: "cancelled", answer: null, cause: "the run ended" };
 }
 
 function message(error: unknown): string {

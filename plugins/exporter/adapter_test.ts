@@ -39,6 +39,7 @@ function args(dir: string, proof: JsonObject, policy = "tuned"): ExportArgs {
       max_repeated_calls: 3,
       turn_timeout_secs: 60,
       tool_timeout_secs: 30,
+      rollout_timeout_secs: 60,
     },
     catalog: {
       servers: [{

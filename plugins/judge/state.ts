@@ -69,6 +69,9 @@ interface Observation {
   truncated: boolean;
 }
 
+/** Outcomes of a check's call that say nothing of the world. */
+const UNSEEN = new Set(["timeout", "server_died", "cancelled", "denied"]);
+
 interface Limits {
   max_files: number;
   max_file_bytes: number;
@@ -141,6 +144,8 @@ function judgeOne(observation: Json | undefined, scenario: Scenario, options: z.
   if (!isObservation(observation)) return { invalid: "the world was not observed" };
   const { tree, was, calls, truncated } = observation;
   if (truncated) return { invalid: `the rollout's folder has more than ${options.max_files} files` };
+  const unseen = (calls as JsonObject[]).find(({ outcome }) => UNSEEN.has(String(outcome)));
+  if (unseen) return { invalid: `the world was not observed (${unseen.outcome}: ${shown(unseen.text!)})` };
   const before: Tree = { ...tree };
   for (const [path, entry] of Object.entries(was)) {
     if (entry === null) delete before[path];

@@ -180,6 +180,10 @@ Deno.test("judge() reads tool answers as text, as structure and at a path", asyn
   assert.equal(score(await judge({ checks: holds, answers })), 1);
   const broken = await judge({ checks: [{ call: call("broken"), contains: "x" }], answers });
   assert.equal("reason" in broken && broken.reason, 'broken failed: "no table"');
+  const late = { outcome: "timeout" as const, text: "no answer within 1 s", result: null, seconds: 1 };
+  assert.deepEqual(await judge({ checks: [{ call: call("late"), contains: "x" }], answers: { late } }), {
+    invalid: 'the world was not observed (timeout: "no answer within 1 s")',
+  });
   const lost = await judge({ checks: [{ call: call("rows"), path: "items.1.name", equals: "Ann" }], answers });
   assert.equal("reason" in lost && lost.reason, "rows answered nothing at items.1.name");
 });

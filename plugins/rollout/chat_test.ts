@@ -28,6 +28,7 @@ const agent: Agent = {
   max_repeated_calls: 3,
   turn_timeout_secs: 5,
   tool_timeout_secs: 5,
+  rollout_timeout_secs: 60,
 };
 const scenario: Scenario = { id: "s1", task: 'Read "a".', split: "train", tags: [], checks: [] };
 const READ = '{"name":"read","arguments":{"path":"a"}}';

@@ -99,7 +99,7 @@ for (const how of ["SIGTERM", "SIGINT", "SIGKILL"] as const) {
     const args = ["run", "-A", "--no-check", program, JSON.stringify(contained({}, {}, "--helper"))];
     const child = new Deno.Command(Deno.execPath(), { args, env: { TMPDIR }, stdout: "piped" }).spawn();
     const reader = child.stdout.getReader();
-    assert.match(new TextDecoder().decode((await reader.read()).value), /^\[\d+,\d+\]/);
+    assert.match(new TextDecoder().decode((await reader.read()).value), /^\[\[\d+,\d+,\d+\],/);
     assert.equal(running().split("\n").length, 2);
     child.kill(how);
     await child.status;
