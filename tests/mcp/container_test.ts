@@ -27,6 +27,7 @@ function contained(container: Record<string, unknown> = {}, more: Record<string,
       ...container,
     },
     start_timeout_secs: 120,
+    call_timeout_secs: 120,
     ...more,
   });
 }
