@@ -18,7 +18,7 @@ import { openPool, scenario, TEST_SERVER, testServer } from "../fixtures/pool.ts
 type Fault = [tool: string, args: JsonObject, end: string, outcome: string, text: RegExp];
 
 const DIED = "server_failed";
-const LATE = /^The tool did not answer within 5 s\.$/;
+const LATE = /^The tool did not answer within 10 s\.$/;
 const ODD_RPC = /^The server's answer is not JSON-RPC: /;
 const FAULTS: Record<string, Fault> = {
   neighbour: ["notes", {}, "answered", "ok", /^\[\]$/],
@@ -61,7 +61,7 @@ const pipeline = (base_url: string, mark: string, agent: JsonObject) => ({
     endpoint: { base_url, model: "scripted" },
     tool_format: "llama_json",
     max_result_chars: 1000,
-    tool_timeout_secs: 5,
+    tool_timeout_secs: 10,
     complete_task: true,
     ...agent,
   },
