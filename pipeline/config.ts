@@ -4,8 +4,9 @@
  * between the parts: the graph, paths, environment variables.
  * @module
  */
+import { existsSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { stringify } from "yaml";
 import { checkGraph, type Finding, nameStages, type Placed } from "./config_graph.ts";
 import { explain, jsonSchema } from "./config_issues.ts";
@@ -62,6 +63,10 @@ const RESOLVED = "# resolved by hone from ";
 /** Reads the pipeline at `path`; throws a HoneError with all diagnostics. */
 export async function loadPipeline(path: string, options: LoadOptions): Promise<LoadedPipeline> {
   const text = await readFile(path, "utf8").catch((error) => {
+    if (error.code === "EISDIR") {
+      const inside = join(path, "pipeline.yaml");
+      throw new HoneError(say.pipeline_is_folder(path, existsSync(inside) ? inside : undefined));
+    }
     throw new HoneError(error.code === "ENOENT" ? say.file_not_found(path) : say.file_unreadable(path, error.message));
   });
   const { loaded, diagnostics } = await examinePipeline(text, path, options);

@@ -36,6 +36,20 @@ export const cli = {
     say("BAD_VALUE", `Cannot use ${quote(value)} for ${flag}: ${wanted}`),
   missing_argument: (verb: string, name: string) =>
     say("MISSING_ARGUMENT", `Cannot ${verb}: <${name}> is missing`, `\`hone ${verb} --help\` shows its form.`),
+  missing_flag: (verb: string, flag: string, wanted: string) =>
+    say(
+      "MISSING_FLAG",
+      `Cannot ${verb}: ${flag} is missing. ${wanted}`.trim(),
+      verb === "call"
+        ? "`hone discover` with the same server lists its tools."
+        : `\`hone ${verb} --help\` shows its form.`,
+    ),
+  dashes_missing: (verb: string, before: string[], command: string[]) =>
+    say(
+      "DASHES_MISSING",
+      `Cannot tell the flags of ${quote(command.join(" "))} from those of hone: a command goes after --`,
+      ["hone", verb, ...before, "--", ...command].join(" "),
+    ),
   extra_argument: (verb: string, value: string) =>
     say(
       "EXTRA_ARGUMENT",

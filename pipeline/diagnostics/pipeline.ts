@@ -5,6 +5,12 @@ import { nearest, quote, say, typeName } from "./core.ts";
 export const config = {
   file_not_found: (path: string) => say("FILE_NOT_FOUND", `Cannot read pipeline ${quote(path)}: no such file`),
   file_unreadable: (path: string, cause: string) => say("FILE_UNREADABLE", `Cannot read ${quote(path)}: ${cause}`),
+  pipeline_is_folder: (path: string, inside: string | undefined) =>
+    say(
+      "PIPELINE_IS_FOLDER",
+      `Cannot run ${quote(path)}: it is a folder, and a pipeline is a YAML file`,
+      inside && `did you mean ${quote(inside)}?`,
+    ),
   empty_file: () =>
     say("EMPTY_FILE", "The file is empty: a pipeline needs at least name and stages", "start from examples/files"),
   not_a_map: (got: unknown) => say("NOT_A_MAP", `A pipeline is a map of fields, not ${typeName(got)}`),

@@ -3,10 +3,12 @@ import { nearest, quote, say } from "./core.ts";
 
 /** Servers that cannot be started, reached or used. `tail` is the last that the server wrote to stderr. */
 export const mcp = {
-  command_not_found: (command: string, cwd: string) =>
+  no_folder: (command: string, cwd: string) =>
+    say("COMMAND_FAILED", `Cannot start ${quote(command)} in ${quote(cwd)}: there is no such folder`),
+  command_not_found: (command: string) =>
     say(
       "COMMAND_NOT_FOUND",
-      `Cannot start ${quote(command)}: no such program on PATH (or no folder ${quote(cwd)})`,
+      `Cannot start ${quote(command)}: no such program on PATH`,
       "install it, or write its full path in command:",
     ),
   command_failed: (command: string, cause: string) => say("COMMAND_FAILED", `Cannot start ${quote(command)}: ${cause}`),

@@ -6,6 +6,7 @@
  * @module
  */
 import { randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
 import { basename } from "node:path";
 import { HoneError, mcp } from "../diagnostics.ts";
 import { containerArgs, type ContainerSpec } from "./container.ts";
@@ -99,7 +100,10 @@ function spawn(spec: ProcessSpec, as: Omit<ProcessSpec, "container">): Deno.Chil
       detached: UNIX,
     }).spawn();
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) throw new HoneError(mcp.command_not_found(spec.command, spec.cwd));
+    if (error instanceof Deno.errors.NotFound) {
+      const missing = existsSync(as.cwd) ? mcp.command_not_found(spec.command) : mcp.no_folder(spec.command, as.cwd);
+      throw new HoneError(missing);
+    }
     const cause = error instanceof Error ? error.message : String(error);
     throw new HoneError(mcp.command_failed([spec.command, ...spec.args].join(" "), cause));
   }

@@ -89,7 +89,8 @@ function sample({ scenario_id, task, runs }: Sample): string {
     const result = run.invalid !== null ? `left out: ${run.invalid}` : run.success ? "solved" : "failed";
     const events = run.events.map((event) =>
       event.kind === "model"
-        ? fence(event.text) + (event.invalid === null ? "" : `\n\ninvalid call: ${line(clip(event.invalid, 300))}`)
+        ? (event.text.trim() ? fence(event.text) : "(no text)") +
+          (event.invalid === null ? "" : `\n\ninvalid call: ${line(clip(event.invalid, 300))}`)
         : fence(`${event.call} → ${event.outcome}\n${event.text}`)
     );
     const reasons = run.reasons.map((reason) => `- ${line(clip(reason, 400))}`);

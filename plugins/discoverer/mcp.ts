@@ -16,7 +16,7 @@ const plugin: Plugin<"discoverer"> = definePlugin({
     async discover(servers, connect) {
       const catalog = joinCatalogs(await Promise.all(servers.map(connect)));
       const tokens = catalog.tools.reduce((sum, tool) => sum + tool.tokens, 0);
-      log.info(`${catalog.tools.length} tools of ${servers.length} servers, about ${tokens} tokens`);
+      log.info(`tools: ${catalog.tools.length}, servers: ${servers.length}, about ${tokens} tokens`);
       return catalog;
     },
   }),

@@ -62,9 +62,12 @@ export function parseLine(verb: Verb, words: string[]): ParsedLine {
   ) => [key, typed(flags, name, values[name])]);
   const parsed = verb.args.safeParse(Object.fromEntries(given));
   if (!parsed.success) {
+    const values = Object.fromEntries(given);
     throw new HoneError(parsed.error.issues.map((issue) => {
       const key = String(issue.path[0] ?? "");
-      return cli.bad_value(`--${key.replaceAll("_", "-")}`, String(Object.fromEntries(given)[key]), issue.message);
+      const flag = flags.find((one) => one.key === key);
+      if (flag && values[key] === undefined) return cli.missing_flag(verb.name, `--${flag.name}`, flag.description);
+      return cli.bad_value(`--${key.replaceAll("_", "-")}`, String(values[key]), issue.message);
     }));
   }
   const wanted = verb.positional.filter(({ optional }) => !optional);
@@ -88,11 +91,23 @@ function split(verb: Verb, flags: Flag[], words: string[]) {
   } catch (error) {
     const [, flag] = /'(--?[^' ]+)/.exec((error as Error).message) ?? [];
     const names = [...flags.map(({ name }) => `--${name}`), "--help", "--format"];
+    const command = commandWithoutDashes(verb, flags, words);
+    if (command) throw new HoneError(cli.dashes_missing(verb.name, ...command));
     if ((error as { code?: string }).code === "ERR_PARSE_ARGS_UNKNOWN_OPTION" && flag) {
       throw new HoneError(cli.unknown_flag(verb.name, flag, nearest(flag, names), names));
     }
     throw new HoneError(cli.bad_line(verb.name, (error as Error).message));
   }
+}
+
+/** A server's command that was written without the `--` that keeps its flags from being taken for hone's. */
+function commandWithoutDashes(verb: Verb, flags: Flag[], words: string[]): [string[], string[]] | undefined {
+  if (words.includes("--") || !verb.positional.some(({ command }) => command)) return undefined;
+  const takesValue = (word: string) => flags.some(({ name, type }) => word === `--${name}` && type === "string");
+  const start = words.findIndex((word, at) => !word.startsWith("-") && !takesValue(words[at - 1] ?? ""));
+  return start >= 0 && words.slice(start).some((word) => word.startsWith("-"))
+    ? [words.slice(0, start), words.slice(start)]
+    : undefined;
 }
 
 function typed(flags: Flag[], name: string, value: unknown): unknown {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { HoneError } from "../../pipeline/diagnostics.ts";
+import call from "./call.ts";
 import { flagsOf, parseLine } from "./args.ts";
 import { defineVerb } from "./verb.ts";
 
@@ -56,6 +57,25 @@ Deno.test("parseLine() refuses values that the schema refuses, naming flag and v
   assert.match(refusal(["a", "--mode", "warp"]), /^Cannot use "warp" for --mode: /);
   assert.match(refusal(["a", "--mode"]), /^Cannot read the command line of try: /);
   assert.equal(refusal([]), "Cannot try: <first> is missing");
+});
+
+Deno.test("parseLine() says which flag is missing, and that a server's command goes after --", () => {
+  const refused = (words: string[]) => {
+    try {
+      parseLine(call, words);
+    } catch (error) {
+      assert.ok(error instanceof HoneError);
+      return [error.message, error.diagnostics[0]!.hint];
+    }
+  };
+  assert.deepEqual(refused(["--", "npx", "-y", "some-server"]), [
+    "Cannot call: --tool is missing. The tool, by its server's own name.",
+    "`hone discover` with the same server lists its tools.",
+  ]);
+  assert.deepEqual(refused(["--input", "{}", "npx", "-y", "some-server"]), [
+    'Cannot tell the flags of "npx -y some-server" from those of hone: a command goes after --',
+    "hone call --input {} -- npx -y some-server",
+  ]);
 });
 
 Deno.test("flagsOf() lists every field with its form, values and default", () => {

@@ -1,7 +1,7 @@
 /** `hone discover`: what a server offers, with estimates and risks; writes a catalog. @module */
 import { readFile, writeFile } from "node:fs/promises";
 import { z } from "zod";
-import { config, HoneError, mcp, render } from "../../pipeline/diagnostics.ts";
+import { config, counted, HoneError, mcp, render } from "../../pipeline/diagnostics.ts";
 import type { Catalog } from "../../pipeline/events.ts";
 import { type Declared, declareServers } from "../../pipeline/mcp/declare.ts";
 import { describeDrift } from "../../pipeline/mcp/drift.ts";
@@ -37,6 +37,7 @@ export const server_words = {
   description: "A command and its arguments (after --), a URL, or with --config a name. MCP_URL when left out.",
   optional: true,
   variadic: true,
+  command: true,
 };
 
 const args = z.strictObject({
@@ -140,8 +141,4 @@ function asText(server: InspectedServer): string {
     ),
     ...indented("risks", server.risks),
   ].join("\n");
-}
-
-function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }

@@ -105,7 +105,7 @@ const templates: Record<Kind, Template> = {
     decisive: false, // true where a score of 1 is what success means
     judge(group): Verdictlet[] {
       return group.map(({ outcome }) =>
-        outcome.answer?.includes(config.word)
+        outcome.answer?.toLowerCase().includes(config.word.toLowerCase())
           ? { score: 1, reason: \`the answer has "\${config.word}"\` }
           : { score: 0, reason: \`the answer lacks "\${config.word}"\` }
       );

@@ -12,6 +12,8 @@ export interface Positional {
   optional?: boolean;
   /** Takes all that remain; only the last may. */
   variadic?: boolean;
+  /** May be a command with flags of its own, which then stands after `--`. */
+  command?: boolean;
 }
 
 /** What `run` receives. */

@@ -21,8 +21,7 @@ const CASES: Case[] = [
   {
     name: "a server whose command is missing",
     values: { "servers.files.command": "no-such-program", "servers.files.args": [] },
-    message:
-      `error[COMMAND_NOT_FOUND] Cannot start "no-such-program": no such program on PATH (or no folder "{dir}/env/0000/work")
+    message: `error[COMMAND_NOT_FOUND] Cannot start "no-such-program": no such program on PATH
   hint: install it, or write its full path in command:
 `,
   },
