@@ -10,7 +10,7 @@ import { type DuckDBConnection, DuckDBInstance, StatementType } from "@duckdb/no
 import { control, HoneError, store as messages } from "./diagnostics.ts";
 import type { Envelope } from "./events.ts";
 import { appendRows } from "./store_append.ts";
-import { type Cell, ddl, RowWriter, SCHEMA_VERSION, type TableName } from "./store_schema.ts";
+import { type Cell, ddl, RowWriter, SCHEMA_VERSION, type TableName, VIEWS } from "./store_schema.ts";
 
 /** Files that this process has open: DuckDB's own lock only keeps other processes out. */
 const OPEN = new Set<string>();
@@ -52,15 +52,19 @@ export class Store implements AsyncDisposable {
   #batch: Batch | null = null;
   #committing: Promise<void> = Promise.resolve();
   #failure: Error | null = null;
+  #reopening: Promise<void> | null = null;
+  #mode: StoreOptions["mode"];
 
   private constructor(
     path: string,
     run_id: string,
     next_seq: number,
+    mode: StoreOptions["mode"],
     instance: DuckDBInstance,
     connections: DuckDBConnection[],
   ) {
     this.#path = path;
+    this.#mode = mode;
     this.run_id = run_id;
     this.next_seq = next_seq;
     this.#instance = instance;
@@ -80,7 +84,7 @@ export class Store implements AsyncDisposable {
       if (mode !== "read") await prepare(connections[0]!, path);
       await checkVersion(connections[0]!, path);
       const [row] = await rowsOf(connections[0]!, "SELECT coalesce(max(seq), 0) + 1 AS next FROM events");
-      return new Store(path, run_id, Number(row?.next ?? 1), instance, connections);
+      return new Store(path, run_id, Number(row?.next ?? 1), mode, instance, connections);
     } catch (error) {
       for (const connection of connections) connection.closeSync();
       instance.closeSync();
@@ -115,7 +119,7 @@ export class Store implements AsyncDisposable {
   /** Runs SQL and returns rows as plain objects; sees everything appended before. */
   async query(sql: string, params: readonly unknown[] = []): Promise<Row[]> {
     await this.flush();
-    return await rowsOf(this.#reader, sql, params);
+    return await this.#healing(() => rowsOf(this.#reader, sql, params));
   }
 
   /** `query` for people: one statement that reads. Throws a HoneError otherwise. */
@@ -123,16 +127,42 @@ export class Store implements AsyncDisposable {
     await this.flush();
     if (sql.trim() === "") throw new HoneError(control.not_a_select(sql));
     try {
-      const extracted = await this.#reader.extractStatements(sql);
-      if (extracted.count !== 1) throw new HoneError(control.not_a_select(sql));
-      const statement = await extracted.prepare(0);
-      if (!READING.has(statement.statementType)) throw new HoneError(control.not_a_select(sql));
-      return await this.#readOnly(sql);
+      return await this.#healing(async () => {
+        const extracted = await this.#reader.extractStatements(sql);
+        if (extracted.count !== 1) throw new HoneError(control.not_a_select(sql));
+        const statement = await extracted.prepare(0);
+        if (!READING.has(statement.statementType)) throw new HoneError(control.not_a_select(sql));
+        return await this.#readOnly(sql);
+      });
     } catch (error) {
-      throw error instanceof HoneError
-        ? error
-        : new HoneError(control.query_failed(sql, text(error)), { cause: error });
+      const [reason] = text(error).split("\n\nStack Trace");
+      throw error instanceof HoneError ? error : new HoneError(control.query_failed(sql, reason!), { cause: error });
     }
+  }
+
+  /**
+   * Does `work`. A fault inside DuckDB (an INTERNAL error of somebody's query, say) makes it refuse everything after,
+   * so the file is then opened anew and `work` done once more: a query must not cost the run.
+   */
+  async #healing<T>(work: () => Promise<T>): Promise<T> {
+    const instance = this.#instance;
+    try {
+      return await work();
+    } catch (error) {
+      if (!/database has been invalidated/.test(text(error))) throw error;
+      await (this.#reopening ??= this.#reopen(instance).finally(() => this.#reopening = null));
+      return await work();
+    }
+  }
+
+  async #reopen(broken: DuckDBInstance): Promise<void> {
+    if (this.#instance !== broken) return;
+    this.#writer.closeSync();
+    this.#reader.closeSync();
+    broken.closeSync();
+    this.#instance = await opened(this.#path, this.#mode);
+    this.#writer = await this.#instance.connect();
+    this.#reader = await this.#instance.connect();
   }
 
   /** Runs a statement that DuckDB itself keeps from writing: `EXPLAIN ANALYZE DELETE` is an EXPLAIN, and deletes. */
@@ -177,9 +207,11 @@ export class Store implements AsyncDisposable {
   async #write(batch: Batch) {
     try {
       if (this.#failure) throw this.#failure;
-      await this.#writer.run("BEGIN");
-      for (const [table, rows] of batch.rows) await appendRows(this.#writer, table, rows);
-      await this.#writer.run("COMMIT");
+      await this.#healing(async () => {
+        await this.#writer.run("BEGIN");
+        for (const [table, rows] of batch.rows) await appendRows(this.#writer, table, rows);
+        await this.#writer.run("COMMIT");
+      });
       batch.resolve();
     } catch (error) {
       this.#failure = error instanceof HoneError
@@ -218,6 +250,7 @@ async function prepare(connection: DuckDBConnection, path: string) {
       // Files of before there was this column.
       await connection.run('ALTER TABLE turns ADD COLUMN IF NOT EXISTS "tools" VARCHAR[]');
       await connection.run('ALTER TABLE turns ADD COLUMN IF NOT EXISTS "policy_version" INTEGER');
+      await connection.run(VIEWS);
       return;
     }
     await connection.run(ddl());

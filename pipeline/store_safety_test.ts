@@ -40,6 +40,23 @@ Deno.test("Store.read() refuses to write when the statement says it only explain
   });
 });
 
+Deno.test("Store goes on when a query meets a fault of DuckDB, and its own views have none", async () => {
+  await onStore(async (store, bus) => {
+    await bus.emit("shaper", "reward.shaped", reward(1)).durable;
+    const last =
+      "SELECT * FROM reward_records QUALIFY row_number() OVER (PARTITION BY rollout_id ORDER BY rowid DESC) = 1";
+    const faulty = `SELECT count(*) AS n FROM (${last}) WHERE invalid IS NULL`;
+    await assert.rejects(store.read(faulty), (error: HoneError) => {
+      assert.match(error.message, /^Cannot run "SELECT count.*INTERNAL Error: [^\n]*$/);
+      return error.code === "QUERY_FAILED";
+    });
+    await bus.emit("shaper", "reward.shaped", { ...reward(1), rollout_id: "b" }).durable;
+    assert.deepEqual(await store.read("SELECT count(*) AS n FROM rewards WHERE invalid IS NULL"), [{ n: 2 }]);
+    await assert.rejects(store.read(faulty), { code: "QUERY_FAILED" });
+    assert.deepEqual(await store.query("SELECT count(*) AS n FROM reward_records"), [{ n: 2 }]);
+  });
+});
+
 Deno.test("Store.read() refuses other files of the machine", async () => {
   await onStore(async (store, _bus, path) => {
     const reach = [

@@ -158,18 +158,19 @@ export const TABLES = {
 /** Name of a table. */
 export type TableName = keyof typeof TABLES;
 
-/** Views for people and for the verdict. */
+/** Views for people and for the verdict; made anew whenever a file is opened for writing. */
 export const VIEWS = `
-CREATE VIEW IF NOT EXISTS rollouts AS
+CREATE OR REPLACE VIEW rollouts AS
   SELECT r.*, e.outcome_end, e.answer, e.cause, e.seconds, e.ended_at,
     CASE WHEN e.rollout_id IS NULL THEN coalesce(a.abandoned, 'unfinished') END AS abandoned
   FROM rollout_requests r LEFT JOIN rollout_ends e USING (rollout_id) LEFT JOIN rollout_abandoned a USING (rollout_id);
--- A group judged again on resume has several records; the last one counts.
-CREATE VIEW IF NOT EXISTS judgements AS
-  SELECT * FROM judgement_records QUALIFY row_number() OVER (PARTITION BY rollout_id, judge ORDER BY rowid DESC) = 1;
-CREATE VIEW IF NOT EXISTS rewards AS
-  SELECT * FROM reward_records QUALIFY row_number() OVER (PARTITION BY rollout_id ORDER BY rowid DESC) = 1;
-CREATE VIEW IF NOT EXISTS runs AS
+-- A group judged again on resume has several records; the last one counts. (Not by QUALIFY: of a filtered view DuckDB
+-- 1.5.5 makes a plan that fails, and the failure takes the whole database with it.)
+CREATE OR REPLACE VIEW judgements AS
+  SELECT * FROM judgement_records WHERE rowid IN (SELECT max(rowid) FROM judgement_records GROUP BY rollout_id, judge);
+CREATE OR REPLACE VIEW rewards AS
+  SELECT * FROM reward_records WHERE rowid IN (SELECT max(rowid) FROM reward_records GROUP BY rollout_id);
+CREATE OR REPLACE VIEW runs AS
   SELECT s.run_id, any_value(s.name) AS name, any_value(s.seed) AS seed, any_value(s.hone_version) AS hone_version,
     min(s.started_at) AS started_at, count(DISTINCT s.rowid) AS starts, max(s.started_at) AS last_started_at, max(e.ended_at) AS ended_at,
     CASE WHEN max(e.ended_at) >= max(s.started_at) THEN arg_max(e.status, e.rowid) ELSE 'running' END AS status,
