@@ -84,18 +84,23 @@ export function retryAfter(header: string | null, now = Date.now()): number | un
   return Number.isNaN(date) ? undefined : Math.max(0, Math.ceil((date - now) / 1000));
 }
 
+/** A response whose body fails beyond `bytes`. */
 function bounded(response: Response, bytes: number): Response {
   const { body, status, statusText, headers } = response;
   if (!body) return response;
+  const reader = body.getReader();
   let left = bytes;
-  const counted = body.pipeThrough(
-    new TransformStream<Uint8Array, Uint8Array>({
-      transform(chunk, controller) {
-        left -= chunk.length;
-        if (left < 0) controller.error(new Error(`it sent an answer of more than ${bytes} bytes`));
-        else controller.enqueue(chunk);
-      },
-    }),
-  );
+  const counted = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const { done, value } = await reader.read();
+      if (done) return controller.close();
+      left -= value.length;
+      if (left >= 0) return controller.enqueue(value);
+      const problem = new Error(`it sent an answer of more than ${bytes} bytes`);
+      controller.error(problem);
+      await reader.cancel(problem);
+    },
+    cancel: (reason) => reader.cancel(reason),
+  });
   return new Response(counted, { status, statusText, headers });
 }

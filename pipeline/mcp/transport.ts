@@ -59,8 +59,10 @@ function opened(
       await transport.terminateSession().catch(() => {});
       clearTimeout(timer);
     }
+    // The SDK first: a stream that ends before its transport is closed is taken up again.
+    const closed = transport.close();
     stop.abort();
-    await transport.close();
+    await closed;
   };
   return { transport, kind, close };
 }

@@ -84,3 +84,5 @@ try {
 } finally {
   await Deno.remove(Deno.env.get("HONE_CACHE_DIR")!, { recursive: true });
 }
+// As hone's own program does; the suite waits for the process to end.
+Deno.exit(0);
