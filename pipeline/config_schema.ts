@@ -238,7 +238,7 @@ const tape_fields = z.strictObject({
   ),
   replies: z.boolean().optional().describe(
     "The model's replies are on the tape too; when left out, those of `agent.endpoint` are.",
-  ),
+  ).meta({ examples: [false] }),
 });
 
 const tape = z.union([tape_mode.transform((mode) => tape_fields.parse({ mode })), tape_fields]);
