@@ -44,6 +44,10 @@ const agent = z.strictObject({
   ).meta({ examples: [4000] }),
   complete_task: z.boolean().default(false).describe("Offer a `complete_task` tool that ends the episode."),
   max_result_chars: count().default(4000).describe("Characters of a tool result that the model sees."),
+  max_history_chars: count().optional().describe(
+    "Characters of a conversation above which its oldest tool results are shortened, then left out; when left out, as " +
+      "many as fit the model's context.",
+  ).meta({ examples: [24000] }),
   max_invalid_calls: count().default(3).describe("Unreadable calls after which an episode ends."),
   max_repeated_calls: count().default(3).describe("Equal calls in a row after which an episode ends."),
   turn_timeout_secs: positive().default(60).describe("Longest wait for one turn of the model."),

@@ -126,6 +126,8 @@ export interface TurnRecord {
   index: number;
   /** Messages that this turn added to the conversation before the model spoke. */
   input: ChatMessage[];
+  /** Messages before `input` that were shortened to fit the context; they stay so. */
+  shortened?: Shortened[];
   /** Model names of the tools that were offered; on an episode's first turn, and where they change. */
   tools?: string[];
   /** The model's raw text. */
@@ -144,6 +146,13 @@ export interface TurnRecord {
   prompt_tokens: number;
   output_tokens: number;
   seconds: number;
+}
+
+/** A message whose text was shortened: its place in the conversation, from 0, and its characters before and after. */
+export interface Shortened {
+  message: number;
+  from: number;
+  to: number;
 }
 
 /** One tool call: what the model saw and the whole result. */

@@ -42,6 +42,7 @@ const turn = nested<EventMap["turn.completed"]["turn"]>({
   type: text,
   index: number,
   input: list,
+  shortened: maybe(list),
   tools: maybe(list),
   text,
   reasoning: maybe(text),

@@ -108,6 +108,8 @@ export interface Agent {
   tool_budget_tokens?: number;
   complete_task: boolean;
   max_result_chars: number;
+  /** Most characters of a conversation; what the policy's context holds when left out. */
+  max_history_chars?: number;
   max_invalid_calls: number;
   max_repeated_calls: number;
   turn_timeout_secs: number;

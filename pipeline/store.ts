@@ -247,9 +247,10 @@ async function prepare(connection: DuckDBConnection, path: string) {
       "SELECT table_name FROM information_schema.tables WHERE table_name = 'meta'",
     );
     if (tables.length > 0) {
-      // Files of before there was this column.
+      // Files of before there were these columns.
       await connection.run('ALTER TABLE turns ADD COLUMN IF NOT EXISTS "tools" VARCHAR[]');
       await connection.run('ALTER TABLE turns ADD COLUMN IF NOT EXISTS "policy_version" INTEGER');
+      await connection.run('ALTER TABLE turns ADD COLUMN IF NOT EXISTS "shortened" JSON');
       await connection.run(VIEWS);
       return;
     }

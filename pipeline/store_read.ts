@@ -11,6 +11,7 @@ import type {
   JsonObject,
   Outcome,
   RolloutRef,
+  Shortened,
   ToolCallRecord,
   ToolSpec,
   Trajectory,
@@ -217,6 +218,7 @@ function turnsOf(rows: Row[]): TurnRecord[] {
       seconds: Number(row.seconds),
     };
     if (row.tools) turn.tools = row.tools as string[];
+    if (row.shortened) turn.shortened = parsed(row.shortened) as unknown as Shortened[];
     if (typeof row.policy_version === "number") turn.policy_version = row.policy_version;
     if (typeof row.reasoning === "string") turn.reasoning = row.reasoning;
     if (typeof row.invalid_call === "string") turn.invalid_call = row.invalid_call;

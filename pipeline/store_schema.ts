@@ -98,6 +98,7 @@ export const TABLES = {
     seconds: "DOUBLE",
     tools: "VARCHAR[]",
     policy_version: "INTEGER",
+    shortened: "JSON",
   },
   tool_calls: {
     rollout_id: "VARCHAR",
@@ -235,6 +236,7 @@ export class RowWriter {
       turn.seconds,
       turn.tools ?? null,
       turn.policy_version ?? null,
+      json(turn.shortened),
     ]);
     return `${rollout_id}/${turn.index}`;
   }

@@ -43,6 +43,7 @@ const sample: Trajectory = {
       type: "turn",
       index: 1,
       input: [{ role: "tool", content: "ok" }],
+      shortened: [{ message: 3, from: 400, to: 231 }],
       text: "Done.",
       reasoning: "it is done",
       tool_calls: [],

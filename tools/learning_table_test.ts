@@ -21,6 +21,7 @@ function run(arm: string, seed: number, solved: Record<string, number>): Learnin
       call_turns: 1,
       prompt_tokens: 10,
       output_tokens: 5,
+      shortened_turns: 0,
       seconds: 1,
     }))
   );

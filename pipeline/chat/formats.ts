@@ -145,10 +145,15 @@ export function resultMessages(results: readonly ShownResult[], format: ToolForm
 /** Cuts a result for the model, and says so; the whole stays in the record. */
 export function clip(text: string, max_chars: number): { text: string; truncated: boolean } {
   if (text.length <= max_chars) return { text, truncated: false };
-  const last = text.charCodeAt(max_chars - 1);
-  const kept = text.slice(0, last >= 0xd800 && last <= 0xdbff ? max_chars - 1 : max_chars);
+  const kept = beginning(text, max_chars);
   return {
     text: `${kept}\n[cut: ${text.length - kept.length} of ${text.length} characters left out]`,
     truncated: true,
   };
+}
+
+/** The first characters of a text, no pair of surrogates torn. */
+export function beginning(text: string, chars: number): string {
+  const last = text.charCodeAt(chars - 1);
+  return text.slice(0, last >= 0xd800 && last <= 0xdbff ? chars - 1 : chars);
 }

@@ -21,3 +21,4 @@ export {
   resultMessages,
   type WrittenCall,
 } from "./formats.ts";
+export { History } from "./history.ts";

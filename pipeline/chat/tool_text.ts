@@ -9,7 +9,8 @@ import type { ToolFormat } from "../plugin.ts";
 
 const TOOL_CHARS = 120;
 const ARGUMENT_CHARS = 60;
-const CHARS_PER_TOKEN = 4;
+/** What a token is taken for where nothing has counted it. */
+export const CHARS_PER_TOKEN = 4;
 /** Deeper levels of a schema are not shown. */
 const MAX_DEPTH = 6;
 

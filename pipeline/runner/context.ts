@@ -1,6 +1,7 @@
 /**
  * What every rung of a run shares: roles, bus, store, pool, limits, progress. Made once by `online.ts`;
- * rungs read it and never change it but for `catalog`, `scenarios` and `trainer`, which discovery and `open` fill in.
+ * rungs read it and never change it but for what `online.ts` fills in as it learns it (`catalog`, `scenarios`, `trainer`,
+ * `context_tokens`).
  * @module
  */
 import type { Bus } from "../bus.ts";
@@ -47,6 +48,8 @@ export interface RunContext {
   catalog: Catalog;
   scenarios: Scenario[];
   trainer: OnlineTrainer | null;
+  /** Longest context of `agent.endpoint` in tokens, where the pipeline does not say it; 0 where unknown. */
+  context_tokens: number;
   /** Bounds the rollouts in flight, whatever group they belong to. */
   slots: Semaphore;
   signal: AbortSignal;

@@ -3,6 +3,7 @@
  * that the verdict compares.
  * @module
  */
+import { contextLength } from "../chat/context_length.ts";
 import type { Agent, OnlineTrainer, Policy } from "../plugin.ts";
 import type { Completed } from "../store_read.ts";
 import { HoneError, runner as messages } from "../diagnostics.ts";
@@ -115,11 +116,21 @@ function trains(ctx: RunContext): boolean {
   return ctx.config.ladder.includes("warm_start") || ctx.config.ladder.includes("rl");
 }
 
+/**
+ * Asks `agent.endpoint` for its longest context, in tokens; 0 where the pipeline or a tape says it, or nobody does.
+ * Throws only the run's own end.
+ */
+export async function endpointContext(ctx: RunContext): Promise<number> {
+  const { mode, replies = true } = ctx.config.tape;
+  if (ctx.trainer || ctx.config.agent.endpoint?.context_tokens || (mode === "replay" && replies)) return 0;
+  return await contextLength(endpointPolicy(ctx), ctx.signal);
+}
+
 /** The policy behind `agent.endpoint`. */
 export function endpointPolicy(ctx: RunContext): Policy {
   const { endpoint } = ctx.config.agent;
   if (!endpoint) throw new HoneError(messages.nothing_to_evaluate());
-  const { base_url, model, api_key_env, headers, body, context_tokens = 0 } = endpoint;
+  const { base_url, model, api_key_env, headers, body, context_tokens = ctx.context_tokens } = endpoint;
   const api_key = api_key_env ? Deno.env.get(api_key_env) : undefined;
   protect([api_key ?? "", ...Object.values(headers).map((value) => value.replace(/^Bearer\s+/i, ""))]);
   const { temperature, max_tokens, tool_format } = ctx.agent;

@@ -21,7 +21,7 @@ import { findTape, openTape, type TapeSource } from "../tape/mod.ts";
 import { VERSION } from "../version.ts";
 import { stageOf } from "./blame.ts";
 import { emit, type RunContext } from "./context.ts";
-import { climb, endpointPolicy, type LadderResult } from "./ladder.ts";
+import { climb, endpointContext, endpointPolicy, type LadderResult } from "./ladder.ts";
 import { RunLog, warnLines } from "./log.ts";
 import { Progress, type ProgressSnapshot } from "./progress.ts";
 import { createRoles } from "./roles.ts";
@@ -175,6 +175,7 @@ async function runIn(
     catalog: { servers: [], tools: [], schema_hash: "" },
     scenarios: [],
     trainer: null,
+    context_tokens: 0,
     slots: new Semaphore(config.train.concurrency),
     signal,
     progress,
@@ -265,6 +266,7 @@ async function work(
   ctx.log.info(`${counted(ctx.catalog.tools.length, "tool")}, ${describe(ctx.scenarios)}`);
   ctx.trainer = await openTrainer(ctx, done, stop);
   if (ctx.trainer) stack.use(ctx.trainer);
+  ctx.context_tokens = await endpointContext(ctx);
   ctx.scenarios = await fitTools(ctx, ctx.trainer?.base ?? endpointPolicy(ctx));
   return await (options.climb ?? climb)(ctx, done);
 }

@@ -115,7 +115,7 @@ async function checkContext(
   const max_tokens = Math.min(ctx.agent.max_tokens, policy.sampling.max_tokens);
   const estimate = first.prompt + first.tokens + max_tokens;
   if (estimate < ALWAYS_FITS_TOKENS / 2) return;
-  const context = policy.context_tokens || await contextLength(policy, ctx.signal);
+  const context = policy.context_tokens || (ctx.trainer ? await contextLength(policy, ctx.signal) : 0);
   if (context === 0 || estimate < context / 2) return;
   const exact = await promptTokens(ctx, policy, first.scenario, first.tools);
   const prompt = exact ?? first.prompt + first.tokens;

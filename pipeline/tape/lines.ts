@@ -42,6 +42,8 @@ const reply = z.object({
   last: z.string(),
   status: z.int(),
   body: json,
+  /** Longest context of the policy, where known: what a rollout asks depends on it. */
+  context_tokens: z.int().optional(),
 });
 
 const observation = z.object({

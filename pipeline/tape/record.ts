@@ -38,7 +38,7 @@ export class Recorder implements Tape {
   policy(lease: Lease, policy: Policy): Policy {
     const { desk } = this.options;
     if (!desk || !(lease instanceof RecordedLease)) return policy;
-    const { policy: reached, close } = desk.serve(policy, this.#clerk(lease));
+    const { policy: reached, close } = desk.serve(policy, this.#clerk(lease, policy.context_tokens));
     lease.reached = { address: reached.base_url, real: policy.base_url, close };
     return reached;
   }
@@ -108,7 +108,7 @@ export class Recorder implements Tape {
     return new RecordedLease(lease, args.catalog.tools, this);
   }
 
-  #clerk(lease: RecordedLease): Clerk {
+  #clerk(lease: RecordedLease, context_tokens: number): Clerk {
     let answered = 0;
     return async ({ path, body, forward }) => {
       if (!path.endsWith("/completions")) return await forward();
@@ -125,6 +125,7 @@ export class Recorder implements Tape {
         ...asked(path, question),
         status: answer.status,
         body: masked ? withoutTokens(reply) : reply,
+        ...(context_tokens > 0 && { context_tokens }),
       });
       return answer;
     };

@@ -50,7 +50,8 @@ export class Player implements Tape {
     if (!desk || !(lease instanceof ReplayedLease)) return policy;
     const { policy: reached, close } = desk.serve(policy, this.#clerk(lease));
     lease.reached = { address: reached.base_url, real: policy.base_url, close };
-    return reached;
+    const { context_tokens } = lease.taped.replies.find((reply) => reply.context_tokens) ?? policy;
+    return context_tokens ? { ...reached, context_tokens } : reached;
   }
 
   async observed(lease: Lease, judge: string, observe: () => Promise<Json>): Promise<Json> {

@@ -17,15 +17,17 @@ export const TURN_COUNTS = `
   SELECT t.rollout_id, count(*) AS turns, coalesce(sum(c.calls), 0) AS tool_calls, coalesce(sum(c.failed), 0) AS failed_calls,
     count(*) FILTER (WHERE t.invalid_call IS NOT NULL OR b.turn IS NOT NULL) AS invalid_calls,
     count(*) FILTER (WHERE t.invalid_call IS NOT NULL OR c.turn IS NOT NULL) AS call_turns,
-    sum(t.prompt_tokens) AS prompt_tokens, sum(t.output_tokens) AS output_tokens
-  FROM turns t
+    sum(t.prompt_tokens) AS prompt_tokens, sum(t.output_tokens) AS output_tokens, count(t.shortened) AS shortened
+  -- Files of before there was the column have nothing shortened.
+  FROM (FROM turns UNION ALL BY NAME SELECT NULL::JSON AS shortened WHERE false) t
   LEFT JOIN bad b ON b.rollout_id = t.rollout_id AND b.turn = t.index
   LEFT JOIN called c ON c.rollout_id = t.rollout_id AND c.turn = t.index
   GROUP BY t.rollout_id`;
 
 const episodesOf = (split: Split) => `
   SELECT r.*, w.value AS reward, w.invalid AS reward_invalid, w.success, w.rollout_id IS NOT NULL AS judged,
-    n.turns, n.tool_calls, n.failed_calls, n.invalid_calls, n.call_turns, n.prompt_tokens, n.output_tokens
+    n.turns, n.tool_calls, n.failed_calls, n.invalid_calls, n.call_turns, n.prompt_tokens, n.output_tokens,
+    n.shortened
   FROM rollouts r
   LEFT JOIN rewards w USING (rollout_id)
   LEFT JOIN (${TURN_COUNTS}) n USING (rollout_id)
@@ -66,6 +68,7 @@ function episode(row: Record<string, unknown>): Episode {
     call_turns: number("call_turns"),
     prompt_tokens: number("prompt_tokens"),
     output_tokens: number("output_tokens"),
+    shortened_turns: number("shortened"),
     seconds: number("seconds"),
   };
 }

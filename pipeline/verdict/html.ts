@@ -3,6 +3,7 @@
  * Every text from outside is escaped by `markup.ts`.
  * @module
  */
+import { counted } from "../diagnostics.ts";
 import type { Interval } from "../events.ts";
 import { type Bar, intervalBars, lineChart, percent, type Series, significant } from "./chart.ts";
 import { clip, type Markup, markup, trusted } from "./markup.ts";
@@ -154,6 +155,7 @@ export function policyRows({ policies, sampling }: Verdict): [string, string[]][
       "success after an error",
       (s) => s.error_recovery ? `${plain(s.error_recovery.mean)} of ${s.error_recovery.n}` : "–",
     ],
+    ["with shortened history", (s) => s.shortened ? percent(s.shortened) : "–"],
     ["tokens, all turns", (s) => significant(Math.round(s.tokens))],
     ["tokens written", (s) => significant(Math.round(s.output_tokens))],
     ["seconds", (s) => s.seconds.toFixed(1)],
@@ -253,14 +255,21 @@ function sample({ scenario_id, task, tags, runs }: Sample): Markup {
   `;
 }
 
+/** What a sample says of a turn before which `count` earlier messages were shortened. */
+export function shortenedNote(count: number): string {
+  return `before this turn, ${counted(count, "earlier message")} with tool results ${
+    count === 1 ? "was" : "were"
+  } shortened to fit the context`;
+}
+
 function attempt(run: SampleRun): Markup {
   return markup`<section class="p-${tone(run.policy)}"><h3>${title(run.policy)} ${mark(run)}</h3>
 ${
     run.events.map((event) =>
       event.kind === "model"
         ? markup`<pre>${clip(event.text, SAMPLE_TEXT) || "(no text)"}</pre>${
-          event.invalid !== null && markup`<p class="why no">invalid call: ${clip(event.invalid, 300)}</p>`
-        }`
+          event.shortened !== undefined && markup`<p class="why">${shortenedNote(event.shortened)}</p>`
+        }${event.invalid !== null && markup`<p class="why no">invalid call: ${clip(event.invalid, 300)}</p>`}`
         : markup`<pre class="tool${event.outcome === "ok" ? "" : " bad"}">${clip(event.call, 300)} → ${event.outcome}
 ${clip(event.text, SAMPLE_TEXT)}</pre>`
     )

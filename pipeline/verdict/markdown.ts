@@ -4,7 +4,7 @@
  * @module
  */
 import { significant } from "./chart.ts";
-import { causeRows, policyRows, title } from "./html.ts";
+import { causeRows, policyRows, shortenedNote, title } from "./html.ts";
 import { clip, visible } from "./markup.ts";
 import type { Report, Sample } from "./report_types.ts";
 import { label, plain, signed } from "./sentence.ts";
@@ -90,6 +90,7 @@ function sample({ scenario_id, task, runs }: Sample): string {
     const events = run.events.map((event) =>
       event.kind === "model"
         ? (event.text.trim() ? fence(event.text) : "(no text)") +
+          (event.shortened === undefined ? "" : `\n\n${shortenedNote(event.shortened)}`) +
           (event.invalid === null ? "" : `\n\ninvalid call: ${line(clip(event.invalid, 300))}`)
         : fence(`${event.call} → ${event.outcome}\n${event.text}`)
     );

@@ -3,7 +3,7 @@
  * Works on a live run as well.
  * @module
  */
-import type { Interval } from "../events.ts";
+import type { Interval, Shortened } from "../events.ts";
 import { evaluationEpisodes, literal, TURN_COUNTS } from "./episodes.ts";
 import type {
   CurvePoint,
@@ -166,7 +166,9 @@ async function recordsOf(store: Queryable, rollout_ids: string[]): Promise<Recor
   if (rollout_ids.length === 0) return { turns: [], calls: [], judgements: [] };
   const mine = `rollout_id IN (${rollout_ids.map(literal).join(", ")})`;
   return {
-    turns: await store.query(`SELECT rollout_id, index, text, invalid_call FROM turns WHERE ${mine} ORDER BY index`),
+    turns: await store.query(
+      `SELECT * EXCLUDE (prompt_suffix, output_ids, logprobs) FROM turns WHERE ${mine} ORDER BY index`,
+    ),
     calls: await store.query(
       `SELECT rollout_id, turn, tool, arguments, outcome, text FROM tool_calls WHERE ${mine} ORDER BY turn, index`,
     ),
@@ -184,6 +186,7 @@ function sampleRun(e: Episode, records: Records): SampleRun {
       kind: "model",
       text: String(turn.text ?? ""),
       invalid: turn.invalid_call === null ? null : String(turn.invalid_call),
+      ...(typeof turn.shortened === "string" && { shortened: (JSON.parse(turn.shortened) as Shortened[]).length }),
     },
     ...calls.filter((call) => Number(call.turn) === Number(turn.index)).map((call): SampleEvent => ({
       kind: "tool",

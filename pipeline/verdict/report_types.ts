@@ -48,7 +48,7 @@ export interface TagRow {
 
 /** One thing that happened in a sample: what the model said, or what a tool answered. */
 export type SampleEvent =
-  | { kind: "model"; text: string; invalid: string | null }
+  | { kind: "model"; text: string; invalid: string | null; shortened?: number }
   | { kind: "tool"; call: string; outcome: string; text: string };
 
 /** One policy's attempt at a sample scenario. */

@@ -68,6 +68,7 @@ function madeEpisodes(random: Rng): Episode[] {
           invalid_calls: broken ? 3 : 0,
           call_turns: broken ? 3 : 2,
           prompt_tokens: 900,
+          shortened_turns: policy === "base" && i === 1 ? 2 : 0,
           output_tokens: 40 + Math.floor(random() * 30),
           seconds: 4 + random() * 3,
         };

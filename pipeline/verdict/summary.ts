@@ -52,6 +52,7 @@ export function summarise(episodes: readonly Episode[], sampling: Sampling, seed
     reward: bootstrapMean(byScenario(rewarded).map((tries) => tries.map((e) => e.reward!)), { seed }),
     invalid_call_rate: calls > 0 ? sum(main.map((e) => e.invalid_calls)) / calls : null,
     error_recovery: troubled.length > 0 ? success(troubled) : null,
+    shortened: mean((e) => e.shortened_turns > 0 ? 1 : 0),
     rollouts: {
       total: episodes.length,
       counted: counted.length,

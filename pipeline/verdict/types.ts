@@ -31,6 +31,8 @@ export interface Episode {
   call_turns: number;
   prompt_tokens: number;
   output_tokens: number;
+  /** Turns before which earlier tool results were shortened to fit the context. */
+  shortened_turns: number;
   seconds: number;
 }
 
@@ -55,6 +57,8 @@ export interface PolicySummary {
   invalid_call_rate: number | null;
   /** Success of the rollouts that met at least one failed or invalid call; null where none did. */
   error_recovery: Interval | null;
+  /** Share of the rollouts in which earlier tool results were shortened to fit the context. */
+  shortened: number;
   /** Rollouts asked for, those that count, and those left out by cause. */
   rollouts: { total: number; counted: number; excluded: Record<string, number> };
   /** Rollouts that count and did not succeed, by cause. */

@@ -26,6 +26,7 @@ function episode(policy: string, index: number, change: Partial<Episode> = {}): 
     call_turns: 1,
     prompt_tokens: 100,
     output_tokens: 20,
+    shortened_turns: 0,
     seconds: 1,
     ...change,
   };

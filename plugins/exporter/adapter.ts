@@ -81,6 +81,8 @@ function describe(
       max_turns: agent.max_turns,
       max_tokens: agent.max_tokens,
       max_result_chars: agent.max_result_chars,
+      /** null: as many as fit the context. */
+      max_history_chars: agent.max_history_chars ?? null,
       /** Where it is set, each scenario was offered a part of `tools` within it. */
       tool_budget_tokens: agent.tool_budget_tokens ?? null,
     },

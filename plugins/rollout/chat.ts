@@ -7,18 +7,19 @@ import {
   clip,
   complete,
   type Completion,
+  type CompletionRequest,
   completionTool,
   correction,
   definePlugin,
   demonstration,
   EndpointError,
+  History,
   type NativeCall,
   offeredTools,
   opening,
   parseCalls,
   type Plugin,
   releaseRollout,
-  resultMessages,
   templateTools,
   TimeUp,
   within,
@@ -75,7 +76,7 @@ class Episode {
   readonly #ending: ToolSpec | undefined;
   readonly #shown: ToolSpec[];
   readonly #template: ToolSpec[];
-  readonly #messages: ChatMessage[] = [];
+  readonly #history: History;
   #input: ChatMessage[];
   #bad_in_a_row = 0;
   #last_call = "";
@@ -87,7 +88,8 @@ class Episode {
     this.#ending = agent.complete_task ? completionTool(this.#tools) : undefined;
     this.#shown = this.#ending ? [...this.#tools, this.#ending] : this.#tools;
     this.#template = templateTools(agent, this.#shown);
-    this.#input = opening(agent, policy, scenario, this.#shown);
+    this.#history = new History(policy, agent, this.#template);
+    this.#input = this.#history.add(opening(agent, policy, scenario, this.#shown));
   }
 
   async *play(): AsyncGenerator<RolloutRecord, Outcome> {
@@ -98,7 +100,7 @@ class Episode {
       if ("end" in completion) return completion;
       const { record, message, content } = this.#read(index, completion);
       yield record;
-      this.#messages.push(message);
+      this.#history.add([message]);
       if (record.finish_reason === "length") return ended("length", "the turn was cut off at max_tokens");
       if (record.finish_reason === "error") return ended("endpoint_failed", "the endpoint broke off the turn");
       const outcome = record.tool_calls.length > 0
@@ -113,14 +115,14 @@ class Episode {
 
   async #sample(index: number): Promise<Completion | Outcome> {
     const { policy, agent, seed, rollout_id, signal } = this.args;
-    this.#messages.push(...this.#input);
+    this.#history.fit();
     const max_tokens = Math.min(agent.max_tokens, policy.sampling.max_tokens);
-    const request = { policy, messages: this.#messages, tools: this.#template, rollout_id, max_tokens };
+    const request = { policy, messages: this.#history.messages, tools: this.#template, rollout_id, max_tokens };
     try {
       return await within(
         agent.turn_timeout_secs,
         signal,
-        (inner) => complete({ ...request, seed: (seed + index) & 0x7fffffff, signal: inner }),
+        (inner) => this.#complete({ ...request, seed: (seed + index) & 0x7fffffff, signal: inner }),
       );
     } catch (error) {
       signal.throwIfAborted();
@@ -129,6 +131,20 @@ class Episode {
         return ended(error.context_full ? "context_full" : "endpoint_failed", error.message);
       }
       throw error;
+    }
+  }
+
+  /** Asks; a conversation that the endpoint finds too long is shortened and sent again. */
+  async #complete(request: CompletionRequest): Promise<Completion> {
+    for (;;) {
+      try {
+        const completion = await complete(request);
+        this.#history.answered(completion.usage.prompt_tokens);
+        return completion;
+      } catch (error) {
+        const full = error instanceof EndpointError && error.context_full;
+        if (!full || !this.#history.refused()) throw error;
+      }
     }
   }
 
@@ -143,10 +159,12 @@ class Episode {
       : parsed.calls.map((call, number) => ({ id: callId(index, number), ...call }));
     const invalid = parsed.invalid ?? native_calls?.flatMap((call) => "invalid" in call ? [call.invalid] : [])[0];
     const reasoning = completion.reasoning ?? parsed.reasoning;
+    const shortened = this.#history.takeShortened();
     const record: TurnRecord = {
       type: "turn",
       index,
       input: this.#input,
+      ...(shortened.length > 0 ? { shortened } : {}),
       ...(index === 0 ? { tools: this.#shown.map(({ model_name }) => model_name) } : {}),
       text,
       ...(reasoning === undefined ? {} : { reasoning }),
@@ -169,7 +187,7 @@ class Episode {
   }
 
   async *#callAll(turn: TurnRecord): AsyncGenerator<RolloutRecord, Outcome | undefined> {
-    const { agent, policy } = this.args;
+    const { agent } = this.args;
     const shown = [];
     for (const [index, call] of turn.tool_calls.entries()) {
       if (call.name === this.#ending?.model_name) {
@@ -188,7 +206,7 @@ class Episode {
     if (this.#repeats >= agent.max_repeated_calls) {
       return ended("repeated_calls", `the same call ${this.#repeats} times in a row`);
     }
-    this.#input = resultMessages(shown, policy.tool_format);
+    this.#input = this.#history.addResults(shown);
   }
 
   async #call(turn: TurnRecord, index: number, call: Call): Promise<ToolCallRecord> {
@@ -223,7 +241,7 @@ class Episode {
     if (this.#bad_in_a_row >= this.args.agent.max_invalid_calls) {
       return ended("invalid_calls", `${this.#bad_in_a_row} invalid calls in a row: ${reason}`);
     }
-    this.#input = correction(reason, this.args.policy);
+    this.#input = this.#history.add(correction(reason, this.args.policy));
   }
 }
 

@@ -216,6 +216,82 @@ Deno.test("run() reads calls from text where a native endpoint leaves them there
   });
 });
 
+/** Long results, each to another call; one character is one token. */
+const LONG: Partial<Agent> = { max_turns: 9, max_result_chars: 1000, max_repeated_calls: 9 };
+const long = () => world((_, { path }) => Promise.resolve(ok(`${path}`.repeat(300))));
+const reads = (...paths: string[]) => paths.map((path) => READ.replace('"a"', `"${path}"`));
+const sent = ({ messages }: { messages: { content: string }[] }) => messages.map(({ content }) => content).join("\n");
+const turns = (records: RolloutRecord[]) => records.filter((record) => record.type === "turn");
+
+Deno.test("run() shortens old results where the policy's context is too small, and the turns say so", async () => {
+  await using endpoint = scriptedEndpoint((_, index) => reads("b", "c", "d", "e")[index] ?? "Done.", {
+    context_tokens: 1200,
+    tokens: "exact",
+  });
+  const { records, outcome } = await play(endpoint, { agent: LONG, environment: long() });
+  assert.deepEqual(outcome, { end: "answered", answer: "Done." });
+  const asked = turns(records);
+  assert.deepEqual(asked.map(({ shortened = [] }) => shortened.map(({ message }) => message)), [
+    [],
+    [],
+    [],
+    [3, 5],
+    [5, 7],
+  ]);
+  assert.deepEqual(asked[3]!.shortened![0], { message: 3, from: 308, to: 37 });
+  for (const [index, request] of endpoint.requests.entries()) {
+    assert.ok(sent(request).length + 32 <= 1200, `request ${index} fits`);
+    assert.equal(
+      String.fromCodePoint(...asked[index]!.prompt_token_ids!),
+      sent(request),
+      "the recorded prompt is the one that was seen",
+    );
+  }
+  const last = endpoint.requests[4]!.messages;
+  assert.equal(last[3]!.content, "Result:\n[… 300 characters left out …]");
+  assert.equal(last.at(-1)!.content, `Result:\n${"e".repeat(300)}`);
+  assert.equal(asked[4]!.input.at(-1)!.content, last.at(-1)!.content);
+});
+
+Deno.test("run() shortens to agent.max_history_chars where the context is unknown, and sends all where it fits", async () => {
+  const options = { environment: long() };
+  const replies = reads("b", "c", "d");
+  const free = await against(replies, { ...options, agent: LONG });
+  assert.deepEqual(turns(free.records).filter(({ shortened }) => shortened), []);
+  const roomy = await against(replies, { ...options, agent: { ...LONG, max_history_chars: 100_000 } });
+  assert.deepEqual(roomy.requests, free.requests);
+  const { requests, outcome } = await against(replies, { ...options, agent: { ...LONG, max_history_chars: 900 } });
+  assert.equal(outcome.end, "answered");
+  assert.ok(requests.every((request) => sent(request).length < 900));
+});
+
+Deno.test("run() shortens and asks again where the endpoint says that its context is full", async () => {
+  const message = "This model's maximum context length is 1000 tokens. However, you requested more";
+  await using endpoint = scriptedEndpoint(({ messages }) => {
+    if (sent({ messages }).length > 1000) return { status: 400, body: { error: { message, type: "BadRequestError" } } };
+    return reads("b", "c", "d", "e")[messages.filter(({ role }) => role === "assistant").length] ?? "Done.";
+  });
+  const { records, outcome } = await play(endpoint, { agent: LONG, environment: long() });
+  assert.deepEqual(outcome, { end: "answered", answer: "Done." });
+  assert.equal(turns(records).length, 5);
+  assert.ok(turns(records).some(({ shortened }) => shortened));
+  assert.equal(
+    endpoint.requests.filter((request) => sent(request).length > 1000).length,
+    1,
+    "it learns from one refusal",
+  );
+});
+
+Deno.test("run() ends as context_full where shortening does not help", async () => {
+  const full = { status: 400, body: { error: { code: "context_length_exceeded", message: "2049 > 2048" } } };
+  await using endpoint = scriptedEndpoint((_, index) => reads("b", "c", "d")[index] ?? full);
+  const { outcome, records } = await play(endpoint, { agent: LONG, environment: long() });
+  assert.deepEqual([outcome.end, turns(records).length], ["context_full", 3]);
+  const tries = endpoint.requests.slice(3).map((request) => sent(request).length);
+  assert.ok(tries.length > 1 && tries.length <= 4, String(tries));
+  assert.deepEqual(tries, tries.toSorted((a, b) => b - a), "each is shorter");
+});
+
 Deno.test("run() ends in a typed outcome when the endpoint, the server or the clock fails", async () => {
   const full = { status: 400, body: { error: { code: "context_length_exceeded", message: "too long" } } };
   assert.equal((await against([full])).outcome.end, "context_full");
