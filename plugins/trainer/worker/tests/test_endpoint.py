@@ -112,6 +112,21 @@ def test_a_rollout_extends_its_ids_and_reuses_its_row(client: Client) -> None:
     assert client.request("POST", "/v1/rollouts/release", {"rollout": "r1"}) == (200, {"released": False})
 
 
+def test_a_rollout_that_no_longer_fits_is_answered_with_its_history_shortened(client: Client) -> None:
+    said = client.chat([SYSTEM, USER], rollout="r1")["choices"][0]["message"]
+    long, mark = ({"role": "tool", "content": text} for text in ("y" * 300, "[cut]"))
+    again = client.chat([SYSTEM, USER, said, long], rollout="r1")["choices"][0]["message"]
+    rest = [again, {"role": "tool", "content": "z" * 150}]
+    status, refused = client.request(
+        "POST", "/v1/chat/completions", {"messages": [SYSTEM, USER, said, long, *rest], "rollout": "r1"})
+    assert (status, refused["error"]["code"]) == (400, "context_length_exceeded")
+    shortened = [SYSTEM, USER, said, mark, *rest]
+    reply = client.chat(shortened, rollout="r1", seed=3)
+    assert reply["prompt_token_ids"] == client.chat(shortened, rollout="r2", seed=3)["prompt_token_ids"]
+    logprobs = [item["logprob"] for item in reply["choices"][0]["logprobs"]["content"]]
+    np.testing.assert_allclose(logprobs, client.logp(reply), atol=1e-4)
+
+
 def test_a_rollout_forks_when_history_was_edited(fast: Client) -> None:
     first = fast.chat([SYSTEM, USER], rollout="r")
     edited = [SYSTEM, USER, {"role": "assistant", "content": "edited"}, USER]
