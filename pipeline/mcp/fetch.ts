@@ -1,7 +1,7 @@
 /**
  * The fetch of one server's transport: declared headers and tokens go to the server's own origin and nowhere else, an
- * answer to one request is bounded in size, a token that the server refuses is renewed once, and closing ends whatever
- * is under way. Redirects to another origin are refused by the transport above.
+ * answer to one request is bounded in size, and a token that the server refuses is renewed once. Redirects to another
+ * origin are refused by the transport above, whose own signal ends what is under way when it closes.
  * @module
  */
 import { extractWWWAuthenticateParams } from "@modelcontextprotocol/client";
@@ -30,26 +30,24 @@ export interface FetchOptions {
   auth?: OAuth;
   /** Bytes of one answer to POST. */
   max_message_bytes: number;
-  stop: AbortSignal;
 }
 
 /** A fetch for one server. Rejects with `TooManyRequests` where the answer is 429. */
 export function serverFetch(options: FetchOptions): (url: string | URL, init?: RequestInit) => Promise<Response> {
-  const { headers: declared, auth, stop } = options;
+  const { headers: declared, auth } = options;
   const origin = new URL(options.url).origin;
+  const adds = auth !== undefined || Object.keys(declared).length > 0;
   return async (url, init = {}) => {
-    const own = new URL(url).origin === origin;
-    const signal = init.signal ? AbortSignal.any([init.signal, stop]) : stop;
+    const own = adds && new URL(url).origin === origin;
     const send = async (): Promise<[Response, string | undefined]> => {
+      if (!own) return [await fetch(url, init), undefined];
       const headers = new Headers(init.headers);
-      const token = own ? await auth?.token() : undefined;
-      if (own) {
-        for (const [name, value] of Object.entries(declared)) {
-          if (!headers.has(name)) headers.set(name, value);
-        }
+      for (const [name, value] of Object.entries(declared)) {
+        if (!headers.has(name)) headers.set(name, value);
       }
+      const token = await auth?.token();
       if (token !== undefined) headers.set("authorization", `Bearer ${token}`);
-      return [await fetch(url, { ...init, headers, signal }), token];
+      return [await fetch(url, { ...init, headers }), token];
     };
     let [response, token] = await send();
     // A token may end on its way, more than once where the machine is busy and the token short-lived.
@@ -84,10 +82,12 @@ export function retryAfter(header: string | null, now = Date.now()): number | un
   return Number.isNaN(date) ? undefined : Math.max(0, Math.ceil((date - now) / 1000));
 }
 
-/** A response whose body fails beyond `bytes`. */
+/** The response, whose body fails after so many bytes. One that says its length, and keeps to it, needs no watching. */
 function bounded(response: Response, bytes: number): Response {
   const { body, status, statusText, headers } = response;
   if (!body) return response;
+  const length = headers.get("content-length");
+  if (length !== null && Number(length) <= bytes && !headers.has("content-encoding")) return response;
   const reader = body.getReader();
   let left = bytes;
   const counted = new ReadableStream<Uint8Array>({
@@ -101,6 +101,6 @@ function bounded(response: Response, bytes: number): Response {
       await reader.cancel(problem);
     },
     cancel: (reason) => reader.cancel(reason),
-  });
+  }, { highWaterMark: 0 });
   return new Response(counted, { status, statusText, headers });
 }

@@ -15,12 +15,15 @@ export interface Folders {
   tmp: string;
 }
 
+/** The folders of a slot by name; nothing is made. */
+export function foldersAt(root: string): Folders {
+  return { root, work: `${root}/work`, home: `${root}/home`, tmp: `${root}/tmp` };
+}
+
 /** Makes the folders, empty, whatever was there. */
-export async function makeFolders(root: string): Promise<Folders> {
+export async function makeFolders({ root, work, home, tmp }: Folders): Promise<void> {
   await removeFolders(root);
-  const folders = { root, work: `${root}/work`, home: `${root}/home`, tmp: `${root}/tmp` };
-  await Promise.all([folders.work, folders.home, folders.tmp].map((dir) => Deno.mkdir(dir, { recursive: true })));
-  return folders;
+  await Promise.all([work, home, tmp].map((dir) => Deno.mkdir(dir, { recursive: true })));
 }
 
 /** Removes a slot's folders; silent where there are none. */

@@ -95,3 +95,74 @@ Deno.test("Session.call() gives up an answer over HTTP that is too large", async
   assert.deepEqual([result.outcome, session.broken], ["server_died", true]);
   await session.close();
 });
+
+/** A server of the old revisions that counts what it is asked; it gives out sessions, or is without any. */
+function legacyServer(with_sessions: boolean) {
+  const asked: Record<string, number> = {};
+  const sessions = new Set<string>();
+  const handler = async (request: Request) => {
+    const session = request.headers.get("mcp-session-id");
+    const message = request.method === "POST" ? await request.json() : {};
+    const what: string = message.method ?? request.method;
+    asked[what] = (asked[what] ?? 0) + 1;
+    if (request.method === "DELETE") sessions.delete(session!);
+    if (request.method !== "POST") return new Response(null, { status: request.method === "DELETE" ? 200 : 405 });
+    const text = session ?? "no session";
+    const results: Record<string, object> = {
+      initialize: {
+        protocolVersion: "2025-06-18",
+        capabilities: { tools: {} },
+        serverInfo: { name: "it", version: "1" },
+      },
+      "tools/list": { tools: [{ name: "whose", inputSchema: { type: "object" } }] },
+      "tools/call": { content: [{ type: "text", text }] },
+    };
+    if (message.id === undefined) return new Response(null, { status: 202 });
+    const result = results[what];
+    const answer = result ? { result } : { error: { code: -32601, message: "Method not found" } };
+    const made = crypto.randomUUID();
+    if (what === "initialize" && with_sessions) sessions.add(made);
+    const headers: HeadersInit = what === "initialize" && with_sessions ? { "mcp-session-id": made } : {};
+    return Response.json({ jsonrpc: "2.0", id: message.id, ...answer }, { headers });
+  };
+  return { asked, sessions, handler };
+}
+
+for (const with_sessions of [true, false]) {
+  const what = with_sessions ? "opens a session for each rollout" : "keeps a connection that has no session";
+  Deno.test(`EnvironmentPool ${what}`, async () => {
+    const { asked, sessions, handler } = legacyServer(with_sessions);
+    using server = serve(handler);
+    {
+      await using made = await openPool({ it: serverConfig({ url: server.url, allow_writes: true }) });
+      const wanted = { rollout_id: "r", scenario: scenario(), catalog: made.catalog, signal: forever };
+      const seen = new Set<string>();
+      for (let i = 0; i < 3; i++) {
+        const one = await made.pool.lease(wanted);
+        assert.equal(one.workdir, null);
+        seen.add((await one.call("whose", {})).text);
+        await one.release();
+      }
+      // The next lease waits until the slot is as good as new.
+      await (await made.pool.lease(wanted)).release();
+      assert.equal(seen.size, with_sessions ? 3 : 1);
+      assert.equal(asked["server/discover"], 1);
+      assert.ok(with_sessions ? asked.initialize! >= 4 : asked.initialize === 1, `${asked.initialize} greetings`);
+      assert.deepEqual(await Array.fromAsync(Deno.readDir(made.run_dir)), []);
+    }
+    assert.equal(sessions.size, 0);
+  });
+}
+
+Deno.test("Session.close() does not wait for a server that never answers the end of its session", async () => {
+  const { handler } = legacyServer(true);
+  const gone = Promise.withResolvers<void>();
+  using server = serve((request) => {
+    if (request.method !== "DELETE") return handler(request);
+    request.signal.addEventListener("abort", () => gone.resolve());
+    return new Promise<Response>(() => {});
+  });
+  const session = await Session.open("it", endpoint(server.url), { start_timeout_secs: 5 });
+  await session.close();
+  await gone.promise;
+});

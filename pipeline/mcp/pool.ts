@@ -43,6 +43,9 @@ export interface PoolOptions {
   call_timeout_secs?: number;
 }
 
+/** Connections that open at once: they wait for the network, and a server that refuses many is asked again later. */
+const CONNECTS = 32;
+
 /** Leases environments. */
 export class EnvironmentPool implements AsyncDisposable {
   readonly #options: PoolOptions;
@@ -68,6 +71,7 @@ export class EnvironmentPool implements AsyncDisposable {
       max_result_bytes,
       signal: AbortSignal.any([options.signal, this.#stop.signal]),
       starts: new Semaphore(Math.max(4, 2 * availableParallelism())),
+      connects: new Semaphore(CONNECTS),
       tools_changed: (server, session) => void this.#toolsChanged(server, session),
       known: new Map(),
     };
@@ -100,7 +104,7 @@ export class EnvironmentPool implements AsyncDisposable {
     const lease = new PoolLease({
       id: rollout_id,
       slot,
-      workdir: slot && this.#own.some((name) => this.#servers.get(name)!.is_process) ? slot.folders.work : null,
+      workdir: slot?.has_folders ? slot.folders.work : null,
       tools: offeredTools(scenario, catalog.tools),
       servers: this.#servers,
       signal,

@@ -138,6 +138,11 @@ export class Session {
     return this.#lost || this.client.transport === undefined;
   }
 
+  /** Whether the server may keep something for this connection alone: over HTTP, only where it gave it a session. */
+  get has_state(): boolean {
+    return this.kind !== "http" || this.opened.transport.sessionId !== undefined;
+  }
+
   /** Id of the server's process (and of its group), where hone started one. */
   get pid(): number | null {
     return this.opened.transport.pid ?? null;

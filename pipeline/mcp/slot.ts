@@ -13,7 +13,7 @@ import { findEngine } from "./container.ts";
 import { endpointOf, rootOf, startLimit } from "./endpoint.ts";
 import { findCause } from "./failure.ts";
 import { TooManyRequests } from "./fetch.ts";
-import { copyInto, emptyFolder, type Folders, makeFolders, removeFolders } from "./folders.ts";
+import { copyInto, emptyFolder, type Folders, foldersAt, makeFolders, removeFolders } from "./folders.ts";
 import { Session } from "./session.ts";
 
 /** What all slots of a pool share. */
@@ -22,8 +22,9 @@ export interface SlotContext {
   base_dir: string;
   max_result_bytes: number;
   signal: AbortSignal;
-  /** Bounds how many servers start at once. */
+  /** Bounds how many processes start at once, and how many connections to running servers open. */
   starts: Semaphore;
+  connects: Semaphore;
   /** A server of a slot says that its tools are others now. */
   tools_changed(server: string, session: Session): void;
   /** What earlier sessions learned, by server. */
@@ -38,6 +39,8 @@ export class Slot {
   /** Servers whose last call has no answer: they may still be working on it. */
   readonly unsettled = new Set<string>();
   readonly sessions = new Map<string, Session>();
+  /** Only processes use folders: a slot of mere connections has none on disk. */
+  readonly has_folders: boolean;
   #opening = new Map<string, Promise<Session>>();
   #closed = false;
 
@@ -46,13 +49,18 @@ export class Slot {
     /** Servers that this slot holds for itself. */
     private readonly names: string[],
     readonly folders: Folders,
-  ) {}
+  ) {
+    this.has_folders = names.some((name) => this.#isProcess(name));
+  }
 
   /** Makes the folders and fills in the fixtures; servers start when they are asked for. */
   static async create(ctx: SlotContext, names: string[], root: string): Promise<Slot> {
-    const slot = new Slot(ctx, names, await makeFolders(root));
+    const slot = new Slot(ctx, names, foldersAt(root));
     try {
-      await slot.#fill();
+      if (slot.has_folders) {
+        await makeFolders(slot.folders);
+        await slot.#fill();
+      }
       return slot;
     } catch (error) {
       await slot.close();
@@ -78,7 +86,8 @@ export class Slot {
 
   async #replace(name: string): Promise<Session> {
     await this.drop(name);
-    const session = await this.ctx.starts.use(() => this.#open(name));
+    const { starts, connects } = this.ctx;
+    const session = await (this.#isProcess(name) ? starts : connects).use(() => this.#open(name));
     if (this.#closed) {
       await session.close();
       throw new Error(`the slot of server "${name}" is closed`);
@@ -92,11 +101,13 @@ export class Slot {
     const stale = this.names.filter((name) => this.#mustRestart(name));
     await Promise.all(stale.map((name) => this.drop(name)));
     this.unsettled.clear();
-    await emptyFolder(this.folders.work);
-    if (stale.length === this.names.length) {
-      await Promise.all([emptyFolder(this.folders.home), emptyFolder(this.folders.tmp)]);
+    if (this.has_folders) {
+      await emptyFolder(this.folders.work);
+      if (stale.length === this.names.length) {
+        await Promise.all([emptyFolder(this.folders.home), emptyFolder(this.folders.tmp)]);
+      }
+      await this.#fill();
     }
-    await this.#fill();
     await this.ready();
   }
 
@@ -110,12 +121,18 @@ export class Slot {
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.all(this.names.map((name) => this.drop(name)));
-    await removeFolders(this.folders.root);
+    if (this.has_folders) await removeFolders(this.folders.root);
   }
 
+  #isProcess(name: string): boolean {
+    return "command" in this.ctx.servers[name]!;
+  }
+
+  /** What a server keeps between rollouts it keeps in its process or in a session; where it has neither, nothing. */
   #mustRestart(name: string): boolean {
-    return this.ctx.servers[name]!.reset === "restart" || this.unsettled.has(name) ||
-      this.sessions.get(name)?.broken !== false;
+    const session = this.sessions.get(name);
+    if (!session || session.broken || this.unsettled.has(name)) return true;
+    return this.ctx.servers[name]!.reset === "restart" && session.has_state;
   }
 
   async #fill(): Promise<void> {

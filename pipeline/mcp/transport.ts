@@ -39,30 +39,23 @@ export function openTransport(endpoint: Endpoint): Opened {
     return { transport, kind: "stdio", close: () => transport.close() };
   }
   const url = new URL(endpoint.url);
-  const stop = new AbortController();
-  const options = { fetch: serverFetch({ ...endpoint, stop: stop.signal }) };
-  if (endpoint.transport === "sse") return opened(new SSEClientTransport(url, options), "sse", stop);
-  return opened(new StreamableHTTPClientTransport(url, options), "http", stop);
+  const options = { fetch: serverFetch(endpoint) };
+  if (endpoint.transport === "sse") return opened(new SSEClientTransport(url, options), "sse");
+  return opened(new StreamableHTTPClientTransport(url, options), "http");
 }
 
 const GOODBYE_MS = 1000;
 
-function opened(
-  transport: SSEClientTransport | StreamableHTTPClientTransport,
-  kind: "http" | "sse",
-  stop: AbortController,
-): Opened {
+function opened(transport: SSEClientTransport | StreamableHTTPClientTransport, kind: "http" | "sse"): Opened {
   const close = async () => {
     // A server that keeps sessions would keep one for each rollout.
     if ("terminateSession" in transport && transport.sessionId) {
-      const timer = setTimeout(() => stop.abort(), GOODBYE_MS);
-      await transport.terminateSession().catch(() => {});
+      const late = Promise.withResolvers<void>();
+      const timer = setTimeout(late.resolve, GOODBYE_MS);
+      await Promise.race([transport.terminateSession().catch(() => {}), late.promise]);
       clearTimeout(timer);
     }
-    // The SDK first: a stream that ends before its transport is closed is taken up again.
-    const closed = transport.close();
-    stop.abort();
-    await closed;
+    await transport.close();
   };
   return { transport, kind, close };
 }

@@ -1,7 +1,7 @@
 /**
  * What a turn costs the orchestrator: CPU of this process alone, with a scripted endpoint in another process and
  * everything recorded in DuckDB; how long calls take; and what is left when it is over. Prints one JSON object.
- * Run: deno run -A tests/bench/turn_cost.ts [--rollouts 512] [--at-once 256] [--tool in-process|stdio|http]
+ * Run: deno run -A tests/bench/turn_cost.ts [--rollouts 512] [--at-once 256] [--tool in-process|stdio|http|http-sse]
  *      [--tool-ms 0] [--latency-ms 0] [--repeat 1]
  * @module
  */
@@ -77,7 +77,7 @@ function peakMb(): number {
 
 async function measured() {
   await using endpoint = await started("./turn_endpoint.ts", String(TURNS), values["latency-ms"]);
-  await using server = where === "http" ? await started("./turn_server.ts", "http") : null;
+  await using server = where.startsWith("http") ? await started("./turn_server.ts", where) : null;
   const parts = { where, endpoint: endpoint.port, server: server?.port, at_once, tool_ms: Number(values["tool-ms"]) };
   await using opened = await open(parts);
   await opened.run("warm", Math.min(64, at_once));

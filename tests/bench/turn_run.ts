@@ -20,7 +20,7 @@ import { fakeContext } from "../../pipeline/testing.ts";
 import chat from "../../plugins/rollout/chat.ts";
 
 /** Where the tool `echo` runs. */
-export type Where = "in-process" | "stdio" | "http";
+export type Where = "in-process" | "stdio" | "http" | "http-sse";
 
 /** Turns of a rollout: all but the last call the tool. */
 export const TURNS = 8;

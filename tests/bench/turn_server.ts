@@ -1,6 +1,7 @@
 /**
  * A small MCP server with one tool, `echo`, in a process of its own: over stdio, or over streamable HTTP with a session
- * for each client (it prints its port). Arguments: `stdio` or `http`.
+ * for each client (it prints its port), answering in JSON, or in event streams with another held open for each session.
+ * Arguments: `stdio`, `http` or `http-sse`.
  * @module
  */
 import { createInterface } from "node:readline";
@@ -44,17 +45,21 @@ if (Deno.args[0] === "stdio") {
   }
 } else {
   const sessions = new Set<string>();
+  const streams = Deno.args[0] === "http-sse";
+  const type = { "content-type": "text/event-stream" };
   Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: ({ port }) => console.log(port) }, async (request) => {
     const session = request.headers.get("mcp-session-id");
     if (session !== null && !sessions.has(session)) return new Response("no such session", { status: 404 });
     if (request.method === "DELETE") return new Response(null, { status: sessions.delete(session ?? "") ? 200 : 404 });
+    if (request.method === "GET" && streams) return new Response(new ReadableStream(), { headers: type });
     if (request.method !== "POST") return new Response(null, { status: 405 });
     const message: Message = await request.json();
     const said = answer(message);
     if (said === null) return new Response(null, { status: 202 });
-    if (message.method !== "initialize") return Response.json(said);
-    const made = crypto.randomUUID();
-    sessions.add(made);
-    return Response.json(said, { headers: { "mcp-session-id": made } });
+    const made = message.method === "initialize" ? { "mcp-session-id": crypto.randomUUID() } : undefined;
+    if (made) sessions.add(made["mcp-session-id"]);
+    if (!streams) return Response.json(said, { headers: made });
+    const event = new Blob([`event: message\ndata: ${JSON.stringify(said)}\n\n`]).stream();
+    return new Response(event, { headers: { ...type, ...made } });
   });
 }
