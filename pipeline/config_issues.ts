@@ -92,7 +92,7 @@ class Explainer {
     this.#fields ??= jsonSchema(this.schema);
     const known = fieldsAt(this.#fields, inner);
     const path = [...this.base, ...inner];
-    const meant = nearest(key, known);
+    const meant = known.includes(key) ? undefined : nearest(key, known);
     if (meant) this.misspelt.add(fieldName([...path, meant]));
     return this.source.at(config.unknown_field(key, fieldName(path), known), [...path, key], "key");
   }

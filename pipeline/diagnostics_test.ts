@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { codeFrame, type Diagnostic, HoneError, nearest, quote, render } from "./diagnostics.ts";
+import { protect } from "./redact.ts";
 
 const placed: Diagnostic = {
   code: "UNKNOWN_FIELD",
@@ -23,6 +24,13 @@ Deno.test("render() gives text with place, frame and hint, one problem after the
       "error[OTHER] Something else",
     ].join("\n"),
   );
+});
+
+Deno.test("render() shows control characters and leaves out secrets that hone handed out", () => {
+  protect(["s3cr3t-of-a-header"]);
+  const told = { code: "OTHER", message: "db down \x1b[31m\n\tkey s3cr3t-of-a-header", hint: "\x07" };
+  assert.equal(render([told]), "error[OTHER] db down \\u{1b}[31m\n\tkey [redacted]\n  hint: \\u{7}");
+  assert.equal(JSON.parse(render([told], "json"))[0].message, "db down \x1b[31m\n\tkey [redacted]");
 });
 
 Deno.test("render() gives JSON that reads back as the diagnostics", () => {

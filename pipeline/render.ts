@@ -1,9 +1,10 @@
 /**
  * How diagnostics look: code frames with a caret, and the renderers for people, programs and GitHub annotations.
- * Pure text in, text out; knows no message.
+ * Knows no message. What a server or a file says in one is shown: control characters escaped, hone's secrets left out.
  * @module
  */
 import type { Diagnostic } from "./diagnostics.ts";
+import { withoutHanded } from "./redact.ts";
 
 /** Longest line that a frame shows whole. */
 const FRAME_WIDTH = 160;
@@ -47,8 +48,20 @@ function asGithub(d: Diagnostic): string {
   return `::error ${properties}::${escape(d.hint ? `${d.message} (${d.hint})` : d.message)}`;
 }
 
+function texts(d: Diagnostic, of: (text: string) => string): Diagnostic {
+  return { ...d, message: of(d.message), ...(d.frame && { frame: of(d.frame) }), ...(d.hint && { hint: of(d.hint) }) };
+}
+
+/** Control characters but line ends and tabs as text: a terminal obeys none. */
+function visible(text: string): string {
+  return text.replace(/[^\n\t\P{Cc}]/gu, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`);
+}
+
 /** Diagnostics as text for people, JSON for programs, or workflow commands for GitHub. No closing newline. */
-export function render(diagnostics: Diagnostic[], format: "text" | "json" | "github" = "text"): string {
+export function render(given: Diagnostic[], format: "text" | "json" | "github" = "text"): string {
+  const diagnostics = given.map((one) => texts(one, withoutHanded));
   if (format === "json") return JSON.stringify(diagnostics, null, 2);
-  return diagnostics.map(format === "github" ? asGithub : asText).join(format === "github" ? "\n" : "\n\n");
+  return diagnostics.map((one) => texts(one, visible)).map(format === "github" ? asGithub : asText).join(
+    format === "github" ? "\n" : "\n\n",
+  );
 }

@@ -16,6 +16,9 @@ export const config = {
   not_a_map: (got: unknown) => say("NOT_A_MAP", `A pipeline is a map of fields, not ${typeName(got)}`),
   yaml_syntax: (cause: string) => say("YAML_SYNTAX", `Cannot read the YAML: ${cause}`),
   unknown_field: (key: string, parent: string, fields: string[]) => {
+    if (fields.includes(key)) {
+      return say("UNKNOWN_FIELD", `Field ${quote(key)} does not go with the other fields of ${parent || "the file"}`);
+    }
     const meant = nearest(key, fields);
     const here = fields.length ? `fields here: ${fields.join(", ")}` : undefined;
     return say(

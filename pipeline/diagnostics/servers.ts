@@ -9,7 +9,9 @@ export const mcp = {
     say(
       "COMMAND_NOT_FOUND",
       `Cannot start ${quote(command)}: no such program on PATH`,
-      "install it, or write its full path in command:",
+      /^[\w.-]+:\d+(\/|$)/.test(command)
+        ? `for a server over HTTP, write http://${command}`
+        : "install it, or write its full path in command:",
     ),
   command_failed: (command: string, cause: string) => say("COMMAND_FAILED", `Cannot start ${quote(command)}: ${cause}`),
   no_container_engine: (server: string, problems: string[]) =>
@@ -62,8 +64,16 @@ export const mcp = {
       `Server ${quote(server)} at ${url} answered ${content_type}, not MCP`,
       "check the path of the url: servers often answer at /mcp or /sse",
     ),
-  list_failed: (server: string, what: string, cause: string) =>
-    say("SERVER_LIST_FAILED", `Server ${quote(server)} cannot list its ${what}: ${cause}`),
+  list_failed: (server: string, what: string, cause: string, tail: string) =>
+    say("SERVER_LIST_FAILED", `Server ${quote(server)} cannot list its ${what}: ${cause}${after(tail)}`),
+  tools_refused: (server: string, refused: string[], of: number) =>
+    say(
+      "TOOLS_REFUSED",
+      `Server ${quote(server)} is shared by all rollouts: calls of ${
+        refused.length === of ? `all ${of}` : `${refused.length} of its ${of}`
+      } tools will be refused (${refused.slice(0, 3).join(", ")}${refused.length > 3 ? ", …" : ""})`,
+      `name those that only read in servers.${server}.read_only_tools, or say allow_writes: true there`,
+    ),
   tools_missing: (server: string, missing: string[], offered: string[]) =>
     say(
       "TOOLS_MISSING",

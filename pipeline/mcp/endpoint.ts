@@ -7,7 +7,7 @@
 import { basename, resolve } from "node:path";
 import type { ServerConfig } from "../config_schema.ts";
 import type { Json } from "../events.ts";
-import { protect } from "../redact.ts";
+import { protect, protectAddress, protectProgram } from "../redact.ts";
 import type { Folders } from "./folders.ts";
 import type { ContainerSpec, Engine } from "./container.ts";
 import { OAuth } from "./oauth.ts";
@@ -24,9 +24,11 @@ export function endpointOf(
     const { url, transport } = config;
     const auth = oauthOf(config);
     const headers = auth ? config.headers : withBearer(config);
-    protect(Object.values(headers).map((value) => value.replace(/^Bearer\s+/i, "")));
+    protect(Object.values(headers).map((value) => value.replace(/^(Bearer|Basic)\s+/i, "")));
+    protectAddress(url);
     return { kind: "url", url, transport, headers, max_message_bytes: max_result_bytes, ...(auth && { auth }) };
   }
+  protectProgram(config.env, config.args);
   const spec = engine ? containerSpec(config, base_dir, folders, engine) : processSpec(config, base_dir, folders);
   return { kind: "stdio", max_message_bytes: max_result_bytes, spec };
 }

@@ -1,10 +1,12 @@
 /**
  * The environment of one rollout: resolves names, checks arguments, keeps the safety rule for shared servers, retries
- * what may be retried, and turns every failure into a `CallResult`. Releasing gives the slot back to the pool.
+ * what may be retried, turns every failure into a `CallResult`, and takes hone's own secrets out of what servers repeat,
+ * before the model or a record sees it. Releasing gives the slot back to the pool.
  * @module
  */
 import type { CallOutcome, CallSpec, JsonObject, ToolSpec } from "../events.ts";
 import type { CallResult, Environment } from "../plugin.ts";
+import { mapTexts, withoutHanded } from "../redact.ts";
 import { argumentProblem } from "./arguments.ts";
 import { expandAll } from "./endpoint.ts";
 import type { KnownServer, ServerTable } from "./servers.ts";
@@ -92,7 +94,7 @@ export class PoolLease implements Lease {
     if (denied) return refused("denied", denied);
     if (signal.aborted) return refused("cancelled", "The call was cancelled.");
     for (let retry = 0;; retry++) {
-      const result = await this.#once(server, tool, args, signal);
+      const result = withoutSecrets(await this.#once(server, tool, args, signal));
       if (result.outcome !== "server_died" || retry === RETRIES) return result;
       const busy = askedToWait(result);
       if (busy === null ? !server.mayRetry(tool) : busy > server.callTimeout) return result;
@@ -139,6 +141,10 @@ export class PoolLease implements Lease {
 function askedToWait({ result }: CallResult): number | null {
   const { error } = result as { error?: { code?: unknown; retry_after_secs?: number } };
   return error?.code === 429 ? error.retry_after_secs ?? 0 : null;
+}
+
+function withoutSecrets(answer: CallResult): CallResult {
+  return { ...answer, text: withoutHanded(answer.text), result: mapTexts(answer.result, withoutHanded) };
 }
 
 function refused(outcome: CallOutcome, text: string): CallResult {

@@ -14,7 +14,7 @@ import { Semaphore } from "../runner/semaphore.ts";
 import { removeFolders, writeSetup } from "./folders.ts";
 import { LeakWatch, type Use } from "./leaks.ts";
 import { type Lease, PoolLease } from "./lease.ts";
-import { ServerTable, type ToolsChange } from "./servers.ts";
+import { type KnownServer, ServerTable, type ToolsChange } from "./servers.ts";
 import type { Session } from "./session.ts";
 import { Slot, type SlotContext } from "./slot.ts";
 
@@ -81,13 +81,24 @@ export class EnvironmentPool implements AsyncDisposable {
   async discover(server: string): Promise<Catalog> {
     const known = this.#servers.get(server);
     if (!known) throw new Error(`no server "${server}" in this pipeline`);
-    if (known.is_shared_process) return await known.discover(await this.#sharedSession(server), this.#ctx.signal);
+    if (known.is_shared_process) return this.#told(known, await this.#sharedSession(server));
     const slot = await this.#idleSlot() ?? await this.#create();
     try {
-      return await known.discover(await slot.session(server), this.#ctx.signal);
+      return await this.#told(known, await slot.session(server));
     } finally {
       this.#keep(Promise.resolve(slot));
     }
+  }
+
+  /** What the server offers; warns of tools that every rollout would be refused. */
+  async #told(server: KnownServer, session: Session): Promise<Catalog> {
+    const catalog = await server.discover(session, this.#ctx.signal);
+    const refused = catalog.tools.filter((tool) => server.denial(tool) !== null).map(({ name }) => name);
+    if (refused.length > 0) {
+      const { message, hint } = mcp.tools_refused(server.name, refused, catalog.tools.length);
+      this.#options.log.warn(`${message}; ${hint}`);
+    }
+    return catalog;
   }
 
   /**

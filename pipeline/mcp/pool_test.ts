@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openPool, scenario, testServer } from "../../tests/fixtures/pool.ts";
+import { openPool, scenario, silent, testServer } from "../../tests/fixtures/pool.ts";
 import type { Catalog, JsonObject } from "../events.ts";
 import type { CallResult } from "../plugin.ts";
 import type { EnvironmentPool, Lease } from "./pool.ts";
@@ -132,6 +132,26 @@ Deno.test("EnvironmentPool calls a shared server's tools only when the user's ow
   assert.deepEqual(await outcomes({ read_only_tools: ["notes", "append"] }), ["ok", "denied"]);
   assert.deepEqual(await outcomes({ allow_writes: true }), ["ok", "ok"]);
   assert.deepEqual(await outcomes({}, true), ["ok", "ok"]);
+});
+
+Deno.test("EnvironmentPool.discover() warns of the tools that a shared server will be refused", async () => {
+  const warned: string[] = [];
+  const log = { ...silent, warn: (message: string) => void warned.push(message) };
+  const it = testServer({ isolation: "shared", tools: ["notes", "append", "pid"], read_only_tools: ["notes"] });
+  await using _made = await openPool({ it }, { log });
+  assert.deepEqual(warned, [
+    'Server "it" is shared by all rollouts: calls of 2 of its 3 tools will be refused (append, pid); ' +
+    "name those that only read in servers.it.read_only_tools, or say allow_writes: true there",
+  ]);
+});
+
+Deno.test("EnvironmentPool takes a server's own secrets out of what it answers", async () => {
+  await using made = await openPool({
+    it: testServer({ env: { MY_API_KEY: "s3cr3t-of-a-pool", MODE: "production" } }),
+  });
+  const answer = await (await lease(made.pool, made.catalog)).call("environment", {});
+  assert.deepEqual([json(answer).MY_API_KEY, json(answer).MODE], ["[redacted]", "production"]);
+  assert(!JSON.stringify(answer).includes("s3cr3t-of-a-pool"));
 });
 
 Deno.test("EnvironmentPool shares one process when isolation is shared, and starts it again when it died", async () => {

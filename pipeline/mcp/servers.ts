@@ -96,7 +96,13 @@ export class KnownServer {
   /** The tools that may be called over this connection; why others may not goes into `problems`. */
   async #list(session: Session, limits: CallLimits, problems: string[] = []): Promise<ToolSpec[]> {
     const raw = session.offers("tools") ? await session.list("tools", limits) as RawTool[] : [];
-    const tools = raw.filter(({ name }) => typeof name === "string").map((tool) => toolSpec(this.name, tool));
+    const named = new Map<string, RawTool>();
+    for (const tool of raw) {
+      if (typeof tool.name !== "string") continue;
+      if (named.has(tool.name)) problems.push(`tool ${tool.name} is listed more than once: the first is kept`);
+      else named.set(tool.name, tool);
+    }
+    const tools = [...named.values()].map((tool) => toolSpec(this.name, tool));
     if (!session.mirrors) return tools;
     return tools.filter(({ name, input_schema }) => {
       const problem = headerProblem(input_schema);

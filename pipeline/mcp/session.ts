@@ -195,8 +195,9 @@ export class Session {
         if (cursor !== undefined) cursors.add(cursor);
       } while (cursor !== undefined);
     } catch (error) {
-      const cause = error instanceof Error ? error.message : String(error);
-      throw new HoneError(mcp.list_failed(this.server, what, cause), { cause: error });
+      const { cause: ended, tail = "" } = this.opened.transport;
+      const cause = ended ? `it ${ended}` : error instanceof Error ? error.message : String(error);
+      throw new HoneError(mcp.list_failed(this.server, what, cause, ended ? tail : ""), { cause: error });
     }
     return entries;
   }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { TEST_SERVER } from "../../tests/fixtures/pool.ts";
-import { HoneError } from "../diagnostics.ts";
+import { HoneError, mcp } from "../diagnostics.ts";
 import { childEnv } from "./process.ts";
 import { Session } from "./session.ts";
 import type { OpenOptions, RawTool } from "./session.ts";
@@ -50,6 +50,11 @@ Deno.test("Session.open() says what is missing when there is no such program", a
   const spec = { command: "no-such-program", args: [], env: { PATH: "/usr/bin" }, cwd: "/" };
   const endpoint = { kind: "stdio", spec, max_message_bytes: 1000 } as const;
   await assert.rejects(Session.open("it", endpoint, { start_timeout_secs: 5 }), { code: "COMMAND_NOT_FOUND" });
+  assert.deepEqual(mcp.command_not_found("localhost:3001/mcp"), {
+    code: "COMMAND_NOT_FOUND",
+    message: 'Cannot start "localhost:3001/mcp": no such program on PATH',
+    hint: "for a server over HTTP, write http://localhost:3001/mcp",
+  });
 });
 
 Deno.test("Session.open() greets in the old way when the server ends at an unknown request", async () => {

@@ -7,10 +7,9 @@ import { realpathSync } from "node:fs";
 import { dirname } from "node:path";
 import type { PipelineConfig } from "../config_schema.ts";
 import type { Json } from "../events.ts";
-import { redact } from "../redact.ts";
+import { mapTexts, redact } from "../redact.ts";
 
 const MIN_SECRET = 8;
-const MAX_DEPTH = 1000;
 
 /** Masks texts of one run. */
 export class Mask {
@@ -32,7 +31,7 @@ export class Mask {
       for (const secret of this.#secrets) clean = clean.replaceAll(secret, "[redacted]");
       return redact(clean);
     };
-    return walk(value, text) as T;
+    return mapTexts(value, text) as T;
   }
 
   #paths(workdir: string | null): [string, string][] {
@@ -49,7 +48,7 @@ export class Mask {
 
 /** The value with one text replaced by another, everywhere. */
 export function replaced<T extends Json>(value: T, from: string, to: string): T {
-  return walk(value, (text) => text.replaceAll(from, to)) as T;
+  return mapTexts(value, (text) => text.replaceAll(from, to)) as T;
 }
 
 /** A path and, where it leads through links, the path behind them. */
@@ -61,14 +60,6 @@ function both(path: string, name: string): [string, string][] {
     // not there (yet): nothing can name what is behind it
   }
   return [...paths].sort((a, b) => b.length - a.length).map((one) => [one, name]);
-}
-
-function walk(value: Json, text: (whole: string) => string, depth = 0): Json {
-  if (typeof value === "string") return text(value);
-  if (typeof value !== "object" || value === null) return value;
-  if (depth === MAX_DEPTH) return "[nested too deep]";
-  if (Array.isArray(value)) return value.map((item) => walk(item, text, depth + 1));
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [text(key), walk(item, text, depth + 1)]));
 }
 
 /** Values that the pipeline hands to servers and endpoints: variables, headers, keys, passwords in addresses. */

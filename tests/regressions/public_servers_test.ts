@@ -61,6 +61,23 @@ Deno.test("hone discover says that a server lists no tools (atlassian without an
   assert.deepEqual(server.risks, ["it lists no tools: it may want a setting or a key"]);
 });
 
+Deno.test("hone discover says of what a server died that was asked for its tools", async () => {
+  const { code, err } = await hone("discover", ...odd("dies_listing"));
+  assert.equal(code, 1);
+  assert.equal(
+    err.replace(CHECK, ""),
+    'error[SERVER_LIST_FAILED] Server "odd_server" cannot list its tools: it exited with code 9. It wrote:\nno database\n',
+  );
+});
+
+Deno.test("hone discover keeps the first of two tools of one name, and says so", async () => {
+  const server = await discovered(...odd("lists_twice"));
+  assert.deepEqual(server.tools.map((tool: Record<string, unknown>) => [tool.model_name, tool.description]), [
+    ["query", "Asks."],
+  ]);
+  assert.equal(server.risks[0], "tool query is listed more than once: the first is kept");
+});
+
 Deno.test("hone discover passes variables on, and says how where a server asks for one (slack, figma)", async () => {
   const { code, err } = await hone("discover", ...odd("wants_key"));
   assert.equal(code, 1);
