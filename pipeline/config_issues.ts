@@ -116,7 +116,8 @@ class Explainer {
     if (branches.length > 1 && types.every((type) => type !== undefined)) {
       return this.#wanted([...this.base, ...inner], types.map((type) => TYPE_NAMES[type!] ?? type).join(" or "));
     }
-    const best = branches.toSorted((a, b) => a.length - b.length)[0];
+    const depth = (issues: typeof branches[number]) => issues[0]!.path.length;
+    const best = branches.toSorted((a, b) => a.length - b.length || depth(b) - depth(a))[0];
     return best?.flatMap((each) => this.explain(each, inner));
   }
 }

@@ -62,6 +62,10 @@ const agent = z.strictObject({
   ),
 });
 
+const sampling_text = z.string().describe("What the model is said to answer.").meta({
+  examples: ["No model is available."],
+});
+
 const server_fields = {
   tools: z.array(z.string()).optional()
     .describe("Tools that the agent is offered, by name or with `*`; all when left out.")
@@ -73,6 +77,10 @@ const server_fields = {
     .meta({ examples: [["read_*"]] }),
   elicitation: z.enum(["decline", "accept"]).default("decline")
     .describe("Answer to a server that asks its user: decline, or accept with the form's own defaults."),
+  sampling: z.union([z.literal("decline"), z.strictObject({ text: sampling_text })])
+    .default("decline")
+    .describe("Answer to a server that asks its client's model: decline (it is not offered), or always the same text.")
+    .meta({ examples: [{ text: "No model is available." }] }),
   resources: z.boolean().default(false).describe("Offer the server's resources as tools that list and read them."),
   reset: z.enum(["restart", "workdir"]).default("restart")
     .describe("Between rollouts: restart the process, or keep it and refill its `${workdir}`."),

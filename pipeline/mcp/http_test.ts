@@ -1,4 +1,4 @@
-import { createMcpHandler, McpServer } from "@modelcontextprotocol/server";
+import { createMcpHandler, inputRequired, McpServer } from "@modelcontextprotocol/server";
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { openPool, scenario, serverConfig } from "../../tests/fixtures/pool.ts";
@@ -165,4 +165,68 @@ Deno.test("Session.close() does not wait for a server that never answers the end
   const session = await Session.open("it", endpoint(server.url), { start_timeout_secs: 5 });
   await session.close();
   await gone.promise;
+});
+
+const messages = [{ role: "user" as const, content: { type: "text" as const, text: "What now?" } }];
+
+/** A server whose tool `sample` asks its client's model, and answers with what it got. */
+function samplingServer() {
+  return createMcpHandler(() => {
+    const server = new McpServer({ name: "asking", version: "1.0.0" });
+    server.registerTool("sample", {}, ({ mcpReq }) => {
+      const answers = mcpReq.inputResponses;
+      if (answers) return { content: [{ type: "text", text: JSON.stringify(answers.it) }] };
+      return inputRequired({ inputRequests: { it: inputRequired.createMessage({ messages, maxTokens: 9 }) } });
+    });
+    return server;
+  });
+}
+
+/** Two calls of `sample`, and what was logged. */
+async function sampled(url: string, more: object = {}) {
+  const logged: string[] = [];
+  const log = { debug() {}, warn() {}, info: (message: string) => logged.push(message) };
+  await using made = await openPool({ it: serverConfig({ url, allow_writes: true, ...more }) }, { log });
+  const wanted = { rollout_id: "r", scenario: scenario(), catalog: made.catalog, signal: forever };
+  const one = await made.pool.lease(wanted);
+  const calls = [await one.call("sample", {}), await one.call("sample", {})];
+  await one.release();
+  return { calls: calls.map(({ outcome, text }) => [outcome, text]), logged };
+}
+
+Deno.test("EnvironmentPool does not offer sampling in revision 2026-07-28", async () => {
+  const handler = samplingServer();
+  using server = serve(handler.fetch);
+  const refused = [
+    "protocol_error",
+    "Cannot request input 'it' (sampling/createMessage): the request's client capabilities do not declare the required capability",
+  ];
+  assert.deepEqual(await sampled(server.url), { calls: [refused, refused], logged: [] });
+});
+
+Deno.test("EnvironmentPool ends a call whose server asks for sampling that was not offered", async () => {
+  const handler = samplingServer();
+  using server = serve(async (request) => {
+    if (request.headers.get("mcp-method") !== "tools/call") return handler.fetch(request);
+    const inputRequests = { it: { method: "sampling/createMessage", params: { messages, maxTokens: 9 } } };
+    const { id } = await request.json();
+    return Response.json({ jsonrpc: "2.0", id, result: { resultType: "input_required", inputRequests } });
+  });
+  const { calls } = await sampled(server.url);
+  for (const [outcome, text] of calls) {
+    assert.equal(outcome, "protocol_error");
+    assert.match(text!, /^Cannot fulfil input request 'it': no handler is registered for 'sampling\/createMessage'/);
+  }
+});
+
+Deno.test("EnvironmentPool answers sampling of revision 2026-07-28 with the server's text, and logs it once", async () => {
+  const handler = samplingServer();
+  using server = serve(handler.fetch);
+  const { calls, logged } = await sampled(server.url, { sampling: { text: "Wait." } });
+  const content = { type: "text", text: "Wait." };
+  const answer = JSON.stringify({ role: "assistant", content, model: "hone", stopReason: "endTurn" });
+  assert.deepEqual(calls, [["ok", answer], ["ok", answer]]);
+  assert.deepEqual(logged, [
+    'server "it" asks its client (sampling/createMessage); the answer is always: a fixed text',
+  ]);
 });

@@ -56,6 +56,7 @@ export class EnvironmentPool implements AsyncDisposable {
   readonly #all = new Set<Slot>();
   readonly #stop = new AbortController();
   readonly #leaks: LeakWatch;
+  readonly #said = new Set<string>();
   #shared: Promise<Slot> | undefined;
   #made = 0;
 
@@ -73,6 +74,7 @@ export class EnvironmentPool implements AsyncDisposable {
       starts: new Semaphore(Math.max(4, 2 * availableParallelism())),
       connects: new Semaphore(CONNECTS),
       tools_changed: (server, session) => void this.#toolsChanged(server, session),
+      asked: (server, method, answer) => this.#asked(server, method, answer),
       known: new Map(),
     };
   }
@@ -154,6 +156,14 @@ export class EnvironmentPool implements AsyncDisposable {
   async #toolsChanged(server: string, session: Session): Promise<void> {
     const change = await this.#servers.get(server)!.changed(session, this.#ctx.signal).catch(() => null);
     if (change && !this.#ctx.signal.aborted) this.#options.on_tools_changed?.(server, change);
+  }
+
+  /** Said once: a server may ask in every call. */
+  #asked(server: string, method: string, answer: string): void {
+    const what = `server "${server}" asks its client (${method}); the answer is always: ${answer}`;
+    if (this.#said.has(what)) return;
+    this.#said.add(what);
+    this.#options.log.info(what);
   }
 
   /** A slot with every server open. */

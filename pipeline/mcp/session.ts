@@ -2,7 +2,7 @@
  * One connection to one MCP server: negotiated, bounded in time, and never throwing out of a call. Opening throws a
  * HoneError that says why the server cannot be used; a call returns a `CallResult` whatever happens.
  * Requests that a server makes of its client are answered by policy: elicitation is declined or accepted with its defaults,
- * a folder of its own is the only root, where there is one, and sampling is not offered.
+ * a folder of its own is the only root, where there is one, and sampling is not offered, or answered with one text.
  * @module
  */
 import { Client, type PriorDiscovery, ProtocolError, SdkError, SdkErrorCode } from "@modelcontextprotocol/client";
@@ -33,6 +33,10 @@ export interface OpenOptions {
   signal?: AbortSignal;
   /** Answer to a server that asks the user: `decline` when left out, or `accept` with the form's own defaults. */
   elicitation?: "decline" | "accept";
+  /** Answer to a server that asks its client's model: none when left out, since sampling is not offered then. */
+  sampling?: "decline" | { text: string };
+  /** The server asked for something that policy answered. */
+  on_asked?: (method: string, answer: string) => void;
   /** Folder that `roots/list` names; without one hone says that it has no roots. */
   root?: string;
   /** The server says that its tools are others now. */
@@ -90,18 +94,14 @@ export class Session {
   static async #connect(server: string, endpoint: Endpoint, options: OpenOptions): Promise<Session> {
     const opened = openTransport(endpoint);
     const client = new Client({ name: "hone", version: VERSION }, {
-      capabilities: { elicitation: { form: { applyDefaults: true } }, ...(options.root && { roots: {} }) },
+      capabilities: {
+        elicitation: { form: { applyDefaults: true } },
+        ...(options.root && { roots: {} }),
+        ...(sampled(options) !== undefined && { sampling: {} }),
+      },
       versionNegotiation: { mode: "auto", probe: { timeoutMs: probeMs(options) } },
     });
-    const accept = options.elicitation === "accept";
-    client.setRequestHandler(
-      "elicitation/create",
-      () => accept ? { action: "accept", content: {} } : { action: "decline" },
-    );
-    if (options.root) {
-      const roots = [{ uri: pathToFileURL(options.root).href, name: "workdir" }];
-      client.setRequestHandler("roots/list", () => ({ roots }));
-    }
+    answerRequests(client, options);
     client.onerror = () => {};
     const timeout = options.start_timeout_secs * 1000;
     const limit = AbortSignal.timeout(timeout);
@@ -296,6 +296,31 @@ function tooMany({ retry_after_secs, message }: TooManyRequests): Omit<CallResul
     text,
     result: { error: { code: 429, message: text, ...(retry_after_secs !== undefined && { retry_after_secs }) } },
   };
+}
+
+/** The text that answers sampling; undefined where sampling is not offered. */
+function sampled({ sampling = "decline" }: OpenOptions): string | undefined {
+  return sampling === "decline" ? undefined : sampling.text;
+}
+
+/** What is offered here has its capability declared. */
+function answerRequests(client: Client, options: OpenOptions): void {
+  const { elicitation: action = "decline", root, on_asked } = options;
+  client.setRequestHandler("elicitation/create", () => {
+    on_asked?.("elicitation/create", action);
+    return action === "accept" ? { action, content: {} } : { action };
+  });
+  const text = sampled(options);
+  if (text !== undefined) {
+    client.setRequestHandler("sampling/createMessage", () => {
+      on_asked?.("sampling/createMessage", "a fixed text");
+      return { role: "assistant", model: "hone", content: { type: "text", text }, stopReason: "endTurn" };
+    });
+  }
+  if (root) {
+    const roots = [{ uri: pathToFileURL(root).href, name: "workdir" }];
+    client.setRequestHandler("roots/list", () => ({ roots }));
+  }
 }
 
 function rethrow(error: unknown): never {

@@ -163,6 +163,22 @@ Deno.test("Session declines elicitation, or accepts it with its defaults when it
   assert.equal(text, '{"action":"accept","content":{"name":"nobody"}}');
 });
 
+Deno.test("Session refuses sampling, or answers it with a text when it is told to", async () => {
+  await using session = await open();
+  const refused = await session.call("sample", {}, LIMITS);
+  assert.deepEqual([refused.outcome, refused.text], ["ok", '{"code":-32601,"message":"Method not found"}']);
+  const asked: string[] = [];
+  const on_asked = (method: string, answer: string) => asked.push(`${method}: ${answer}`);
+  await using sampling = await open([], 20, 2_000_000, { sampling: { text: "Wait." }, on_asked });
+  assert.deepEqual(JSON.parse((await sampling.call("sample", {}, LIMITS)).text), {
+    role: "assistant",
+    model: "hone",
+    content: { type: "text", text: "Wait." },
+    stopReason: "endTurn",
+  });
+  assert.deepEqual(asked, ["sampling/createMessage: a fixed text"]);
+});
+
 Deno.test("Session speaks revision 2026-07-28 over stdio, and again without a probe", async () => {
   const dir = await Deno.makeTempDir({ prefix: "hone-session-" });
   const env = childEnv({}, { home: dir, tmp: dir });

@@ -27,6 +27,8 @@ export interface SlotContext {
   connects: Semaphore;
   /** A server of a slot says that its tools are others now. */
   tools_changed(server: string, session: Session): void;
+  /** A server of a slot asked its client for something, which was answered by policy. */
+  asked(server: string, method: string, answer: string): void;
   /** What earlier sessions learned, by server. */
   known: Map<string, { prior: PriorDiscovery; transport: "http" | "sse" | "stdio" }>;
 }
@@ -154,6 +156,8 @@ export class Slot {
     const options = {
       start_timeout_secs: startLimit(config),
       elicitation: config.elicitation,
+      sampling: config.sampling,
+      on_asked: (method: string, answer: string) => ctx.asked(name, method, answer),
       root: rootOf(config, this.folders.work),
       on_tools_changed: (session: Session) => ctx.tools_changed(name, session),
       signal: ctx.signal,
