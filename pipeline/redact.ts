@@ -13,12 +13,13 @@ const MIN_LENGTH = 8;
 const MAX_DEPTH = 1000;
 
 /** What hone handed out: unlike hone's own variables, a server can repeat it. */
-const handed = new Set<string>();
+let handed: string[] = [];
 let own: string[] | undefined;
 
 /** Adds values that must never be shown, such as a header from the pipeline file. */
 export function protect(values: string[]) {
-  for (const value of values) if (value.length >= MIN_LENGTH) handed.add(value);
+  const fresh = values.filter((value) => value.length >= MIN_LENGTH && !handed.includes(value));
+  if (fresh.length > 0) handed = ordered([...handed, ...fresh]);
 }
 
 /** Adds what is secret among a program's variables and arguments, `${workdir}` not yet filled in. */
@@ -66,5 +67,10 @@ function secretsIn(env: Record<string, string>): string[] {
 }
 
 function surroundings(): string[] {
-  return own ??= secretsIn(Deno.env.toObject());
+  return own ??= ordered(secretsIn(Deno.env.toObject()));
+}
+
+/** Each once, longest first: of a secret that begins as another does, the end would be left. */
+function ordered(values: string[]): string[] {
+  return [...new Set(values)].sort((a, b) => b.length - a.length);
 }

@@ -18,3 +18,8 @@ Deno.test("withoutHanded() hides what a program or an address was given as a sec
     "[redacted] [redacted] [redacted] production europe-west Bearer authentication",
   );
 });
+
+Deno.test("redact() hides the whole of a secret when another one is its beginning", () => {
+  protect(["first-half", "first-half-and-second", "first-half"]);
+  assert.equal(redact("first-half-and-second, first-half"), "[redacted], [redacted]");
+});

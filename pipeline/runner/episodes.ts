@@ -10,6 +10,7 @@ import { HoneError } from "../diagnostics.ts";
 import type { Json, Outcome, Purpose, RolloutRef, Scenario, Split, Trajectory } from "../events.ts";
 import type { Lease } from "../mcp/pool.ts";
 import type { Agent, Environment, Policy, RolloutRecord, Shaped, Verdictlet } from "../plugin.ts";
+import { redact } from "../redact.ts";
 import { emit, type RunContext } from "./context.ts";
 import type { Tracked } from "./in_flight.ts";
 import { hash32 } from "./random.ts";
@@ -270,6 +271,7 @@ function ended(signal: AbortSignal): Outcome {
   return cause ? { end: "timeout", answer: null, cause } : { end: "cancelled", answer: null, cause: "the run ended" };
 }
 
+/** For the run's records: a server's last words may hold what it was given. */
 function message(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return redact(error instanceof Error ? error.message : String(error));
 }

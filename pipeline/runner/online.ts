@@ -14,6 +14,7 @@ import { control, counted, HoneError, runner as messages, store as store_message
 import type { Catalog, Envelope, EventMap, JsonObject, Scenario } from "../events.ts";
 import { EnvironmentPool } from "../mcp/pool.ts";
 import type { Agent, OnlineTrainer } from "../plugin.ts";
+import { redact } from "../redact.ts";
 import { Store } from "../store.ts";
 import { type Completed, completed, unfinished } from "../store_read.ts";
 import { makeVerdict, type Verdict, writeReports } from "../verdict/mod.ts";
@@ -235,7 +236,8 @@ async function failed(ctx: RunContext, reason: unknown, verdict?: Verdict): Prom
   ctx.log.debug(`${code}: ${origin instanceof HoneError ? origin.message : origin.stack ?? origin.message}`);
   let kept = true;
   try {
-    await emit(ctx, "runner", "stage.failed", { stage: stageOf(error), code, message: error.message, hint });
+    const message = redact(error.message);
+    await emit(ctx, "runner", "stage.failed", { stage: stageOf(error), code, message, hint });
     await ended(ctx, "failed", verdict);
     kept = STOPPED.includes(code) || (await completed(ctx.store)).spent.rollouts > 0;
   } catch (storeError) {

@@ -70,10 +70,10 @@ export function conclude(
 ): number {
   const { status, error, verdict, run_dir, kept } = result;
   const dir = relative(Deno.cwd(), run_dir) || ".";
-  if (format === "json") out(JSON.stringify({ ...result, error: error?.message }));
+  if (format === "json") out(JSON.stringify({ ...result, error: error && redact(error.message) }));
   else if (verdict) out(`${verdict.sentence}\n${dir}/report.html`);
   if (status === "completed") return 0;
-  if (error) err(render(error instanceof HoneError ? error.diagnostics : [cli.unexpected(error)], "text"));
+  if (error) err(redact(render(error instanceof HoneError ? error.diagnostics : [cli.unexpected(error)], "text")));
   const code = error instanceof HoneError ? error.code : undefined;
   const same = status !== "failed" || (code !== undefined && RESUMABLE.has(code));
   if (!kept) err("failed before the first rollout was finished: nothing is kept; mend it and run it again");
