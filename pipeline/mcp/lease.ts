@@ -44,6 +44,7 @@ export interface LeaseParts {
 }
 
 const RETRIES = 2;
+const CANCELLED = "The call was cancelled.";
 
 /** The pool's implementation of `Lease`. */
 export class PoolLease implements Lease {
@@ -92,13 +93,17 @@ export class PoolLease implements Lease {
     if (problem) return refused("invalid_arguments", `Invalid arguments for ${tool.model_name}: ${problem}.`);
     const denied = server.denial(tool);
     if (denied) return refused("denied", denied);
-    if (signal.aborted) return refused("cancelled", "The call was cancelled.");
+    if (signal.aborted) return refused("cancelled", CANCELLED);
     for (let retry = 0;; retry++) {
       const result = withoutSecrets(await this.#once(server, tool, args, signal));
       if (result.outcome !== "server_died" || retry === RETRIES) return result;
       const busy = askedToWait(result);
       if (busy === null ? !server.mayRetry(tool) : busy > server.callTimeout) return result;
-      await jitter(retry, busy ?? 0);
+      try {
+        await jitter(retry, signal, busy ?? 0);
+      } catch {
+        return refused("cancelled", CANCELLED);
+      }
     }
   }
 

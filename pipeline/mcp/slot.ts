@@ -6,6 +6,7 @@
  */
 import type { PriorDiscovery } from "@modelcontextprotocol/client";
 import { resolve } from "node:path";
+import { pause } from "../chat/deadline.ts";
 import type { ServerConfig } from "../config_schema.ts";
 import { config as say, HoneError } from "../diagnostics.ts";
 import type { Semaphore } from "../runner/semaphore.ts";
@@ -173,16 +174,18 @@ export class Slot {
         if (endpoint.kind !== "url" || attempt === CONNECT_TRIES || !transient(error)) throw error;
         const asked = findCause(error, TooManyRequests)?.retry_after_secs ?? 0;
         if (asked > startLimit(config)) throw error;
-        await jitter(attempt, asked);
+        await jitter(attempt, ctx.signal, asked);
       }
     }
   }
 }
 
-/** A short, random wait that grows with the attempt, after the seconds that a server asked for. */
-export function jitter(attempt: number, asked_secs = 0): Promise<void> {
-  const milliseconds = asked_secs * 1000 + 100 * 2 ** attempt * (0.5 + Math.random());
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+/**
+ * A short, random wait that grows with the attempt, after the seconds that a server asked for. Throws the signal's
+ * reason where that comes first.
+ */
+export function jitter(attempt: number, signal: AbortSignal, asked_secs = 0): Promise<void> {
+  return pause(asked_secs * 1000 + 100 * 2 ** attempt * (0.5 + Math.random()), signal);
 }
 
 function transient(error: unknown): boolean {
