@@ -133,7 +133,7 @@ function reason(message: string): string {
 }
 
 /** Names of the fields that may stand at a path. */
-export function fieldsAt(schema: JsonSchema, path: Path): string[] {
+function fieldsAt(schema: JsonSchema, path: Path): string[] {
   let at = [schema];
   for (const key of path) at = at.flatMap(branches).flatMap((branch) => step(branch, key));
   return [...new Set(at.flatMap(branches).flatMap((branch) => Object.keys(branch.properties ?? {})))];

@@ -8,7 +8,7 @@ import { combinations, type Draw, families, type Family, type Task } from "./fam
 import { seen, unseen, type Words } from "./words.ts";
 
 /** Scenarios of one family in each split; held-out has one family more. */
-export const COUNTS = { train: 48, validation: 8, heldout: 12, combinations: 12 };
+const COUNTS = { train: 48, validation: 8, heldout: 12, combinations: 12 };
 
 /** The whole file, one scenario a line. */
 export function generate(seed: number): string {

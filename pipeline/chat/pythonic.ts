@@ -35,7 +35,7 @@ export function pythonCall({ name, arguments: given }: WrittenCall): string {
 }
 
 /** A value as a Python literal. */
-export function pythonLiteral(value: Json): string {
+function pythonLiteral(value: Json): string {
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
   if (Array.isArray(value)) return `[${value.map(pythonLiteral).join(", ")}]`;

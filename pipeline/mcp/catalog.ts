@@ -4,6 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { estimateTool } from "../chat/tool_text.ts";
 import { HoneError, mcp } from "../diagnostics.ts";
 import type { Catalog, CatalogServer, Json, JsonObject, ToolSpec } from "../events.ts";
 import { modelNames } from "./names.ts";
@@ -11,7 +12,6 @@ import type { RawTool } from "./session.ts";
 
 /** Names of tools that hone itself may offer to the agent. */
 const BUILT_IN = ["complete_task"];
-const CHARS_PER_TOKEN = 4;
 const ANY_OBJECT: JsonObject = { type: "object" };
 
 /** Which tools of a server the agent is offered: names, or patterns with `*`. */
@@ -26,7 +26,7 @@ export function toolSpec(server: string, raw: RawTool): ToolSpec {
   const hints = asObject(raw.annotations) ?? {};
   const hint = (name: string) => typeof hints[name] === "boolean" ? hints[name] as boolean : undefined;
   const output_schema = asObject(raw.outputSchema);
-  const spec: Omit<ToolSpec, "tokens"> = {
+  const spec: ToolSpec = {
     server,
     name: raw.name,
     model_name: raw.name,
@@ -39,15 +39,9 @@ export function toolSpec(server: string, raw: RawTool): ToolSpec {
       idempotent: hint("idempotentHint"),
       open_world: hint("openWorldHint"),
     }),
+    tokens: 0,
   };
-  return { ...spec, tokens: estimateTokens(spec) };
-}
-
-/** Tokens of a tool as a model is shown it, estimated from its characters. */
-export function estimateTokens(tool: Pick<ToolSpec, "name" | "description" | "input_schema">): number {
-  const { $schema: _, ...parameters } = tool.input_schema;
-  const shown = JSON.stringify({ name: tool.name, description: tool.description, parameters });
-  return Math.ceil(shown.length / CHARS_PER_TOKEN);
+  return { ...spec, tokens: estimateTool(spec, "native") };
 }
 
 /**

@@ -5,21 +5,14 @@
  * Whoever starts a container removes it by its name (`process.ts`): killing the engine's client does not.
  * @module
  */
+import type { ServerConfig } from "../config_schema.ts";
 import { HoneError, mcp } from "../diagnostics.ts";
 
-/** The engines that hone knows. */
-export type Engine = "docker" | "podman";
-
 /** A container as the pipeline file wants it. */
-export interface ContainerConfig {
-  image: string;
-  engine?: Engine;
-  network: string;
-  memory: string;
-  pids: number;
-  mounts: string[];
-  args: string[];
-}
+type ContainerConfig = NonNullable<Extract<ServerConfig, { command: string }>["container"]>;
+
+/** The engines that hone knows. */
+export type Engine = NonNullable<ContainerConfig["engine"]>;
 
 /** What a server's process needs to run in a container. */
 export interface ContainerSpec extends ContainerConfig {
@@ -43,13 +36,14 @@ export async function findEngine(server: string, wanted?: Engine): Promise<Engin
     if (!asked.has(key)) asked.set(key, engineProblem(engine));
     const problem = await asked.get(key)!;
     if (problem === null) return engine;
+    asked.delete(key); // It may be there later: hone's own MCP server lives long.
     problems.push(`${engine} ${problem}`);
   }
   throw new HoneError(mcp.no_container_engine(server, problems));
 }
 
 /** Why an engine cannot be used, or null. */
-export async function engineProblem(engine: Engine): Promise<string | null> {
+async function engineProblem(engine: Engine): Promise<string | null> {
   try {
     const { success, stderr } = await new Deno.Command(engine, { args: ["version"], stdin: "null" }).output();
     if (success) return null;

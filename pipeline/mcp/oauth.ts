@@ -6,6 +6,7 @@
  */
 import { auth, computeScopeUnion, extractWWWAuthenticateParams, OAuthError } from "@modelcontextprotocol/client";
 import { auth as say, HoneError } from "../diagnostics.ts";
+import { findCause } from "./failure.ts";
 import { type Browser, type OAuthSettings, Provider } from "./oauth_provider.ts";
 import { LoginStore } from "./oauth_store.ts";
 
@@ -123,7 +124,8 @@ export class OAuth {
   }
 
   #explain(error: unknown): HoneError {
-    for (let at = error; at instanceof Error; at = at.cause) if (at instanceof HoneError) return at;
+    const told = findCause(error, HoneError);
+    if (told) return told;
     const cause = error instanceof Error ? error.message : String(error);
     if (transient(error)) return new HoneError(say.unreachable(this.url, cause), { cause: error });
     const code = error instanceof OAuthError ? `${error.code}: ` : "";

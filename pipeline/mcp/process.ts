@@ -135,7 +135,7 @@ export async function killProcess(child: Deno.ChildProcess, grace_ms = 0): Promi
 }
 
 /** Sends a signal to the group that a process leads, or to the process alone; silent where it is gone. */
-export function signalGroup(pid: number, signal: Deno.Signal): void {
+function signalGroup(pid: number, signal: Deno.Signal): void {
   for (const target of UNIX ? [-pid, pid] : [pid]) {
     try {
       return Deno.kill(target, signal);

@@ -69,7 +69,7 @@ class Stop extends Error {
 }
 
 /** Ends that say nothing against what the run was given: however early, the same run can go on. */
-const STOPPED = ["TRAINER_LOST", "WORKER_DIED", "STORE_WRITE_FAILED", "TAPE_WRITE_FAILED"];
+export const STOPPED = ["TRAINER_LOST", "WORKER_DIED", "STORE_WRITE_FAILED", "TAPE_WRITE_FAILED"];
 
 /** Runs a pipeline to its verdict. Resolves with the status; throws only when it cannot start in the folder at all. */
 export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): Promise<RunResult> {

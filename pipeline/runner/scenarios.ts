@@ -51,7 +51,7 @@ export async function compareCatalog(ctx: RunContext, trained: Catalog) {
 }
 
 /** Ids used twice, and calls or tool lists that name what no server has. */
-export function scenarioProblems(scenarios: Scenario[], catalog: Catalog): Diagnostic[] {
+function scenarioProblems(scenarios: Scenario[], catalog: Catalog): Diagnostic[] {
   const known = new Set(catalog.tools.flatMap((tool) => [tool.name, tool.model_name]));
   const seen = new Set<string>();
   const problems: Diagnostic[] = [];

@@ -5,7 +5,7 @@ import type { Verb } from "./verb.ts";
 import { VERBS } from "./verbs.ts";
 
 /** Exit codes, as help and documentation list them. */
-export const EXIT_CODES: [number, string][] = [
+const EXIT_CODES: [number, string][] = [
   [0, "done"],
   [1, "failed"],
   [2, "the pipeline, the flags or the input are wrong; nothing was run"],

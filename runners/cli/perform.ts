@@ -14,7 +14,7 @@ import type { LoadedPipeline } from "../../pipeline/config.ts";
 import { cli, HoneError, render } from "../../pipeline/diagnostics.ts";
 import { redact } from "../../pipeline/redact.ts";
 import type { RunOptions, RunResult } from "../../pipeline/runner/online.ts";
-import { runPipeline } from "../../pipeline/runner/online.ts";
+import { runPipeline, STOPPED } from "../../pipeline/runner/online.ts";
 import { isTerminal } from "./live_frame.ts";
 import { ProgressView } from "./progress.ts";
 
@@ -87,11 +87,8 @@ export function conclude(
 
 /** Failures that say nothing against the pipeline: the same run can go on once they are mended. */
 const RESUMABLE = new Set([
+  ...STOPPED,
   "CATALOG_CHANGED",
-  "TRAINER_LOST",
-  "WORKER_DIED",
-  "STORE_WRITE_FAILED",
-  "TAPE_WRITE_FAILED",
   "NO_NETWORK",
   "NO_SPACE",
   "NO_VALID_REWARD",

@@ -52,7 +52,7 @@ export async function serve(words: string[]): Promise<number> {
 }
 
 /** The server, connected to nothing yet. */
-export function honeServer(tools: HoneTool[]): McpServer {
+function honeServer(tools: HoneTool[]): McpServer {
   const server = new McpServer({ name: "hone", version: VERSION }, {
     instructions:
       "hone trains small models to use MCP servers and measures the result. `validate` checks a pipeline, `run` (where " +
