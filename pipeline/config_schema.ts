@@ -55,7 +55,8 @@ const agent = z.strictObject({
     "Longest wait for one tool call; a tool that reports progress has it anew each time.",
   ),
   rollout_timeout_secs: positive().default(600).describe(
-    "Longest time of one episode, from asking for its environment to its last observation.",
+    "Longest time of one episode, from asking for its environment to its last observation; " +
+      "`train.group_timeout_secs` may end it sooner.",
   ),
   endpoint: endpoint.optional().describe(
     "A policy that is not trained here, for pipelines without a trainer: it is only measured.",
@@ -201,7 +202,9 @@ const train = z.strictObject({
   groups_per_step: count().default(6).describe("Scenarios of one optimiser step."),
   steps: count().default(8).describe("Optimiser steps of the `rl` rung."),
   concurrency: count().default(48).describe("Rollouts in flight at once."),
-  group_timeout_secs: positive().default(120).describe("Longest wait for the slowest rollout of a group."),
+  group_timeout_secs: positive().default(120).describe(
+    "Longest wait for the slowest rollout of a group (the tries of one scenario), in training and in evaluations.",
+  ),
   learning_rate: positive().default(2e-5).describe("Learning rate of the `rl` rung."),
   learning_rate_decay: z.enum(["none", "linear"]).default("none")
     .describe("Whether that rate falls in a line over the steps, to nothing after the last."),
