@@ -143,8 +143,8 @@ for (const with_sessions of [true, false]) {
         seen.add((await one.call("whose", {})).text);
         await one.release();
       }
-      // The next lease waits until the slot is as good as new.
-      await (await made.pool.lease(wanted)).release();
+      // Waits until the slot is as good as new; not released, since closing may not meet a session that is being made.
+      await made.pool.lease(wanted);
       assert.equal(seen.size, with_sessions ? 3 : 1);
       assert.equal(asked["server/discover"], 1);
       assert.ok(with_sessions ? asked.initialize! >= 4 : asked.initialize === 1, `${asked.initialize} greetings`);
