@@ -53,6 +53,7 @@ export class EnvironmentPool implements AsyncDisposable {
   readonly #ctx: SlotContext;
   readonly #own: string[];
   readonly #idle: Promise<Slot>[] = [];
+  readonly #late = new Set<Promise<void>>();
   readonly #all = new Set<Slot>();
   readonly #stop = new AbortController();
   readonly #leaks: LeakWatch;
@@ -148,7 +149,7 @@ export class EnvironmentPool implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new Error("the pool is closed"));
     await Promise.allSettled([...this.#all].map((slot) => slot.close()));
-    await Promise.allSettled([...this.#idle, this.#shared]);
+    await Promise.allSettled([...this.#idle, ...this.#late, this.#shared]);
     await Promise.allSettled([...this.#all].map((slot) => slot.close()));
     await removeFolders(`${this.#options.run_dir}/env`);
   }
@@ -180,7 +181,7 @@ export class EnvironmentPool implements AsyncDisposable {
     try {
       return await Promise.race([slot, promise]);
     } catch (error) {
-      if (signal.aborted) this.#keep(slot);
+      if (signal.aborted) this.#keepLate(slot);
       throw error;
     } finally {
       signal.removeEventListener("abort", stop);
@@ -222,6 +223,12 @@ export class EnvironmentPool implements AsyncDisposable {
   #keep(slot: Promise<Slot>) {
     slot.catch(() => {});
     this.#idle.push(slot);
+  }
+
+  /** Idle only once it is there: whoever takes it until then waits for others that are idle, never for itself. */
+  #keepLate(slot: Promise<Slot>) {
+    const late = slot.then((one) => this.#keep(Promise.resolve(one)), () => {}).finally(() => this.#late.delete(late));
+    this.#late.add(late);
   }
 
   /** Returns at once: the slot is made ready while others work. */

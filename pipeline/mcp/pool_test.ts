@@ -120,6 +120,17 @@ Deno.test("EnvironmentPool.lease() stops when its signal is aborted", async () =
   await assert.rejects(made.pool.lease(wanted), { message: "stopped" });
 });
 
+Deno.test("EnvironmentPool is closed although a lease that was given up still waits for a slot", async () => {
+  const made = await openPool({ it: testServer() });
+  await (await lease(made.pool, made.catalog)).release();
+  const stop = new AbortController();
+  const wanted = { rollout_id: "late", scenario: scenario(), catalog: made.catalog, signal: stop.signal };
+  const late = made.pool.lease(wanted);
+  stop.abort(new Error("stopped"));
+  await assert.rejects(late, { message: "stopped" });
+  await made[Symbol.asyncDispose]();
+});
+
 Deno.test("EnvironmentPool calls a shared server's tools only when the user's own list says they are read-only", async () => {
   const outcomes = async (partial: JsonObject, allow_writes = false) => {
     await using made = await openPool({ it: testServer({ isolation: "shared", ...partial }) }, { allow_writes });
