@@ -11,6 +11,7 @@ import type { Bus } from "./bus.ts";
 import { control as messages, HoneError } from "./diagnostics.ts";
 import type { Envelope } from "./events.ts";
 import { type Row, Store } from "./store.ts";
+import { shutDown } from "./shut_down.ts";
 
 const LOCK = "run.lock";
 const CONTROL = "control.json";
@@ -82,9 +83,6 @@ export interface ControlOptions {
   on_cancel: () => void;
 }
 
-/** Milliseconds that answers under way have when the run closes: a reader that has stopped reading takes for ever. */
-const GOODBYE_MS = 1000;
-
 /** Serves the run on loopback until it is disposed. */
 export async function serveControl(options: ControlOptions): Promise<AsyncDisposable> {
   const token = crypto.randomUUID() + crypto.randomUUID();
@@ -99,11 +97,7 @@ export async function serveControl(options: ControlOptions): Promise<AsyncDispos
     async [Symbol.asyncDispose]() {
       await rm(path, { force: true });
       closing.abort();
-      server.unref();
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const late = new Promise<void>((resolve) => timer = setTimeout(resolve, GOODBYE_MS));
-      await Promise.race([server.shutdown(), late]);
-      clearTimeout(timer);
+      await shutDown(server);
     },
   };
 }

@@ -5,6 +5,7 @@
  */
 import type { ChatMessage, Json, JsonObject } from "../events.ts";
 import type { Policy } from "../plugin.ts";
+import { shutDown } from "../shut_down.ts";
 
 /** One request body, as far as scripts look at it. */
 export interface ScriptedRequest {
@@ -84,7 +85,7 @@ export function scriptedEndpoint(
     },
     async [Symbol.asyncDispose]() {
       closing.abort();
-      await server.shutdown();
+      await shutDown(server);
     },
   };
 }

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { auth as say, HoneError } from "../../pipeline/diagnostics.ts";
 import { type Browser, OAuth } from "../../pipeline/mcp/oauth.ts";
 import { Session } from "../../pipeline/mcp/session.ts";
+import { shutDown } from "../../pipeline/shut_down.ts";
 import { defineVerb } from "./verb.ts";
 
 const args = z.strictObject({
@@ -60,6 +61,6 @@ function listen(port: number, signal: AbortSignal, err: (text: string) => void):
       err(`Open this address and agree:\n${address}`);
       return answer.promise;
     },
-    [Symbol.asyncDispose]: () => server.shutdown(),
+    [Symbol.asyncDispose]: () => shutDown(server),
   };
 }
