@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join, relative } from "node:path";
+import { DuckDBInstance } from "@duckdb/node-api";
 import { scriptedEndpoint } from "../../pipeline/chat/scripted_endpoint.ts";
 import { openRun } from "../../pipeline/control.ts";
 import evaluate from "../../runners/cli/evaluate.ts";
@@ -25,6 +26,15 @@ const CHANGES = [
   "tool it/sing is new",
 ];
 
+/** Takes the end of a run out of its records: as if it had been killed just before. */
+async function withoutItsEnd(run_dir: string) {
+  const instance = await DuckDBInstance.create(join(run_dir, "run.duckdb"));
+  const connection = await instance.connect();
+  await connection.run("DELETE FROM run_ends; DELETE FROM events WHERE type = 'run.ended'");
+  connection.closeSync();
+  instance.closeSync();
+}
+
 Deno.test("a run is not resumed in silence on a server that changed, and an evaluation on one says so", async () => {
   await using home = await folder();
   await using endpoint = scriptedEndpoint(() => "hello");
@@ -39,7 +49,9 @@ Deno.test("a run is not resumed in silence on a server that changed, and an eval
   const dir = relative(Deno.cwd(), run_dir);
   const first = await runVerb(run, { positional: [pipeline], args: { run_dir, yes: true } });
   assert.deepEqual([first.code, first.err.slice(1)], [0, []]);
+  await withoutItsEnd(run_dir);
   assert.equal((await runVerb(resume, { positional: [run_dir], args: { yes: true } })).code, 0);
+  await withoutItsEnd(run_dir);
 
   await writeTools(tools, [tool("say", "number", ["text"]), tool("sing", "string")], "2.0.0");
   const refused = await runVerb(resume, { positional: [run_dir], args: { yes: true } });
@@ -63,6 +75,7 @@ Deno.test("a run is not resumed in silence on a server that changed, and an eval
   assert.equal((await runVerb(resume, { positional: [run_dir], args: accept })).code, 0);
   const verdict = JSON.parse(await readFile(join(run_dir, "verdict.json"), "utf8"));
   assert.equal(verdict.notes.at(-1), `The servers changed between two parts of this run: ${CHANGES.join("; ")}.`);
+  await withoutItsEnd(run_dir);
   assert.equal((await runVerb(resume, { positional: [run_dir], args: { yes: true } })).code, 0, "accepted for good");
   await using records = await openRun(run_dir);
   const [event] = await records.query("SELECT payload FROM events WHERE type = 'catalog.changed'");
