@@ -6,7 +6,6 @@
 import { offeredTools } from "../chat/conversation.ts";
 import { type Diagnostic, HoneError, tape as messages } from "../diagnostics.ts";
 import type { CallSpec, Json, JsonObject, ToolSpec } from "../events.ts";
-import { expandAll } from "../mcp/endpoint.ts";
 import type { Lease, LeaseStats } from "../mcp/pool.ts";
 import type { CallResult } from "../plugin.ts";
 import { type AskedCall, type TapedCall, type TapedReply, tapeName } from "./lines.ts";
@@ -18,6 +17,7 @@ import type { LeaseArgs } from "./tape.ts";
 
 /** Calls that never reached a server. */
 const REFUSED: ReadonlySet<string> = new Set(["unknown_tool", "invalid_arguments", "denied"]);
+const WORKDIR = "${workdir}";
 const NOTHING: TapedRollout = {
   scenario: "",
   workdir_chars: null,
@@ -76,7 +76,7 @@ export class ReplayedLease implements Lease {
 
   /** What the tape has, as the rollout sees it. */
   show<T extends Json>(taped: T): T {
-    return expandAll(taped, this.shown_workdir);
+    return this.shown_workdir ? replaced(taped, WORKDIR, this.shown_workdir) : taped;
   }
 
   /** What the rollout says, as a real environment takes it. */

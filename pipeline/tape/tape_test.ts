@@ -8,6 +8,8 @@ import { scenarioDigest, TAPE_VERSION, type TapedCall, type TapeLine, tapeName }
 import { Mask } from "./mask.ts";
 import { findTape } from "./mod.ts";
 import { readTape, sameCall, Sequence } from "./reader.ts";
+import type { Player } from "./replay.ts";
+import { ReplayedLease } from "./replayed_lease.ts";
 import { withoutTokens } from "./replies.ts";
 import { TapeWriter } from "./writer.ts";
 
@@ -141,6 +143,15 @@ Deno.test("Mask.hide() leaves no path of the run and no secret, in keys or value
   let deep: unknown = "end";
   for (let i = 0; i < 50_000; i++) deep = [deep];
   assert.ok(JSON.stringify(mask.hide(deep as [])).includes("[nested too deep]"));
+});
+
+Deno.test("ReplayedLease.show() puts a folder as long as the recorded one in place of it, in keys and values", () => {
+  const scenario = { id: "s", task: "", split: "train" as const, tags: [], checks: [] };
+  const catalog = { servers: [], tools: [], schema_hash: "" };
+  const { signal } = new AbortController();
+  const taped = { scenario: "", workdir_chars: 12, calls: [], replies: [], observations: new Map() };
+  const lease = new ReplayedLease({ rollout_id: "r", scenario, catalog, signal }, taped, {} as Player);
+  assert.deepEqual(lease.show({ "${workdir}/a": ["${workdir}/b"] }), { "/workdir/www/a": ["/workdir/www/b"] });
 });
 
 Deno.test("withoutTokens() takes ids and logprobs out of a reply and nothing else", () => {
