@@ -12,6 +12,7 @@ import type { Lease } from "../mcp/pool.ts";
 import type { Agent, Environment, Policy, RolloutRecord, Shaped, Verdictlet } from "../plugin.ts";
 import { redact } from "../redact.ts";
 import { emit, type RunContext } from "./context.ts";
+import { withoutHanded } from "../redact.ts";
 import type { Tracked } from "./in_flight.ts";
 import { hash32 } from "./random.ts";
 
@@ -170,11 +171,14 @@ async function runRollout(
   try {
     await ctx.bus.emit("runner", "rollout.requested", ref).ordered;
     const { rollout_timeout_secs } = spec.agent;
-    trajectory.outcome = await within(
+    const outcome = await within(
       rollout_timeout_secs,
       signal,
       (own) => episode(ctx, spec, trajectory, tracked, own),
     );
+    // An endpoint that refuses a key may repeat it.
+    const { cause } = outcome;
+    trajectory.outcome = cause === undefined ? outcome : { ...outcome, cause: withoutHanded(cause) };
   } finally {
     tracked.end();
   }

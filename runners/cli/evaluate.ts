@@ -87,7 +87,8 @@ export default defineVerb({
     const differences = source ? await against(source, run_dir, result.verdict!, loaded) : [];
     if (format === "json") out(JSON.stringify({ ...summary(measured), differences }));
     else for (const line of lines(measured, differences)) out(line);
-    return 0;
+    // A program that asks by the exit code must not take "nothing was measured" for a measurement.
+    return measured.policies[policy]!.success.n === 0 ? 1 : 0;
   },
 });
 
@@ -178,8 +179,11 @@ function lines({ policy, split, sampling, policies, notes, run_dir }: Measured, 
   const { mean, low, high, n } = policies[policy]!.success;
   const other: Sampling = sampling === "greedy" ? "sampled" : "greedy";
   const second = policies[policy]![`${other}_success`];
+  const success = n === 0
+    ? "nothing could be judged"
+    : `${share(mean)} (95 % interval ${share(low)} to ${share(high)}, n ${n})`;
   return [
-    `${policy} on ${split}, ${sampling}: ${share(mean)} (95 % interval ${share(low)} to ${share(high)}, n ${n})`,
+    `${policy} on ${split}, ${sampling}: ${success}`,
     ...(second
       ? [`${policy} on ${split}, ${other}: ${share(second.mean)} (${share(second.low)} to ${share(second.high)})`]
       : []),

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { openRun } from "../../pipeline/control.ts";
@@ -8,6 +8,8 @@ import evaluate from "../../runners/cli/evaluate.ts";
 import { runVerb } from "../../runners/cli/live_run.ts";
 import resume from "../../runners/cli/resume.ts";
 import run from "../../runners/cli/run.ts";
+import { TEST_SERVER } from "../fixtures/pool.ts";
+import { folder, hone } from "../runner/support.ts";
 
 const PIPELINE = resolve(import.meta.dirname!, "../fixtures/scripted/pipeline.yaml");
 
@@ -55,4 +57,39 @@ Deno.test("evaluate measures a run's published checkpoint and compares it with w
   } finally {
     await rm(home, { recursive: true });
   }
+});
+
+Deno.test("hone evaluate fails when nothing could be judged, and keeps a key that an endpoint repeats", async () => {
+  await using home = await folder();
+  await using endpoint = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, (request) => {
+    return new Response(`no such key: ${request.headers.get("authorization")}`, { status: 401 });
+  });
+  const pipeline = {
+    name: "refused",
+    ladder: [],
+    servers: { it: { command: "deno", args: ["run", "-A", TEST_SERVER] } },
+    agent: {
+      endpoint: {
+        base_url: `http://127.0.0.1:${endpoint.addr.port}/v1`,
+        model: "m",
+        headers: { Authorization: "Bearer s3cr3t-of-an-endpoint" },
+      },
+    },
+    stages: [
+      { use: "discoverer/mcp" },
+      { use: "scenario-source/file", with: { path: "./tasks.yaml" } },
+      { use: "rollout/chat" },
+      { use: "judge/state" },
+      { use: "reward-shaper/weighted" },
+    ],
+  };
+  await writeFile(join(home.path, "pipeline.yaml"), JSON.stringify(pipeline));
+  const task = { id: "one", split: "heldout", task: "Write.", checks: [{ file: "a.txt" }] };
+  await writeFile(join(home.path, "tasks.yaml"), JSON.stringify([task]));
+  const run_dir = join(home.path, "run");
+  const { code, out } = await hone("evaluate", join(home.path, "pipeline.yaml"), "--yes", "--run-dir", run_dir);
+  assert.equal(code, 1, out);
+  assert.equal(out.split("\n")[0], "base on heldout, greedy: nothing could be judged");
+  assert.match(out, /answered 401: no such key: Bearer \[redacted\]: 1\)/);
+  assert(!(await readFile(join(run_dir, "report.html"), "utf8")).includes("s3cr3t-of-an-endpoint"));
 });
