@@ -203,7 +203,8 @@ const train = z.strictObject({
   steps: count().default(8).describe("Optimiser steps of the `rl` rung."),
   concurrency: count().default(48).describe("Rollouts in flight at once."),
   group_timeout_secs: positive().default(120).describe(
-    "Longest wait for the slowest rollout of a group (the tries of one scenario), in training and in evaluations.",
+    "Longest wait for the slowest rollout of a group (the tries of one scenario) once the first has its servers, in " +
+      "training and in evaluations.",
   ),
   learning_rate: positive().default(2e-5).describe("Learning rate of the `rl` rung."),
   learning_rate_decay: z.enum(["none", "linear"]).default("none")

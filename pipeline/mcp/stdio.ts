@@ -47,6 +47,7 @@ export class StdioTransport implements Transport {
   }
 
   async start(): Promise<void> {
+    if (this.#closed) throw new Error("closed before it was started");
     this.#child = startProcess(this.spec);
     this.#writer = this.#child.stdin.getWriter();
     this.#writer.closed.catch(() => {});

@@ -49,11 +49,10 @@ export async function runGroup(ctx: RunContext, spec: GroupSpec): Promise<Judged
   let timer: ReturnType<typeof setTimeout> | undefined;
   const startClock = () => timer ??= setTimeout(() => late.abort(new GroupTimeout()), spec.timeout_secs * 1000);
   try {
-    const rollouts = Array.from({ length: spec.size }, (_, index) =>
-      ctx.slots.use(() => {
-        startClock();
-        return runRollout(ctx, spec, reference(ctx, spec, index), signal);
-      }));
+    const rollouts = Array.from(
+      { length: spec.size },
+      (_, index) => ctx.slots.use(() => runRollout(ctx, spec, reference(ctx, spec, index), signal, startClock)),
+    );
     // All of them, whatever one throws: none may outlive the store and the pool.
     await Promise.allSettled(rollouts);
     const trajectories = await Promise.all(rollouts);
@@ -157,6 +156,7 @@ async function runRollout(
   spec: GroupSpec,
   ref: RolloutRef,
   signal: AbortSignal,
+  leased: () => void,
 ): Promise<Trajectory> {
   const trajectory: Trajectory = {
     ...ref,
@@ -174,7 +174,7 @@ async function runRollout(
     const outcome = await within(
       rollout_timeout_secs,
       signal,
-      (own) => episode(ctx, spec, trajectory, tracked, own),
+      (own) => episode(ctx, spec, trajectory, { tracked, leased }, own),
     );
     // An endpoint that refuses a key may repeat it.
     const { cause } = outcome;
@@ -193,7 +193,7 @@ async function episode(
   ctx: RunContext,
   spec: GroupSpec,
   trajectory: Trajectory,
-  tracked: Tracked,
+  { tracked, leased }: { tracked: Tracked; leased: () => void },
   signal: AbortSignal,
 ): Promise<Outcome> {
   let lease: Lease;
@@ -205,6 +205,8 @@ async function episode(
     return signal.aborted ? ended(signal) : { end, answer: null, cause: message(error) };
   }
   try {
+    // Servers that start have a limit of their own; the group's time is for what rollouts do.
+    leased();
     tracked.doing("model");
     const policy = ctx.tape?.policy(lease, spec.policy) ?? spec.policy;
     const played = await drive(ctx, { ...spec, policy }, trajectory, tracked.watched(lease), tracked, signal);

@@ -21,7 +21,9 @@ export function sentence(findings: Findings): string {
   }
   if (!difference) {
     const only = names[0]!;
-    const enough = policies[only]!.success.mean >= ENOUGH ? "Do not train: prompting is enough. " : "";
+    const { mean, low } = policies[only]!.success;
+    // A handful of scenarios is no ground for advice.
+    const enough = mean >= ENOUGH && low >= 0.5 ? "Do not train: prompting is enough. " : "";
     return `${enough}${capital(label(only))} solves ${count(findings, only, true)}: ${
       share(policies[only]!.success)
     }. ` +

@@ -104,23 +104,23 @@ export async function until(running: Running, run_dir: string, sql: string): Pro
 export const MOMENTS: Record<string, { sql: string; slow: Record<string, number> }> = {
   "base evaluation": {
     sql: "SELECT 1 FROM turns JOIN rollout_requests USING (rollout_id) WHERE purpose = 'evaluation'",
-    slow: { "stages.scripted.with.turn_secs": 0.3 },
+    slow: { "stages.scripted.with.turn_secs": 0.8 },
   },
   "warm start": {
     sql: "SELECT 1 FROM events WHERE type = 'batch.ready' AND (payload->>'step') = '2'",
-    slow: { "stages.scripted.with.step_secs": 1 },
+    slow: { "stages.scripted.with.step_secs": 2 },
   },
   "RL rollouts": {
     sql: "SELECT 1 FROM turns JOIN rollout_requests USING (rollout_id) WHERE purpose = 'train' AND step = 1",
-    slow: { "stages.scripted.with.turn_secs": 0.25 },
+    slow: { "stages.scripted.with.turn_secs": 0.8 },
   },
   "RL step": {
     sql: "SELECT 1 FROM events WHERE type = 'batch.ready' AND (payload->>'step') = '3'",
-    slow: { "stages.scripted.with.step_secs": 1 },
+    slow: { "stages.scripted.with.step_secs": 2 },
   },
   "final evaluation": {
     sql: "SELECT 1 FROM turns JOIN rollout_requests USING (rollout_id) WHERE policy = 'tuned'",
-    slow: { "stages.scripted.with.turn_secs": 0.25 },
+    slow: { "stages.scripted.with.turn_secs": 0.8 },
   },
 };
 
