@@ -48,7 +48,9 @@ const file = join(dir, "pipeline.yaml");
 const text = pipeline();
 assert.equal(text.trimEnd().split("\n").length, 200);
 writeFileSync(file, text);
-writeFileSync(join(dir, "scenarios.yaml"), "scenarios: []\n");
+const scenario = (split: string) =>
+  `- { id: ${split}, split: ${split}, task: Write it., checks: [{ file: a.txt }], answer: { equals: Done. } }\n`;
+writeFileSync(join(dir, "scenarios.yaml"), scenario("train") + scenario("heldout"));
 const { diagnostics } = await examinePipeline(text, file, { builtins });
 assert.deepEqual(diagnostics, []);
 

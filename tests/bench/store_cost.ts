@@ -1,7 +1,7 @@
 /**
  * What recording costs. Wanted: 100 000 events a second ordered, and the whole recording of a turn of 100 tokens (bus,
  * checks, rows, its share of the group commit) well below 0.3 ms of this process's time. Run as a program:
- * `deno run -A tests/bench/store_bench.ts`; it prints one JSON object per figure.
+ * `deno run -A tests/bench/store_cost.ts`; it prints one JSON object per figure.
  * @module
  */
 import process from "node:process";
