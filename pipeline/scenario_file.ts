@@ -10,7 +10,8 @@ import { codeFrame, type Diagnostic, HoneError, scenarios as say } from "./diagn
 import type { Scenario } from "./events.ts";
 import type { ScenarioPart } from "./plugin.ts";
 import type { ScenarioOptions } from "./scenarios.ts";
-import { asScenario, isObject, namedTools, scenario_schema } from "./scenario_schema.ts";
+import { isObject } from "./json.ts";
+import { asScenario, namedTools, scenario_schema } from "./scenario_schema.ts";
 import { type Path, Source } from "./yaml_source.ts";
 
 /** A place for problems of one value of a file. */

@@ -3,7 +3,7 @@
  * @module
  */
 import { z } from "zod";
-import type { JsonObject, Scenario } from "./events.ts";
+import type { Scenario } from "./events.ts";
 
 const json = z.json();
 const object = z.record(z.string(), z.json());
@@ -112,9 +112,4 @@ export function namedTools(scenario: Scenario): { field: string; tool: string; p
     ...each(["calls", "expected"], calls?.expected),
     ...(calls?.forbidden ?? []).map((tool, index) => at(["calls", "forbidden", index], tool)),
   ];
-}
-
-/** A value that may be a scenario at all. */
-export function isObject(value: unknown): value is JsonObject {
-  return value !== null && typeof value === "object" && !Array.isArray(value);
 }

@@ -8,7 +8,7 @@ import type { ChatMessage, JsonObject, ToolSpec, TurnRecord } from "../events.ts
 import type { Policy } from "../plugin.ts";
 import { pause, within } from "./deadline.ts";
 import { readJson } from "./json_text.ts";
-import { isObject } from "./reading.ts";
+import { isObject } from "../json.ts";
 import { dialectOf, inDialect, learn } from "./dialect.ts";
 
 /** One turn to be sampled. */

@@ -6,11 +6,12 @@
  * @module
  */
 import type { Json, ToolSpec } from "../events.ts";
+import { isObject } from "../json.ts";
 import type { ToolFormat } from "../plugin.ts";
 import { jsonEnd, readJson } from "./json_text.ts";
 import { families } from "./marked_calls.ts";
 import { readPythonCalls, type WrittenCall } from "./pythonic.ts";
-import { asCall, asCalls, type Invalid, isObject, jsonAt, type Reading, withArguments } from "./reading.ts";
+import { asCall, asCalls, type Invalid, jsonAt, type Reading, withArguments } from "./reading.ts";
 import { argumentTags, functionTags, invokeTags } from "./xml_calls.ts";
 
 type Parser = (text: string, tools: readonly ToolSpec[]) => Reading;

@@ -3,7 +3,8 @@
  * in words for the model. Linear in the length of the text.
  * @module
  */
-import type { Json, JsonObject } from "../events.ts";
+import type { Json } from "../events.ts";
+import { isObject } from "../json.ts";
 import { jsonEnd, readJson } from "./json_text.ts";
 import type { WrittenCall } from "./pythonic.ts";
 
@@ -55,9 +56,4 @@ export function jsonAt(text: string, start: number, what: string): { value: Json
   if (end < 0) return { invalid: `${what} is cut off: its braces do not close` };
   const read = readJson(text.slice(from, end));
   return "error" in read ? { invalid: `${what} is not JSON: ${read.error}` } : { value: read.value, end };
-}
-
-/** True for what JSON calls an object. */
-export function isObject(value: Json | undefined): value is JsonObject {
-  return value !== null && typeof value === "object" && !Array.isArray(value);
 }

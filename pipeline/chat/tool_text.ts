@@ -5,6 +5,7 @@
  * @module
  */
 import type { Json, JsonObject, ToolSpec } from "../events.ts";
+import { asObject } from "../json.ts";
 import type { ToolFormat } from "../plugin.ts";
 
 const TOOL_CHARS = 120;
@@ -129,8 +130,4 @@ function firstSentence(description: string, chars: number): string {
   const line = description.trim().split("\n")[0]!;
   const sentence = /^(.*?)\.(\s|$)/.exec(line)?.[1] ?? line;
   return sentence.length > chars ? `${sentence.slice(0, chars - 3)}…` : sentence;
-}
-
-function asObject(value: Json | undefined): JsonObject | undefined {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? value : undefined;
 }

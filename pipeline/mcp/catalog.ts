@@ -6,7 +6,8 @@
 import { createHash } from "node:crypto";
 import { estimateTool } from "../chat/tool_text.ts";
 import { HoneError, mcp } from "../diagnostics.ts";
-import type { Catalog, CatalogServer, Json, JsonObject, ToolSpec } from "../events.ts";
+import type { Catalog, CatalogServer, JsonObject, ToolSpec } from "../events.ts";
+import { asObject, canonical } from "../json.ts";
 import { modelNames } from "./names.ts";
 import type { RawTool } from "./session.ts";
 
@@ -95,15 +96,6 @@ function identity({ server, name, description, input_schema, output_schema }: To
   return { server, name, description, input_schema, output_schema: output_schema ?? null };
 }
 
-/** JSON with sorted keys. */
-export function canonical(value: Json): string {
-  return JSON.stringify(
-    value,
-    (_, inner) =>
-      asObject(inner) ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => a < b ? -1 : 1)) : inner,
-  );
-}
-
 /** A server's catalog from its lists. */
 export function serverCatalog(
   description: Pick<CatalogServer, "name" | "transport" | "protocol" | "implementation" | "instructions" | "problems">,
@@ -134,10 +126,6 @@ export function serverCatalog(
     ),
   };
   return joinCatalogs([{ servers: [server], tools: lists.tools, schema_hash: "" }]);
-}
-
-function asObject(value: unknown): JsonObject | undefined {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? value as JsonObject : undefined;
 }
 
 function text(value: unknown): string {

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Catalog, CatalogServer, Json, JsonObject, ToolSpec } from "../events.ts";
-import { canonical } from "./catalog.ts";
+import { asObject, canonical } from "../json.ts";
 
 const SHOWN_CHARS = 60;
 const MAX_DEPTH = 12;
@@ -113,8 +113,4 @@ function shown(value: Json | undefined): string {
   if (value === undefined) return "nothing";
   const text = JSON.stringify(value);
   return text.length > SHOWN_CHARS ? `${text.slice(0, SHOWN_CHARS - 1)}…` : text;
-}
-
-function asObject(value: Json | undefined): JsonObject | undefined {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? value : undefined;
 }

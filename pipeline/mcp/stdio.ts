@@ -6,6 +6,7 @@
  */
 import type { JSONRPCMessage, Transport } from "@modelcontextprotocol/client";
 import { stripVTControlCharacters } from "node:util";
+import { asObject } from "../json.ts";
 import { killProcess, type ProcessSpec, startProcess } from "./process.ts";
 
 const TAIL_CHARS = 4000;
@@ -153,21 +154,15 @@ function join(parts: Uint8Array[], length: number): Uint8Array {
  * can be read becomes an error, so that whoever asked hears of it at once.
  */
 function asMessage(value: unknown): JSONRPCMessage | null {
-  const { jsonrpc, id, method, params, result, error } = asRecord(value) ?? {};
+  const { jsonrpc, id, method, params, result, error } = asObject(value) ?? {};
   if (jsonrpc !== "2.0") return null;
   if (method !== undefined) return { jsonrpc, method, ...(id !== undefined && { id }), params } as JSONRPCMessage;
   if (typeof id !== "number" && typeof id !== "string") return null;
-  if (asRecord(result)) return { jsonrpc, id, result } as JSONRPCMessage;
-  const { code, message } = asRecord(error) ?? {};
+  if (asObject(result)) return { jsonrpc, id, result } as JSONRPCMessage;
+  const { code, message } = asObject(error) ?? {};
   if (typeof code === "number" && typeof message === "string") return { jsonrpc, id, error } as JSONRPCMessage;
   const told = JSON.stringify(error ?? result)?.slice(0, 200) ?? "nothing";
   return { jsonrpc, id, error: { code: INVALID, message: `The server's answer is not JSON-RPC: ${told}` } };
-}
-
-function asRecord(value: unknown): Record<string, unknown> | undefined {
-  return typeof value === "object" && value !== null && !Array.isArray(value)
-    ? value as Record<string, unknown>
-    : undefined;
 }
 
 /** True where brackets nest deeper than any tool result does; such JSON breaks the recursion of those that read it. */

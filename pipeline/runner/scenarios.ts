@@ -7,6 +7,7 @@ import { missingSplits } from "../config_scenarios.ts";
 import { type Diagnostic, HoneError, nearest, runner as messages } from "../diagnostics.ts";
 import type { Catalog, Scenario } from "../events.ts";
 import { describeDrift } from "../mcp/drift.ts";
+import { namedTools } from "../scenario_schema.ts";
 import type { Completed } from "../store_read.ts";
 import { emit, type RunContext } from "./context.ts";
 import { warnLines } from "./log.ts";
@@ -58,22 +59,11 @@ function scenarioProblems(scenarios: Scenario[], catalog: Catalog): Diagnostic[]
   for (const scenario of scenarios) {
     if (seen.has(scenario.id)) problems.push(messages.duplicate_scenario(scenario.id));
     seen.add(scenario.id);
-    for (const tool of namedTools(scenario)) {
+    for (const tool of new Set(namedTools(scenario).map(({ tool }) => tool))) {
       if (!known.has(tool)) {
         problems.push(messages.unknown_tool_in_scenario(scenario.id, tool, nearest(tool, known), [...known]));
       }
     }
   }
   return problems;
-}
-
-function namedTools(scenario: Scenario): Set<string> {
-  return new Set([
-    ...scenario.tools ?? [],
-    ...scenario.checks.flatMap((check) => "call" in check ? [check.call.tool] : []),
-    ...scenario.setup?.calls?.map(({ tool }) => tool) ?? [],
-    ...scenario.solution?.calls.map(({ tool }) => tool) ?? [],
-    ...scenario.calls?.expected?.map(({ tool }) => tool) ?? [],
-    ...scenario.calls?.forbidden ?? [],
-  ]);
 }

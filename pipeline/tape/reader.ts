@@ -8,7 +8,7 @@ import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import { HoneError, tape as messages } from "../diagnostics.ts";
 import type { Catalog } from "../events.ts";
-import { canonical } from "../mcp/catalog.ts";
+import { canonical } from "../json.ts";
 import {
   type AskedCall,
   type AskedReply,

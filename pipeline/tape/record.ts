@@ -4,7 +4,8 @@
  * @module
  */
 import type { CallSpec, Catalog, Json, JsonObject, Outcome, ToolSpec } from "../events.ts";
-import { canonical, joinCatalogs } from "../mcp/catalog.ts";
+import { canonical } from "../json.ts";
+import { joinCatalogs } from "../mcp/catalog.ts";
 import type { Environments, Lease, LeaseStats } from "../mcp/pool.ts";
 import type { CallResult, Policy } from "../plugin.ts";
 import { type AskedCall, retryable, scenarioDigest, type TapeLine, tapeName } from "./lines.ts";

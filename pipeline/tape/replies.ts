@@ -9,6 +9,7 @@ import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Json, JsonObject } from "../events.ts";
+import { isObject } from "../json.ts";
 import type { Policy } from "../plugin.ts";
 import { type AskedReply, digest } from "./lines.ts";
 
@@ -98,7 +99,7 @@ export class ReplyDesk implements AsyncDisposable {
 
 /** What a question is matched by; `body` is masked. */
 export function asked(path: string, body: Json): AskedReply {
-  if (typeof body !== "object" || body === null || Array.isArray(body)) {
+  if (!isObject(body)) {
     return { asked: { messages: digest(body), tools: digest(null), settings: digest(path) }, last: "" };
   }
   const { messages = null, tools = null, rollout: _, ...settings } = body;
@@ -111,13 +112,13 @@ export function asked(path: string, body: Json): AskedReply {
 
 /** A reply without token ids and logprobs: they would spell what was masked. */
 export function withoutTokens(body: Json): Json {
-  if (typeof body !== "object" || body === null || Array.isArray(body)) return body;
+  if (!isObject(body)) return body;
   const { prompt_token_ids: _, choices, ...rest } = body;
   if (!Array.isArray(choices)) return rest;
   return {
     ...rest,
     choices: choices.map((choice) => {
-      if (typeof choice !== "object" || choice === null || Array.isArray(choice)) return choice;
+      if (!isObject(choice)) return choice;
       const { token_ids: _, logprobs: __, ...kept } = choice;
       return kept;
     }),

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { HoneError, mcp } from "../../pipeline/diagnostics.ts";
 import type { JsonObject } from "../../pipeline/events.ts";
+import { isObject } from "../../pipeline/json.ts";
 import { callTool } from "../../pipeline/mcp/inspect.ts";
 import { declaredBy, server_flags, server_words } from "./discover.ts";
 import { someLines } from "./table.ts";
@@ -44,6 +45,6 @@ function parseInput(text: string): JsonObject {
   } catch (error) {
     throw new HoneError(mcp.bad_input(text, error instanceof Error ? error.message : String(error)));
   }
-  if (typeof input === "object" && input !== null && !Array.isArray(input)) return input as JsonObject;
+  if (isObject(input)) return input;
   throw new HoneError(mcp.bad_input(text, "wanted { … }"));
 }
