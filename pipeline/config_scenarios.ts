@@ -4,7 +4,7 @@
  * @module
  */
 import type { PipelineConfig } from "./config_schema.ts";
-import { type Diagnostic, HoneError, runner } from "./diagnostics.ts";
+import { type Diagnostic, HoneError, messageOf, runner } from "./diagnostics.ts";
 import type { Scenario } from "./events.ts";
 import type { Plugin, ScenarioPart } from "./plugin.ts";
 
@@ -49,7 +49,7 @@ export function judgedBy(stages: Ready[]): ScenarioPart[] {
 
 function said(id: string, use: string, error: unknown): Diagnostic[] {
   if (error instanceof HoneError) return error.diagnostics;
-  return [runner.stage_failed(id, use, error instanceof Error ? error.message : String(error), undefined)];
+  return [runner.stage_failed(id, use, messageOf(error), undefined)];
 }
 
 /** Splits that the pipeline needs and nobody gives. */

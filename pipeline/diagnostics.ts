@@ -14,5 +14,5 @@ export { control, runner, store } from "./diagnostics/run.ts";
 export { toolLists } from "./diagnostics/tool_lists.ts";
 export { tape } from "./diagnostics/tape.ts";
 export { worker } from "./diagnostics/worker.ts";
-export { counted, type Diagnostic, HoneError, nearest, quote, typeName } from "./diagnostics/core.ts";
+export { counted, type Diagnostic, HoneError, messageOf, nearest, quote, typeName } from "./diagnostics/core.ts";
 export { codeFrame, place, render } from "./render.ts";

@@ -7,7 +7,7 @@
 import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type DuckDBConnection, DuckDBInstance, StatementType } from "@duckdb/node-api";
-import { control, HoneError, store as messages } from "./diagnostics.ts";
+import { control, HoneError, messageOf, store as messages } from "./diagnostics.ts";
 import type { Envelope } from "./events.ts";
 import { appendRows } from "./store_append.ts";
 import { type Cell, ddl, RowWriter, SCHEMA_VERSION, type TableName, VIEWS } from "./store_schema.ts";
@@ -135,7 +135,7 @@ export class Store implements AsyncDisposable {
         return await this.#readOnly(sql);
       });
     } catch (error) {
-      const [reason] = text(error).split("\n\nStack Trace");
+      const [reason] = messageOf(error).split("\n\nStack Trace");
       throw error instanceof HoneError ? error : new HoneError(control.query_failed(sql, reason!), { cause: error });
     }
   }
@@ -149,7 +149,7 @@ export class Store implements AsyncDisposable {
     try {
       return await work();
     } catch (error) {
-      if (!/database has been invalidated/.test(text(error))) throw error;
+      if (!/database has been invalidated/.test(messageOf(error))) throw error;
       await (this.#reopening ??= this.#reopen(instance).finally(() => this.#reopening = null));
       return await work();
     }
@@ -216,7 +216,7 @@ export class Store implements AsyncDisposable {
     } catch (error) {
       this.#failure = error instanceof HoneError
         ? error
-        : new HoneError(messages.write_failed(this.#path, text(error)), { cause: error });
+        : new HoneError(messages.write_failed(this.#path, messageOf(error)), { cause: error });
       batch.reject(this.#failure);
       await this.#writer.run("ROLLBACK").catch(() => {});
     }
@@ -230,7 +230,7 @@ async function opened(path: string, mode: StoreOptions["mode"], until = Date.now
     const options = { enable_external_access: "false" };
     return await DuckDBInstance.create(path, mode === "read" ? { ...options, access_mode: "READ_ONLY" } : options);
   } catch (error) {
-    const reason = text(error);
+    const reason = messageOf(error);
     if (/lock/i.test(reason) && Date.now() < until) {
       await sleep(50);
       return await opened(path, mode, until);
@@ -257,7 +257,7 @@ async function prepare(connection: DuckDBConnection, path: string) {
     await connection.run(ddl());
     await connection.run(`INSERT INTO meta VALUES (${SCHEMA_VERSION})`);
   } catch (error) {
-    throw new HoneError(messages.write_failed(path, text(error)), { cause: error });
+    throw new HoneError(messages.write_failed(path, messageOf(error)), { cause: error });
   }
 }
 
@@ -284,8 +284,4 @@ function plain(cell: unknown): unknown {
     return Object.fromEntries(Object.entries(cell).map(([name, value]) => [name, plain(value)]));
   }
   return cell;
-}
-
-function text(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -3,7 +3,7 @@
  * that way. Whatever a server leaves out of its answer is left out here too; retries stay within the caller's signal.
  * @module
  */
-import { chat as say, type Diagnostic, HoneError } from "../diagnostics.ts";
+import { chat as say, type Diagnostic, HoneError, messageOf } from "../diagnostics.ts";
 import type { ChatMessage, JsonObject, ToolSpec, TurnRecord } from "../events.ts";
 import type { Policy } from "../plugin.ts";
 import { pause, within } from "./deadline.ts";
@@ -141,7 +141,7 @@ async function post(policy: Policy, path: string, body: string, signal: AbortSig
     response = await fetch(url, { method: "POST", headers, body, signal });
     text = await response.text();
   } catch (error) {
-    const cause = error instanceof Error ? error.message : String(error);
+    const cause = messageOf(error);
     throw new EndpointError(say.endpoint_unreachable(url, cause), 0, cause, { cause: error });
   }
   if (!response.ok) throw refused(url, response, text);

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Json } from "../events.ts";
+import { messageOf } from "../diagnostics.ts";
 
 /** Deeper values are refused: nothing that follows has to fear for its stack. */
 const DEEPEST = 200;
@@ -35,7 +36,7 @@ export function readJson(text: string): { value: Json } | { error: string } {
   try {
     return { value: JSON.parse(text) };
   } catch (error) {
-    return { error: error instanceof Error ? error.message : String(error) };
+    return { error: messageOf(error) };
   }
 }
 

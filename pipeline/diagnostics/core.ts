@@ -41,6 +41,11 @@ export function quote(value: unknown): string {
   return text.length > 80 ? text.slice(0, 77) + "…" : text;
 }
 
+/** What was thrown, in words. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** A number of things in words: "1 tool", "2 tools". */
 export function counted(count: number, thing: string): string {
   return `${count} ${thing}${count === 1 ? "" : "s"}`;

@@ -6,6 +6,7 @@
 import { Ajv, type ErrorObject, type Options, type ValidateFunction } from "ajv";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import type { JsonObject } from "../events.ts";
+import { messageOf } from "../diagnostics.ts";
 
 const OPTIONS: Options = {
   strict: false,
@@ -46,7 +47,7 @@ function compile(schema: JsonObject): ValidateFunction | string {
     try {
       known = dialect(schema).compile(schema);
     } catch (error) {
-      known = error instanceof Error ? error.message : String(error);
+      known = messageOf(error);
     }
     compiled.set(schema, known);
   }

@@ -9,7 +9,7 @@ import { parse } from "yaml";
 import { z } from "zod";
 import { clientEntry, clientText, isOff, serverKey, serversIn } from "./client_file.ts";
 import { pipeline_schema, type ServerConfig } from "../config_schema.ts";
-import { config as say, HoneError, mcp } from "../diagnostics.ts";
+import { config as say, HoneError, mcp, messageOf } from "../diagnostics.ts";
 
 /** What a command line says of servers. */
 export interface ServerWords {
@@ -72,7 +72,7 @@ async function fromFile(path: string, only: string | undefined, env: Record<stri
   try {
     content = parse(clientText(text, path));
   } catch (error) {
-    throw new HoneError(say.yaml_syntax(error instanceof Error ? error.message : String(error)));
+    throw new HoneError(say.yaml_syntax(messageOf(error)));
   }
   const entries = serversIn(content)?.entries;
   if (typeof entries === "string") return await fromFile(resolve(dirname(path), entries), only, env);

@@ -12,6 +12,7 @@ import { expandAll } from "./endpoint.ts";
 import type { KnownServer, ServerTable } from "./servers.ts";
 import type { Session } from "./session.ts";
 import { jitter, type Slot } from "./slot.ts";
+import { messageOf } from "../diagnostics.ts";
 
 /** What a lease counted. */
 export interface LeaseStats {
@@ -118,7 +119,7 @@ export class PoolLease implements Lease {
       return result;
     } catch (error) {
       const seconds = (performance.now() - started) / 1000;
-      return { ...refused("server_died", error instanceof Error ? error.message : String(error)), seconds };
+      return { ...refused("server_died", messageOf(error)), seconds };
     } finally {
       const left = this.#under_way.get(server.name)! - 1;
       if (left) this.#under_way.set(server.name, left);

@@ -5,7 +5,7 @@
  * @module
  */
 import { auth, computeScopeUnion, extractWWWAuthenticateParams, OAuthError } from "@modelcontextprotocol/client";
-import { auth as say, HoneError } from "../diagnostics.ts";
+import { auth as say, HoneError, messageOf } from "../diagnostics.ts";
 import { findCause } from "./failure.ts";
 import { type Browser, type OAuthSettings, Provider } from "./oauth_provider.ts";
 import { LoginStore } from "./oauth_store.ts";
@@ -126,7 +126,7 @@ export class OAuth {
   #explain(error: unknown): HoneError {
     const told = findCause(error, HoneError);
     if (told) return told;
-    const cause = error instanceof Error ? error.message : String(error);
+    const cause = messageOf(error);
     if (transient(error)) return new HoneError(say.unreachable(this.url, cause), { cause: error });
     const code = error instanceof OAuthError ? `${error.code}: ` : "";
     return new HoneError(say.refused(this.url, this.#provider.settings.grant, code + cause), { cause: error });

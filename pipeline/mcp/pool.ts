@@ -7,7 +7,7 @@
 import { availableParallelism } from "node:os";
 import { offeredTools } from "../chat/conversation.ts";
 import type { ServerConfig } from "../config_schema.ts";
-import { HoneError, mcp } from "../diagnostics.ts";
+import { HoneError, mcp, messageOf } from "../diagnostics.ts";
 import type { Catalog, Scenario } from "../events.ts";
 import type { Log } from "../plugin.ts";
 import { Semaphore } from "../runner/semaphore.ts";
@@ -201,7 +201,7 @@ export class EnvironmentPool implements AsyncDisposable {
       await slot.ready();
       return slot;
     } catch (error) {
-      this.#options.log.warn(error instanceof Error ? error.message : String(error));
+      this.#options.log.warn(messageOf(error));
       await this.#discard(slot);
       throw error;
     }

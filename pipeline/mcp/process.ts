@@ -8,7 +8,7 @@
 import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import { basename } from "node:path";
-import { HoneError, mcp } from "../diagnostics.ts";
+import { HoneError, mcp, messageOf } from "../diagnostics.ts";
 import { containerArgs, type ContainerSpec } from "./container.ts";
 
 /** What a server process is started with. */
@@ -104,7 +104,7 @@ function spawn(spec: ProcessSpec, as: Omit<ProcessSpec, "container">): Deno.Chil
       const missing = existsSync(as.cwd) ? mcp.command_not_found(spec.command) : mcp.no_folder(spec.command, as.cwd);
       throw new HoneError(missing);
     }
-    const cause = error instanceof Error ? error.message : String(error);
+    const cause = messageOf(error);
     throw new HoneError(mcp.command_failed([spec.command, ...spec.args].join(" "), cause));
   }
   tell(`+ ${child.pid}`);

@@ -12,6 +12,7 @@ import { startLimit } from "./endpoint.ts";
 import { headerProblem } from "./param_headers.ts";
 import { resourceLines, type ResourceTools, resourceTools } from "./resources.ts";
 import type { CallLimits, RawTool, Session } from "./session.ts";
+import { messageOf } from "../diagnostics.ts";
 
 /** Limits and permissions that hold for every server of a pool. */
 export interface ServerRules {
@@ -62,7 +63,7 @@ export class KnownServer {
     const tried = (what: "resources" | "prompts") =>
       session.list(what, limits).catch((error) => {
         signal.throwIfAborted();
-        problems.push(error instanceof Error ? error.message : String(error));
+        problems.push(messageOf(error));
         return [];
       });
     const resources = has_resources ? await tried("resources") : [];

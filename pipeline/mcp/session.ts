@@ -8,7 +8,7 @@
 import { Client, type PriorDiscovery, ProtocolError, SdkError, SdkErrorCode } from "@modelcontextprotocol/client";
 import { pathToFileURL } from "node:url";
 import { z } from "zod";
-import { HoneError, mcp } from "../diagnostics.ts";
+import { HoneError, mcp, messageOf } from "../diagnostics.ts";
 import type { CallOutcome, CatalogServer, Json, JsonObject } from "../events.ts";
 import type { CallResult } from "../plugin.ts";
 import { VERSION } from "../version.ts";
@@ -196,7 +196,7 @@ export class Session {
       } while (cursor !== undefined);
     } catch (error) {
       const { cause: ended, tail = "" } = this.opened.transport;
-      const cause = ended ? `it ${ended}` : error instanceof Error ? error.message : String(error);
+      const cause = ended ? `it ${ended}` : messageOf(error);
       throw new HoneError(mcp.list_failed(this.server, what, cause, ended ? tail : ""), { cause: error });
     }
     return entries;
@@ -254,7 +254,7 @@ export class Session {
   }
 
   #failed(error: unknown, { timeout_secs, signal }: CallLimits): Omit<CallResult, "seconds"> {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     if (signal?.aborted) return failed("cancelled", "The call was cancelled.", "cancelled");
     if (error instanceof ProtocolError) return failed("protocol_error", message, error.code);
     if (error instanceof SdkError && error.code === SdkErrorCode.RequestTimeout) {

@@ -8,6 +8,7 @@ import type { JSONRPCMessage, Transport } from "@modelcontextprotocol/client";
 import { stripVTControlCharacters } from "node:util";
 import { asObject } from "../json.ts";
 import { killProcess, type ProcessSpec, startProcess } from "./process.ts";
+import { messageOf } from "../diagnostics.ts";
 
 const TAIL_CHARS = 4000;
 const MAX_DEPTH = 1000;
@@ -57,7 +58,7 @@ export class StdioTransport implements Transport {
       const { code, signal } = await this.#child!.status;
       await Promise.race([errors, new Promise((resolve) => setTimeout(resolve, 100))]);
       await this.#end(signal ? `was ended by ${signal}` : `exited with code ${code}`);
-    }).catch((error) => this.#end(error instanceof Error ? error.message : String(error)));
+    }).catch((error) => this.#end(messageOf(error)));
     await Promise.resolve();
   }
 

@@ -6,7 +6,7 @@
  * @module
  */
 import { TimeUp, within } from "../chat/deadline.ts";
-import { HoneError } from "../diagnostics.ts";
+import { HoneError, messageOf } from "../diagnostics.ts";
 import type { Json, Outcome, Purpose, RolloutRef, Scenario, Split, Trajectory } from "../events.ts";
 import type { Lease } from "../mcp/pool.ts";
 import type { Agent, Environment, Policy, RolloutRecord, Shaped, Verdictlet } from "../plugin.ts";
@@ -279,5 +279,5 @@ function ended(signal: AbortSignal): Outcome {
 
 /** For the run's records: a server's last words may hold what it was given. */
 function message(error: unknown): string {
-  return redact(error instanceof Error ? error.message : String(error));
+  return redact(messageOf(error));
 }

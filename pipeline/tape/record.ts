@@ -13,6 +13,7 @@ import type { Mask } from "./mask.ts";
 import { asked, type Clerk, ReplyDesk, withoutTokens } from "./replies.ts";
 import type { LeaseArgs, Tape } from "./tape.ts";
 import type { TapeWriter } from "./writer.ts";
+import { messageOf } from "../diagnostics.ts";
 
 /** What a recording is made with. */
 export interface RecorderOptions {
@@ -50,7 +51,7 @@ export class Recorder implements Tape {
     try {
       observation = await observe();
     } catch (error) {
-      const failed = error instanceof Error ? error.message : String(error);
+      const failed = messageOf(error);
       await this.write({ ...head, failed: this.options.mask.hide(failed, lease.workdir) });
       throw error;
     }

@@ -4,7 +4,7 @@
  * @module
  */
 import { offeredTools } from "../chat/conversation.ts";
-import { type Diagnostic, HoneError, tape as messages } from "../diagnostics.ts";
+import { type Diagnostic, HoneError, messageOf, tape as messages } from "../diagnostics.ts";
 import type { CallSpec, Json, JsonObject, ToolSpec } from "../events.ts";
 import type { Lease, LeaseStats } from "../mcp/pool.ts";
 import type { CallResult } from "../plugin.ts";
@@ -113,7 +113,7 @@ export class ReplayedLease implements Lease {
       const shown = <T extends Json>(said: T) => this.show(mask.hide(said, live.workdir));
       return { ...rest, text: shown(text), result: shown(result) };
     } catch (error) {
-      const text = error instanceof Error ? error.message : String(error);
+      const text = messageOf(error);
       const code = this.miss ? "tape_miss" : "server_died";
       return { outcome: "server_died", text, result: { error: { code, message: text } }, seconds: 0 };
     }

@@ -12,6 +12,7 @@ import type { Json, JsonObject } from "../events.ts";
 import { isObject } from "../json.ts";
 import type { Policy } from "../plugin.ts";
 import { type AskedReply, digest } from "./lines.ts";
+import { messageOf } from "../diagnostics.ts";
 
 /** A request that a rollout made of its policy. */
 export interface Question {
@@ -145,7 +146,7 @@ async function ask(
     return { status: response.status, body: parsed(await response.text()), retry_after };
   } catch (error) {
     signal.throwIfAborted();
-    const cause = error instanceof Error ? error.message : String(error);
+    const cause = messageOf(error);
     return { status: 502, body: { error: { message: `the endpoint cannot be reached: ${cause}` } } };
   }
 }

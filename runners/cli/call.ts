@@ -1,6 +1,6 @@
 /** `hone call`: one tool of one server under hone's limits. @module */
 import { z } from "zod";
-import { HoneError, mcp } from "../../pipeline/diagnostics.ts";
+import { HoneError, mcp, messageOf } from "../../pipeline/diagnostics.ts";
 import type { JsonObject } from "../../pipeline/events.ts";
 import { isObject } from "../../pipeline/json.ts";
 import { callTool } from "../../pipeline/mcp/inspect.ts";
@@ -43,7 +43,7 @@ function parseInput(text: string): JsonObject {
   try {
     input = JSON.parse(text);
   } catch (error) {
-    throw new HoneError(mcp.bad_input(text, error instanceof Error ? error.message : String(error)));
+    throw new HoneError(mcp.bad_input(text, messageOf(error)));
   }
   if (isObject(input)) return input;
   throw new HoneError(mcp.bad_input(text, "wanted { … }"));
