@@ -5,16 +5,16 @@
  */
 export { definePlugin } from "./pipeline/plugin.ts";
 export * from "./pipeline/chat/mod.ts";
-export { readScenarios } from "./pipeline/scenarios.ts";
-export { mismatch, sameValue, wantsValue } from "./pipeline/match.ts";
-export { joinCatalogs } from "./pipeline/mcp/catalog.ts";
+export { readScenarios } from "./pipeline/scenario/read_scenarios.ts";
+export { mismatch, sameValue, wantsValue } from "./pipeline/scenario/match.ts";
+export { joinCatalogs } from "./pipeline/mcp/catalog/catalog.ts";
 export type * from "./pipeline/plugin.ts";
 export type * from "./pipeline/events.ts";
-export { cacheDir } from "./pipeline/cache.ts";
-export { Worker } from "./pipeline/worker.ts";
-export { ensureWorkerEnv } from "./pipeline/worker_env.ts";
+export { cacheDir } from "./pipeline/common/cache_dir.ts";
+export { Worker } from "./pipeline/program/worker.ts";
+export { ensureWorkerEnv } from "./pipeline/program/worker_env.ts";
 
 if (import.meta.main) {
   // Not awaited: plugins import this module, and would wait for it while it waits for them.
-  import("./runners/cli/main.ts").then(({ main }) => main(Deno.args)).then(Deno.exit);
+  import("./runners/cli/command_line.ts").then(({ main }) => main(Deno.args)).then(Deno.exit);
 }

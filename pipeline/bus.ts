@@ -5,7 +5,7 @@
  * @module
  */
 import { DURABLE, type Envelope, type EventMap, type EventName } from "./events.ts";
-import { checkPayload } from "./events_schema.ts";
+import { checkPayload } from "./common/payload_checks.ts";
 
 /** Where envelopes are kept. The promise resolves when the envelope is on disk. */
 export interface Sink {

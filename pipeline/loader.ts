@@ -7,8 +7,8 @@
 import { stat } from "node:fs/promises";
 import { isAbsolute, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { HoneError, loader } from "./diagnostics.ts";
-import { loadProgram } from "./exec_plugin.ts";
+import { HoneError, loader } from "./diagnostics/mod.ts";
+import { loadProgram } from "./program/exec_plugin.ts";
 import type { Kind, Plugin } from "./plugin.ts";
 
 /** Built-in plugins by `kind/name`, imported when asked for. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { z } from "zod";
-import { HoneError } from "./diagnostics.ts";
+import { HoneError } from "./diagnostics/mod.ts";
 import { loadPlugin } from "./loader.ts";
 import type { Plugin } from "./plugin.ts";
 

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { tmpdir } from "node:os";
-import { jsonSchema } from "./config_issues.ts";
+import { jsonSchema } from "./config/issues.ts";
 import { KINDS } from "./loader.ts";
 import type { Scenario, Trajectory } from "./events.ts";
 import type { Context, Kind, Plugin } from "./plugin.ts";

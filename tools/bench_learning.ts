@@ -13,8 +13,8 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { Store } from "../pipeline/store.ts";
-import { evaluationEpisodes } from "../pipeline/verdict/episodes.ts";
+import { Store } from "../pipeline/store/store.ts";
+import { evaluationEpisodes } from "../pipeline/verdict/evaluated_rollouts.ts";
 import { type LearningRun, learningTable, replaceBetween } from "./learning_table.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { Store } from "../pipeline/store.ts";
-import { writeRun } from "../pipeline/verdict/store_run.ts";
+import { Store } from "../pipeline/store/store.ts";
+import { writeRun } from "../tests/fixtures/stored_run.ts";
 
 Deno.test("bench_learning writes the table of the finished runs and names the missing ones when asked for the table only", async () => {
   const dir = await Deno.makeTempDir();

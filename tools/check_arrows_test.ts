@@ -7,30 +7,30 @@ const wrongArrow = (file: string, specifier: string) => wrong(file, specifier, P
 Deno.test("wrongArrow() lets arrows through that point the right way", () => {
   for (
     const [file, specifier] of [
-      ["runners/cli/run.ts", "../../plugins/mod.ts"],
-      ["runners/cli/run.ts", "../../pipeline/config.ts"],
+      ["runners/verbs/run.ts", "../../plugins/mod.ts"],
+      ["runners/verbs/run.ts", "../../pipeline/config/pipeline_file.ts"],
       ["plugins/mod.ts", "./judge/state.ts"],
       ["plugins/judge/state.ts", "@hone/hone"],
       ["plugins/judge/state.ts", "zod"],
       ["plugins/judge/state.ts", "./state_checks.ts"],
       ["plugins/judge/state_test.ts", "../../pipeline/testing.ts"],
-      ["pipeline/runner/online.ts", "../bus.ts"],
+      ["pipeline/run/open_run.ts", "../bus.ts"],
     ] as const
   ) assert.equal(wrongArrow(file, specifier), undefined, `${file} ${specifier}`);
 });
 
 Deno.test("wrongArrow() says why an arrow points the wrong way", () => {
   assert.equal(wrongArrow("pipeline/loader.ts", "../plugins/mod.ts"), "the core knows no plugin and no runner");
-  assert.equal(wrongArrow("pipeline/runner/online.ts", "@hone/hone"), "the core knows no plugin and no runner");
+  assert.equal(wrongArrow("pipeline/run/open_run.ts", "@hone/hone"), "the core knows no plugin and no runner");
   assert.equal(wrongArrow("plugins/judge/state.ts", "./calls.ts"), "plugins never import plugins");
   assert.equal(wrongArrow("plugins/judge/state.ts", "../mod.ts"), "plugins never import plugins");
   assert.equal(
     wrongArrow("plugins/judge/state.ts", "../../pipeline/bus.ts"),
     'plugins reach the core through "@hone/hone"',
   );
-  assert.equal(wrongArrow("plugins/judge/state.ts", "../../runners/cli/verb.ts"), "plugins know no runner");
+  assert.equal(wrongArrow("plugins/judge/state.ts", "../../runners/verbs/verb.ts"), "plugins know no runner");
   assert.equal(
-    wrongArrow("runners/cli/run.ts", "jsr:@std/assert"),
+    wrongArrow("runners/verbs/run.ts", "jsr:@std/assert"),
     "imports come from npm: or node:, through the import map",
   );
 });

@@ -6,7 +6,7 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { findRun } from "../pipeline/control.ts";
+import { findRun } from "../pipeline/store/live_run.ts";
 
 const PROMISED = 0.15;
 const FILES = [

@@ -7,11 +7,11 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { stringify } from "yaml";
-import { pipeline_schema } from "../pipeline/config_schema.ts";
+import { pipeline_schema } from "../pipeline/config/pipeline_schema.ts";
 import type { Plugin } from "../pipeline/plugin.ts";
-import { fieldRows, markdownTable, pipelineJsonSchema } from "../pipeline/schema.ts";
+import { fieldRows, markdownTable, pipelineJsonSchema } from "../pipeline/config/schema_tables.ts";
 import { builtins } from "../plugins/mod.ts";
-import type { Verb } from "../runners/cli/verb.ts";
+import type { Verb } from "../runners/verbs/verb.ts";
 import { ROOT } from "./sources.ts";
 
 const GENERATED = "<!-- Written by tools/docs.ts (deno task docs); do not edit. -->";
@@ -72,11 +72,11 @@ function verbSection(verb: Verb): string {
   ].join("\n\n");
 }
 
-/** Every verb under runners/cli, by name: the files whose default export is one. */
+/** Every verb under runners/verbs, by name: the files whose default export is one. */
 async function verbs(): Promise<Verb[]> {
-  const folder = join(ROOT, "runners/cli");
+  const folder = join(ROOT, "runners/verbs");
   const files = readdirSync(folder).filter((file) => /^[a-z_]+\.ts$/.test(file) && !/_(test|bench)\.ts$/.test(file));
-  const modules = await Promise.all(files.map((file) => import(`../runners/cli/${file}`)));
+  const modules = await Promise.all(files.map((file) => import(`../runners/verbs/${file}`)));
   const found = modules.map((module) => module.default as Verb | undefined).filter((verb) => verb?.run && verb.args);
   return (found as Verb[]).toSorted((a, b) => a.name < b.name ? -1 : 1);
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Interval } from "../pipeline/events.ts";
-import type { Comparison, Episode, Metric, Verdict, VerdictConfig } from "../pipeline/verdict/types.ts";
+import type { Comparison, Episode, Metric, Verdict, VerdictConfig } from "../pipeline/verdict/verdict_types.ts";
 import { plain, signed } from "../pipeline/verdict/sentence.ts";
 import { judgeEpisodes } from "../pipeline/verdict/verdict.ts";
 

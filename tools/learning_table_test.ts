@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Episode } from "../pipeline/verdict/types.ts";
+import type { Episode } from "../pipeline/verdict/verdict_types.ts";
 import { type LearningRun, learningTable, pool, replaceBetween } from "./learning_table.ts";
 
 function run(arm: string, seed: number, solved: Record<string, number>): LearningRun {

@@ -15,11 +15,11 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { cacheDir } from "../pipeline/cache.ts";
-import { lockHolder } from "../pipeline/control.ts";
-import { stream } from "../pipeline/runner/random.ts";
-import { descendants, leftovers } from "../tests/runner/processes.ts";
-import { ROOT, rows, type Running, SCRIPTED, settings, start } from "../tests/runner/support.ts";
+import { cacheDir } from "../pipeline/common/cache_dir.ts";
+import { lockHolder } from "../pipeline/store/live_run.ts";
+import { stream } from "../pipeline/common/random.ts";
+import { descendants, leftovers } from "../tests/runs/processes.ts";
+import { ROOT, rows, type Running, SCRIPTED, settings, start } from "../tests/runs/command_line.ts";
 
 /** What is run, and what is killed when. */
 interface Plan {

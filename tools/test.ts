@@ -10,8 +10,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { cacheDir } from "../pipeline/cache.ts";
-import { ensureWorkerEnv } from "../pipeline/worker_env.ts";
+import { cacheDir } from "../pipeline/common/cache_dir.ts";
+import { ensureWorkerEnv } from "../pipeline/program/worker_env.ts";
 import { ROOT } from "./sources.ts";
 
 const WORKER = join(ROOT, "plugins/trainer/worker");

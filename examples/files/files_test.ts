@@ -7,10 +7,10 @@ import { parse } from "yaml";
 import type { Catalog, JsonObject, Scenario, Verdictlet } from "@hone/hone";
 import { offeredTools, readScenarios, renderTools } from "@hone/hone";
 import { fakeContext } from "@hone/hone/testing";
-import { pipeline_schema } from "../../pipeline/config_schema.ts";
-import { EnvironmentPool, type Lease } from "../../pipeline/mcp/pool.ts";
+import { pipeline_schema } from "../../pipeline/config/pipeline_schema.ts";
+import { EnvironmentPool, type Lease } from "../../pipeline/mcp/pool/pool.ts";
 import state from "../../plugins/judge/state.ts";
-import { trajectory } from "../../plugins/judge/sample_trajectory.ts";
+import { trajectory } from "../../tests/fixtures/sample_trajectory.ts";
 import { generate } from "./generate.ts";
 import { seen, unseen } from "./words.ts";
 

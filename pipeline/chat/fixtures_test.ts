@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { parse } from "yaml";
 import type { JsonObject, ToolSpec } from "../events.ts";
 import type { ToolFormat } from "../plugin.ts";
-import { stream } from "../runner/random.ts";
+import { stream } from "../common/random.ts";
 import { parseCalls, renderCall, type WrittenCall } from "./formats.ts";
 
 interface RandomStream {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { ChatMessage } from "../events.ts";
 import type { Agent, Policy, ToolFormat } from "../plugin.ts";
-import { stream } from "../runner/random.ts";
+import { stream } from "../common/random.ts";
 import { History, shortenText } from "./history.ts";
 
 function history(tool_format: ToolFormat, context_tokens: number, max_history_chars?: number): History {

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Json } from "../events.ts";
-import { messageOf } from "../diagnostics.ts";
+import { messageOf } from "../diagnostics/mod.ts";
 
 /** Deeper values are refused: nothing that follows has to fear for its stack. */
 const DEEPEST = 200;

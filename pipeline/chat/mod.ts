@@ -11,7 +11,7 @@ export {
   EndpointError,
   type NativeCall,
   releaseRollout,
-} from "./endpoint.ts";
+} from "./completions.ts";
 export {
   clip,
   parseCalls,

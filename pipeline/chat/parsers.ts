@@ -6,7 +6,7 @@
  * @module
  */
 import type { Json, ToolSpec } from "../events.ts";
-import { isObject } from "../json.ts";
+import { isObject } from "../common/json.ts";
 import type { ToolFormat } from "../plugin.ts";
 import { jsonEnd, readJson } from "./json_text.ts";
 import { families } from "./marked_calls.ts";

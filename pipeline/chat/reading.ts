@@ -4,7 +4,7 @@
  * @module
  */
 import type { Json } from "../events.ts";
-import { isObject } from "../json.ts";
+import { isObject } from "../common/json.ts";
 import { jsonEnd, readJson } from "./json_text.ts";
 import type { WrittenCall } from "./pythonic.ts";
 

@@ -1,8 +1,8 @@
 /** Stand-ins that answer over HTTP as inference servers describe it. */
 import assert from "node:assert/strict";
 import type { Json, JsonObject } from "../events.ts";
-import { complete, EndpointError } from "./endpoint.ts";
-import { scriptedEndpoint, type ScriptedReply } from "./scripted_endpoint.ts";
+import { complete, EndpointError } from "./completions.ts";
+import { scriptedEndpoint, type ScriptedReply } from "../../tests/fixtures/scripted_endpoint.ts";
 import type { Policy } from "../plugin.ts";
 
 const PLAIN: Partial<Policy> = { tokens: "none", rollout_handles: false, tool_format: "native" };

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Json, JsonObject, ToolSpec } from "../events.ts";
-import { asObject } from "../json.ts";
+import { asObject } from "../common/json.ts";
 import type { ToolFormat } from "../plugin.ts";
 
 const TOOL_CHARS = 120;

@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import type { CallOutcome, Catalog, Json, JsonObject, Scenario } from "../events.ts";
-import { canonical } from "../json.ts";
+import { canonical } from "../common/json.ts";
 
 /** The version that this hone writes, and the newest that it reads. */
 export const TAPE_VERSION = 1;

@@ -5,9 +5,9 @@
  */
 import { realpathSync } from "node:fs";
 import { dirname } from "node:path";
-import type { PipelineConfig } from "../config_schema.ts";
+import type { PipelineConfig } from "../config/pipeline_schema.ts";
 import type { Json } from "../events.ts";
-import { mapTexts, redact } from "../redact.ts";
+import { mapTexts, redact } from "../common/redact.ts";
 
 const MIN_SECRET = 8;
 

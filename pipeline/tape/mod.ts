@@ -5,18 +5,18 @@
  */
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
-import type { PipelineConfig } from "../config_schema.ts";
-import { type Diagnostic, HoneError, tape as messages } from "../diagnostics.ts";
-import { isNamed, joinCatalogs } from "../mcp/catalog.ts";
-import { describeDrift } from "../mcp/drift.ts";
-import type { Environments } from "../mcp/pool.ts";
+import type { PipelineConfig } from "../config/pipeline_schema.ts";
+import { type Diagnostic, HoneError, tape as messages } from "../diagnostics/mod.ts";
+import { isNamed, joinCatalogs } from "../mcp/catalog/catalog.ts";
+import { describeDrift } from "../mcp/catalog/drift.ts";
+import type { Environments } from "../mcp/pool/pool.ts";
 import type { Log } from "../plugin.ts";
-import { VERSION } from "../version.ts";
+import { VERSION } from "../common/version.ts";
 import { TAPE_FILE, TAPE_VERSION } from "./lines.ts";
 import { Mask } from "./mask.ts";
 import { readTape, type TapeContent } from "./reader.ts";
-import { Recorder } from "./record.ts";
-import { Player } from "./replay.ts";
+import { Recorder } from "./recorder.ts";
+import { Player } from "./player.ts";
 import { ReplyDesk } from "./replies.ts";
 import type { Tape } from "./tape.ts";
 import { TapeWriter } from "./writer.ts";

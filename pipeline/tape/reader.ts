@@ -6,9 +6,9 @@
  */
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
-import { HoneError, tape as messages } from "../diagnostics.ts";
+import { HoneError, tape as messages } from "../diagnostics/mod.ts";
 import type { Catalog } from "../events.ts";
-import { canonical } from "../json.ts";
+import { canonical } from "../common/json.ts";
 import {
   type AskedCall,
   type AskedReply,

@@ -4,15 +4,15 @@
  * @module
  */
 import { offeredTools } from "../chat/conversation.ts";
-import { type Diagnostic, HoneError, messageOf, tape as messages } from "../diagnostics.ts";
+import { type Diagnostic, HoneError, messageOf, tape as messages } from "../diagnostics/mod.ts";
 import type { CallSpec, Json, JsonObject, ToolSpec } from "../events.ts";
-import type { Lease, LeaseStats } from "../mcp/pool.ts";
+import type { Lease, LeaseStats } from "../mcp/pool/pool.ts";
 import type { CallResult } from "../plugin.ts";
 import { type AskedCall, type TapedCall, type TapedReply, tapeName } from "./lines.ts";
 import { replaced } from "./mask.ts";
-import { calledTool, observedTool } from "./record.ts";
+import { calledTool, observedTool } from "./recorder.ts";
 import { sameCall, Sequence, type TapedRollout } from "./reader.ts";
-import type { Player } from "./replay.ts";
+import type { Player } from "./player.ts";
 import type { LeaseArgs } from "./tape.ts";
 
 /** Calls that never reached a server. */

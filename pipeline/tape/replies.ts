@@ -9,10 +9,10 @@ import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Json, JsonObject } from "../events.ts";
-import { isObject } from "../json.ts";
+import { isObject } from "../common/json.ts";
 import type { Policy } from "../plugin.ts";
 import { type AskedReply, digest } from "./lines.ts";
-import { messageOf } from "../diagnostics.ts";
+import { messageOf } from "../diagnostics/mod.ts";
 
 /** A request that a rollout made of its policy. */
 export interface Question {

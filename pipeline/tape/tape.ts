@@ -4,7 +4,7 @@
  * @module
  */
 import type { Json, Outcome } from "../events.ts";
-import type { Environments, Lease } from "../mcp/pool.ts";
+import type { Environments, Lease } from "../mcp/pool/pool.ts";
 import type { Policy } from "../plugin.ts";
 
 /** A tape that a run records or replays. */

@@ -7,7 +7,7 @@
 import { createReadStream } from "node:fs";
 import { type FileHandle, mkdir, open, truncate } from "node:fs/promises";
 import { dirname } from "node:path";
-import { HoneError, tape as messages } from "../diagnostics.ts";
+import { HoneError, tape as messages } from "../diagnostics/mod.ts";
 import type { TapeLine } from "./lines.ts";
 
 /** An open tape. */

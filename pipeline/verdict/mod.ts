@@ -4,4 +4,4 @@
  */
 export { makeVerdict } from "./verdict.ts";
 export { writeReports } from "./write.ts";
-export type * from "./types.ts";
+export type * from "./verdict_types.ts";

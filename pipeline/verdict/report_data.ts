@@ -4,7 +4,7 @@
  * @module
  */
 import type { Interval, Shortened } from "../events.ts";
-import { evaluationEpisodes, literal, TURN_COUNTS } from "./episodes.ts";
+import { evaluationEpisodes, literal, TURN_COUNTS } from "./evaluated_rollouts.ts";
 import type {
   CurvePoint,
   Report,
@@ -16,7 +16,7 @@ import type {
   ValidationPoint,
 } from "./report_types.ts";
 import { success } from "./summary.ts";
-import type { Episode, Queryable, Verdict } from "./types.ts";
+import type { Episode, Queryable, Verdict } from "./verdict_types.ts";
 
 /** Scenarios whose trajectories a report shows. */
 const SAMPLES = 12;

@@ -3,7 +3,7 @@ import { lineChart, significant } from "./chart.ts";
 import { htmlReport } from "./html.ts";
 import { markdownReport } from "./markdown.ts";
 import { clip, escape, markup, visible } from "./markup.ts";
-import { HOSTILE, sampleReport } from "./sample_report.ts";
+import { HOSTILE, sampleReport } from "../../tests/fixtures/sample_report.ts";
 import type { Report } from "./report_types.ts";
 import { judgeEpisodes } from "./verdict.ts";
 

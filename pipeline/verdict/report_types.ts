@@ -4,7 +4,7 @@
  * @module
  */
 import type { Interval } from "../events.ts";
-import type { Verdict } from "./types.ts";
+import type { Verdict } from "./verdict_types.ts";
 
 /** The run as its report names it. */
 export interface RunFacts {

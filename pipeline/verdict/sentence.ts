@@ -4,7 +4,7 @@
  * @module
  */
 import type { Interval } from "../events.ts";
-import type { Comparison, Verdict } from "./types.ts";
+import type { Comparison, Verdict } from "./verdict_types.ts";
 
 /** From this success on, a prompt that training does not measurably beat is called enough. */
 const ENOUGH = 0.9;

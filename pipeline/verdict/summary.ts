@@ -6,7 +6,7 @@
 import type { Interval } from "../events.ts";
 import { bootstrapMean } from "../stats/bootstrap.ts";
 import { clusteredPairedDifference, clusteredProportion } from "../stats/proportion.ts";
-import type { Comparison, Episode, Metric, PolicySummary, Sampling } from "./types.ts";
+import type { Comparison, Episode, Metric, PolicySummary, Sampling } from "./verdict_types.ts";
 
 /** Words for the ends of failed episodes. */
 const CAUSES: Record<string, string> = {

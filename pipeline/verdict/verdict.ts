@@ -4,10 +4,18 @@
  * @module
  */
 import type { CatalogChange } from "../events.ts";
-import { evaluationEpisodes } from "./episodes.ts";
+import { evaluationEpisodes } from "./evaluated_rollouts.ts";
 import { type Findings, label, sentence } from "./sentence.ts";
 import { compare, summarise } from "./summary.ts";
-import type { Comparison, Episode, PolicySummary, Queryable, Sampling, Verdict, VerdictConfig } from "./types.ts";
+import type {
+  Comparison,
+  Episode,
+  PolicySummary,
+  Queryable,
+  Sampling,
+  Verdict,
+  VerdictConfig,
+} from "./verdict_types.ts";
 
 /** Makes the verdict. Works on a live run too: what is not judged yet is counted as left out, with that cause. */
 export async function makeVerdict({ store, config }: { store: Queryable; config: VerdictConfig }): Promise<Verdict> {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Episode, VerdictConfig } from "./types.ts";
+import type { Episode, VerdictConfig } from "./verdict_types.ts";
 import { judgeEpisodes } from "./verdict.ts";
 
 const CONFIG: VerdictConfig = {

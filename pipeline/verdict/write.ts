@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { htmlReport } from "./html.ts";
 import { markdownReport } from "./markdown.ts";
 import { gatherReport } from "./report_data.ts";
-import type { Queryable, Verdict } from "./types.ts";
+import type { Queryable, Verdict } from "./verdict_types.ts";
 
 /** The files that were written, absolute where `run_dir` is. */
 export interface ReportFiles {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { conformance } from "../../pipeline/testing.ts";
-import { openPool, silent, testServer } from "../../tests/fixtures/pool.ts";
+import { openPool, silent, testServer } from "../../tests/fixtures/test_pool.ts";
 import mcp from "./mcp.ts";
 
 conformance(mcp);

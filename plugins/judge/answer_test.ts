@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Matcher, Scenario, Verdictlet } from "@hone/hone";
 import { conformance, fakeContext } from "@hone/hone/testing";
 import plugin from "./answer.ts";
-import { trajectory } from "./sample_trajectory.ts";
+import { trajectory } from "../../tests/fixtures/sample_trajectory.ts";
 
 conformance(plugin);
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Scenario, Trajectory, Verdictlet } from "@hone/hone";
 import { conformance, fakeContext } from "@hone/hone/testing";
 import plugin from "./calls.ts";
-import { toolCall, trajectory, turn } from "./sample_trajectory.ts";
+import { toolCall, trajectory, turn } from "../../tests/fixtures/sample_trajectory.ts";
 
 conformance(plugin);
 

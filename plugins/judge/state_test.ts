@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { CallResult, Check, Environment, JsonObject, Scenario, Verdictlet } from "@hone/hone";
 import { conformance, fakeContext } from "@hone/hone/testing";
-import { trajectory } from "./sample_trajectory.ts";
+import { trajectory } from "../../tests/fixtures/sample_trajectory.ts";
 import plugin from "./state.ts";
 
 conformance(plugin);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type ScriptedEndpoint, scriptedEndpoint, type ScriptedReply } from "../../pipeline/chat/scripted_endpoint.ts";
+import { type ScriptedEndpoint, scriptedEndpoint, type ScriptedReply } from "../../tests/fixtures/scripted_endpoint.ts";
 import type { Agent, CallResult, Environment, Outcome, RolloutRecord, Scenario, ToolSpec } from "@hone/hone";
 import { conformance, fakeContext } from "@hone/hone/testing";
 import plugin from "./chat.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { render } from "../../pipeline/diagnostics.ts";
+import { render } from "../../pipeline/diagnostics/mod.ts";
 import type { Catalog, Scenario, ToolSpec } from "@hone/hone";
 import { conformance, fakeContext } from "@hone/hone/testing";
 import plugin from "./file.ts";

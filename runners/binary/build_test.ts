@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { WORKER_DIR } from "../../pipeline/worker_env.ts";
-import { VERBS } from "../cli/verbs.ts";
+import { WORKER_DIR } from "../../pipeline/program/worker_env.ts";
+import { VERBS } from "../verbs/mod.ts";
 import { compileCommand, EMBEDDED, TARGETS } from "./build.ts";
 
 const ROOT = join(import.meta.dirname!, "../..");

@@ -3,6 +3,6 @@
  * Python) are embedded by `build.ts` and extracted on first start.
  * @module
  */
-import { main } from "../cli/main.ts";
+import { main } from "../cli/command_line.ts";
 
 Deno.exit(await main(Deno.args));

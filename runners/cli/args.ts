@@ -4,8 +4,8 @@
  */
 import { parseArgs } from "node:util";
 import { z } from "zod";
-import { cli, HoneError, nearest } from "../../pipeline/diagnostics.ts";
-import type { Verb } from "./verb.ts";
+import { cli, HoneError, nearest } from "../../pipeline/diagnostics/mod.ts";
+import type { Verb } from "../verbs/verb.ts";
 
 /** A flag as help and completion show it. */
 export interface Flag {

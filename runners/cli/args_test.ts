@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { z } from "zod";
-import { HoneError } from "../../pipeline/diagnostics.ts";
-import call from "./call.ts";
+import { HoneError } from "../../pipeline/diagnostics/mod.ts";
+import call from "../verbs/call.ts";
 import { flagsOf, parseLine } from "./args.ts";
-import { defineVerb } from "./verb.ts";
+import { defineVerb } from "../verbs/verb.ts";
 
 const verb = defineVerb({
   name: "try",

@@ -1,8 +1,8 @@
 /** What `--help` prints: examples first, then what there is. @module */
-import { VERSION } from "../../pipeline/version.ts";
+import { VERSION } from "../../pipeline/common/version.ts";
 import type { Flag } from "./args.ts";
-import type { Verb } from "./verb.ts";
-import { VERBS } from "./verbs.ts";
+import type { Verb } from "../verbs/verb.ts";
+import { VERBS } from "../verbs/mod.ts";
 
 /** Exit codes, as help and documentation list them. */
 const EXIT_CODES: [number, string][] = [

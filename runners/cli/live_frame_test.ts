@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { cell, fit, isTerminal, LiveFrame, widthOf } from "./live_frame.ts";
-import { Screen } from "./testing_screen.ts";
+import { Screen } from "../../tests/fixtures/screen.ts";
 
 Deno.test("widthOf() counts wide characters as two, combining marks as none, and joined ones for themselves", () => {
   const widths = { "abc": 3, "ファイル": 8, "e\u0301": 1, "👩🏽": 4, "❤\ufe0f": 2, "ﾌ": 1, "": 0 };

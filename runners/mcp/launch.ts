@@ -11,10 +11,10 @@ import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { findRun, lockHolder } from "../../pipeline/control.ts";
-import { newId } from "../cli/run.ts";
-import type { Verb } from "../cli/verb.ts";
-import { result } from "./result.ts";
+import { findRun, lockHolder } from "../../pipeline/store/live_run.ts";
+import { newId } from "../verbs/run.ts";
+import type { Verb } from "../verbs/verb.ts";
+import { result } from "./tool_results.ts";
 
 const POLL_MS = 100;
 

@@ -1,7 +1,7 @@
 /** How a run is, for those who poll: progress while it lives, verdict or failure after. @module */
 import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { openRun } from "../../pipeline/control.ts";
+import { openRun } from "../../pipeline/store/live_run.ts";
 
 /** Files of a run that clients may read. */
 export const FILES = ["verdict.json", "report.md", "pipeline.yaml", "run.log"];

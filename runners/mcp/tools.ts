@@ -6,13 +6,13 @@
  */
 import type { CallToolResult, ToolAnnotations } from "@modelcontextprotocol/server";
 import { z } from "zod";
-import { cli, HoneError } from "../../pipeline/diagnostics.ts";
+import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import { KINDS } from "../../pipeline/loader.ts";
 import { builtins } from "../../plugins/mod.ts";
-import type { Positional, Verb } from "../cli/verb.ts";
-import { VERBS } from "../cli/verbs.ts";
+import type { Positional, Verb } from "../verbs/verb.ts";
+import { VERBS } from "../verbs/mod.ts";
 import { launch } from "./launch.ts";
-import { answered, result } from "./result.ts";
+import { answered, result } from "./tool_results.ts";
 
 /** A tool, ready to be registered. */
 export interface HoneTool {

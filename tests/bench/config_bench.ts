@@ -7,7 +7,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { examinePipeline } from "../../pipeline/config.ts";
+import { examinePipeline } from "../../pipeline/config/pipeline_file.ts";
 import { builtins } from "../../plugins/mod.ts";
 
 const ROOT = join(import.meta.dirname!, "../..");

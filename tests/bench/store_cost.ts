@@ -7,8 +7,8 @@
 import process from "node:process";
 import { join } from "node:path";
 import { Bus } from "../../pipeline/bus.ts";
-import { Store } from "../../pipeline/store.ts";
-import { trajectories } from "../../pipeline/store_read.ts";
+import { Store } from "../../pipeline/store/store.ts";
+import { trajectories } from "../../pipeline/store/recorded.ts";
 import { sampleRef, sampleTurn } from "./samples.ts";
 
 const EVENTS = 100_000;

@@ -6,8 +6,8 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { examinePipeline } from "../../pipeline/config.ts";
-import { render } from "../../pipeline/diagnostics.ts";
+import { examinePipeline } from "../../pipeline/config/pipeline_file.ts";
+import { render } from "../../pipeline/diagnostics/mod.ts";
 import { builtins } from "../../plugins/mod.ts";
 
 const CASES = import.meta.dirname!;

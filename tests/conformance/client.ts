@@ -4,12 +4,12 @@
  * the server's address as the last argument. Only the person at the browser is played here.
  * @module
  */
-import { pipeline_schema } from "../../pipeline/config_schema.ts";
+import { pipeline_schema } from "../../pipeline/config/pipeline_schema.ts";
 import type { JsonObject } from "../../pipeline/events.ts";
-import { argumentProblem } from "../../pipeline/mcp/arguments.ts";
-import { type Browser, OAuth, type OAuthSettings } from "../../pipeline/mcp/oauth.ts";
-import { KnownServer } from "../../pipeline/mcp/servers.ts";
-import { Session } from "../../pipeline/mcp/session.ts";
+import { argumentProblem } from "../../pipeline/mcp/pool/arguments.ts";
+import { type Browser, OAuth, type OAuthSettings } from "../../pipeline/mcp/auth/oauth.ts";
+import { KnownServer } from "../../pipeline/mcp/pool/server_table.ts";
+import { Session } from "../../pipeline/mcp/session/session.ts";
 
 interface Context {
   client_id?: string;

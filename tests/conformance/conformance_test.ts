@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { parse } from "yaml";
-import { Semaphore } from "../../pipeline/runner/semaphore.ts";
+import { Semaphore } from "../../pipeline/common/semaphore.ts";
 
 const here = new URL(".", import.meta.url).pathname;
 const CLIENT = `${here}client.ts`;

@@ -3,13 +3,13 @@ import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { openRun } from "../../pipeline/control.ts";
-import evaluate from "../../runners/cli/evaluate.ts";
-import { runVerb } from "../../runners/cli/live_run.ts";
-import resume from "../../runners/cli/resume.ts";
-import run from "../../runners/cli/run.ts";
-import { TEST_SERVER } from "../fixtures/pool.ts";
-import { folder, hone } from "../runner/support.ts";
+import { openRun } from "../../pipeline/store/live_run.ts";
+import evaluate from "../../runners/verbs/evaluate.ts";
+import { runVerb } from "../fixtures/small_run.ts";
+import resume from "../../runners/verbs/resume.ts";
+import run from "../../runners/verbs/run.ts";
+import { TEST_SERVER } from "../fixtures/test_pool.ts";
+import { folder, hone } from "../runs/command_line.ts";
 
 const PIPELINE = resolve(import.meta.dirname!, "../fixtures/scripted/pipeline.yaml");
 

@@ -6,10 +6,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { scriptedEndpoint, type ScriptedReply, type ScriptedRequest } from "../../pipeline/chat/scripted_endpoint.ts";
-import { startProcess } from "../../pipeline/mcp/process.ts";
-import { killProcess } from "../../pipeline/mcp/process.ts";
-import { folder, hone, rows } from "../runner/support.ts";
+import { scriptedEndpoint, type ScriptedReply, type ScriptedRequest } from "../fixtures/scripted_endpoint.ts";
+import { startProcess } from "../../pipeline/mcp/session/process.ts";
+import { killProcess } from "../../pipeline/mcp/session/process.ts";
+import { folder, hone, rows } from "../runs/command_line.ts";
 
 const PACKAGE = "npm:@modelcontextprotocol/server-everything@2026.8.31";
 const COMMAND = ["deno", "run", "-A", "--no-config", "--no-lock", "--quiet", PACKAGE];

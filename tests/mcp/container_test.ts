@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { dirname } from "node:path";
-import { HoneError } from "../../pipeline/diagnostics.ts";
-import type { Lease } from "../../pipeline/mcp/pool.ts";
+import { HoneError } from "../../pipeline/diagnostics/mod.ts";
+import type { Lease } from "../../pipeline/mcp/pool/pool.ts";
 import { IMAGE, podman, preparePodman } from "../fixtures/podman.ts";
-import { openPool, scenario, serverConfig, TEST_SERVER } from "../fixtures/pool.ts";
+import { openPool, scenario, serverConfig, TEST_SERVER } from "../fixtures/test_pool.ts";
 
 const missing = preparePodman();
 const LABEL = `hone-test=${crypto.randomUUID()}`;

@@ -5,14 +5,14 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { scriptedEndpoint } from "../../pipeline/chat/scripted_endpoint.ts";
-import { openRun } from "../../pipeline/control.ts";
-import { HoneError } from "../../pipeline/diagnostics.ts";
+import { scriptedEndpoint } from "../fixtures/scripted_endpoint.ts";
+import { openRun } from "../../pipeline/store/live_run.ts";
+import { HoneError } from "../../pipeline/diagnostics/mod.ts";
 import type { JsonObject } from "../../pipeline/events.ts";
-import type { Row } from "../../pipeline/store.ts";
-import { runVerb } from "../../runners/cli/live_run.ts";
-import run from "../../runners/cli/run.ts";
-import { openPool, scenario, TEST_SERVER, testServer } from "../fixtures/pool.ts";
+import type { Row } from "../../pipeline/store/store.ts";
+import { runVerb } from "../fixtures/small_run.ts";
+import run from "../../runners/verbs/run.ts";
+import { openPool, scenario, TEST_SERVER, testServer } from "../fixtures/test_pool.ts";
 
 /** What the agent calls, and how that ends: the rollout, the call, what the model reads. */
 type Fault = [tool: string, args: JsonObject, end: string, outcome: string, text: RegExp];

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openPool, scenario, serverConfig } from "../fixtures/pool.ts";
+import { openPool, scenario, serverConfig } from "../fixtures/test_pool.ts";
 
 const ROLLOUTS = 64;
 const signal = new AbortController().signal;

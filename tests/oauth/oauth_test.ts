@@ -2,14 +2,14 @@
 import assert from "node:assert/strict";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { ServerConfig } from "../../pipeline/config_schema.ts";
-import { HoneError } from "../../pipeline/diagnostics.ts";
-import { endpointOf } from "../../pipeline/mcp/endpoint.ts";
-import { Session } from "../../pipeline/mcp/session.ts";
-import { redact } from "../../pipeline/redact.ts";
-import login from "../../runners/cli/login.ts";
-import { oauthServers } from "../fixtures/oauth.ts";
-import { openPool, scenario, serverConfig } from "../fixtures/pool.ts";
+import type { ServerConfig } from "../../pipeline/config/pipeline_schema.ts";
+import { HoneError } from "../../pipeline/diagnostics/mod.ts";
+import { endpointOf } from "../../pipeline/mcp/session/server_endpoint.ts";
+import { Session } from "../../pipeline/mcp/session/session.ts";
+import { redact } from "../../pipeline/common/redact.ts";
+import login from "../../runners/verbs/login.ts";
+import { oauthServers } from "../fixtures/oauth_server.ts";
+import { openPool, scenario, serverConfig } from "../fixtures/test_pool.ts";
 
 const LIMITS = { timeout_secs: 30 };
 

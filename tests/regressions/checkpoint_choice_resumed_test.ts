@@ -6,8 +6,8 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { assertWhole, folder, hone, record, rows, startRun, together, until } from "../runner/support.ts";
-import { chosenCheckpoint, VALIDATED, withValidation } from "../runner/validation.ts";
+import { assertWhole, folder, hone, record, rows, startRun, together, until } from "../runs/command_line.ts";
+import { chosenCheckpoint, VALIDATED, withValidation } from "../runs/validation.ts";
 
 const MOMENTS = {
   "before the second step": "FROM policies WHERE name = 'step-1'",

@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { EnvironmentPool } from "../../pipeline/mcp/pool.ts";
+import { EnvironmentPool } from "../../pipeline/mcp/pool/pool.ts";
 import { fakeContext } from "../../pipeline/testing.ts";
-import { pipeline_schema } from "../../pipeline/config_schema.ts";
+import { pipeline_schema } from "../../pipeline/config/pipeline_schema.ts";
 
 const SERVER = "npm:@modelcontextprotocol/server-filesystem@2026.8.31";
 

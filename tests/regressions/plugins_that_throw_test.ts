@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { openRun } from "../../pipeline/control.ts";
-import evaluate from "../../runners/cli/evaluate.ts";
-import { runVerb } from "../../runners/cli/live_run.ts";
-import run from "../../runners/cli/run.ts";
+import { openRun } from "../../pipeline/store/live_run.ts";
+import evaluate from "../../runners/verbs/evaluate.ts";
+import { runVerb } from "../fixtures/small_run.ts";
+import run from "../../runners/verbs/run.ts";
 
 const PIPELINE = resolve(import.meta.dirname!, "../fixtures/scripted/pipeline.yaml");
 

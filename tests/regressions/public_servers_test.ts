@@ -1,9 +1,9 @@
 /** What public servers were seen to do, and hone did not bear (docs/servers.md). @module */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { pipeline_schema } from "../../pipeline/config_schema.ts";
-import { startLimit } from "../../pipeline/mcp/endpoint.ts";
-import { folder, hone } from "../runner/support.ts";
+import { pipeline_schema } from "../../pipeline/config/pipeline_schema.ts";
+import { startLimit } from "../../pipeline/mcp/session/server_endpoint.ts";
+import { folder, hone } from "../runs/command_line.ts";
 
 const FIXTURES = join(import.meta.dirname!, "../fixtures");
 const odd = (mode: string) => ["--", "deno", "run", "-A", join(FIXTURES, "odd_server.ts"), mode];

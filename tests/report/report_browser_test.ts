@@ -4,7 +4,7 @@ import { pathToFileURL } from "node:url";
 import type { Page } from "playwright-core";
 import { launchBrowser } from "./browser.ts";
 import { htmlReport } from "../../pipeline/verdict/html.ts";
-import { HOSTILE, sampleReport } from "../../pipeline/verdict/sample_report.ts";
+import { HOSTILE, sampleReport } from "../fixtures/sample_report.ts";
 
 /** Opens a report in a page and returns what the browser complained of. */
 async function openReport(page: Page, file: string): Promise<string[]> {

@@ -1,14 +1,14 @@
 /** A list of 253 tools: refused before any rollout where it does not fit, chosen for each scenario where it must. @module */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { scriptedEndpoint } from "../../pipeline/chat/scripted_endpoint.ts";
+import { scriptedEndpoint } from "../fixtures/scripted_endpoint.ts";
 import type { JsonObject } from "../../pipeline/events.ts";
-import { openRun } from "../../pipeline/control.ts";
-import { runVerb } from "../../runners/cli/live_run.ts";
-import resume from "../../runners/cli/resume.ts";
-import run from "../../runners/cli/run.ts";
-import { folder } from "../runner/support.ts";
-import { changingServer, writePipeline, writeTools } from "./support.ts";
+import { openRun } from "../../pipeline/store/live_run.ts";
+import { runVerb } from "../fixtures/small_run.ts";
+import resume from "../../runners/verbs/resume.ts";
+import run from "../../runners/verbs/run.ts";
+import { folder } from "../runs/command_line.ts";
+import { changingServer, writePipeline, writeTools } from "./changing_runs.ts";
 
 const TOOLS = Array.from({ length: 253 }, (_, i) => ({
   name: `tool_${i}`,

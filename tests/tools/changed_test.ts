@@ -3,14 +3,14 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
-import { scriptedEndpoint } from "../../pipeline/chat/scripted_endpoint.ts";
-import { openRun } from "../../pipeline/control.ts";
-import evaluate from "../../runners/cli/evaluate.ts";
-import { runVerb } from "../../runners/cli/live_run.ts";
-import resume from "../../runners/cli/resume.ts";
-import run from "../../runners/cli/run.ts";
-import { folder } from "../runner/support.ts";
-import { changingServer, writePipeline, writeTools } from "./support.ts";
+import { scriptedEndpoint } from "../fixtures/scripted_endpoint.ts";
+import { openRun } from "../../pipeline/store/live_run.ts";
+import evaluate from "../../runners/verbs/evaluate.ts";
+import { runVerb } from "../fixtures/small_run.ts";
+import resume from "../../runners/verbs/resume.ts";
+import run from "../../runners/verbs/run.ts";
+import { folder } from "../runs/command_line.ts";
+import { changingServer, writePipeline, writeTools } from "./changing_runs.ts";
 
 const tool = (name: string, type: string, required: string[] = []) => ({
   name,

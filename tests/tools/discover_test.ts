@@ -1,10 +1,10 @@
 /** `hone discover` on real servers: whole outputs, risks, and what changed since an earlier catalog. @module */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import discover from "../../runners/cli/discover.ts";
-import { runVerb } from "../../runners/cli/live_run.ts";
-import { folder } from "../runner/support.ts";
-import { changingServer, writeTools } from "./support.ts";
+import discover from "../../runners/verbs/discover.ts";
+import { runVerb } from "../fixtures/small_run.ts";
+import { folder } from "../runs/command_line.ts";
+import { changingServer, writeTools } from "./changing_runs.ts";
 
 const MEMORY = "npm:@modelcontextprotocol/server-memory@2026.8.31";
 const FILES = "npm:@modelcontextprotocol/server-filesystem@2026.8.31";

@@ -2,14 +2,14 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { scriptedEndpoint } from "../../pipeline/chat/scripted_endpoint.ts";
-import { openRun } from "../../pipeline/control.ts";
-import type { ToolsChange } from "../../pipeline/mcp/servers.ts";
-import { runVerb } from "../../runners/cli/live_run.ts";
-import run from "../../runners/cli/run.ts";
-import { openPool, scenario, serverConfig } from "../fixtures/pool.ts";
-import { folder } from "../runner/support.ts";
-import { changingServer, writePipeline, writeTools } from "./support.ts";
+import { scriptedEndpoint } from "../fixtures/scripted_endpoint.ts";
+import { openRun } from "../../pipeline/store/live_run.ts";
+import type { ToolsChange } from "../../pipeline/mcp/pool/server_table.ts";
+import { runVerb } from "../fixtures/small_run.ts";
+import run from "../../runners/verbs/run.ts";
+import { openPool, scenario, serverConfig } from "../fixtures/test_pool.ts";
+import { folder } from "../runs/command_line.ts";
+import { changingServer, writePipeline, writeTools } from "./changing_runs.ts";
 
 const tool = (name: string, type = "string") => ({
   name,

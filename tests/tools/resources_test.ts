@@ -1,6 +1,6 @@
 /** Resources and resource templates of a real server as the agent's read tools: what the model sees, what is kept. @module */
 import assert from "node:assert/strict";
-import { openPool, scenario, serverConfig } from "../fixtures/pool.ts";
+import { openPool, scenario, serverConfig } from "../fixtures/test_pool.ts";
 
 const EVERYTHING = "npm:@modelcontextprotocol/server-everything@2026.8.31";
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { JsonObject, OnlineTrainer, OpenArgs, Policy } from "@hone/hone";
 import { complete } from "@hone/hone";
 import { fakeContext } from "@hone/hone/testing";
-import { writeBatch } from "../../pipeline/batch.ts";
+import { writeBatch } from "../../pipeline/store/batch_file.ts";
 import plugin from "../../plugins/trainer/mlx.ts";
 import { writeTinyModel } from "../fixtures/tiny_model.ts";
 

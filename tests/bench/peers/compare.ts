@@ -8,7 +8,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { cacheDir } from "../../../pipeline/cache.ts";
+import { cacheDir } from "../../../pipeline/common/cache_dir.ts";
 import { started, TURNS } from "../turn_run.ts";
 
 const PACKAGES = ["openai-agents==0.24.0", "inspect-ai==0.3.285", "openai"];

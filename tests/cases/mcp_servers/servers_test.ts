@@ -1,9 +1,9 @@
 /** hone's pool against public servers, as their packages are published. Needs the network once, to fetch them. @module */
 import assert from "node:assert/strict";
-import { killProcess, startProcess } from "../../../pipeline/mcp/process.ts";
+import { killProcess, startProcess } from "../../../pipeline/mcp/session/process.ts";
 import type { Catalog, Scenario } from "../../../pipeline/events.ts";
-import type { EnvironmentPool, Lease } from "../../../pipeline/mcp/pool.ts";
-import { openPool, scenario, serverConfig } from "../../fixtures/pool.ts";
+import type { EnvironmentPool, Lease } from "../../../pipeline/mcp/pool/pool.ts";
+import { openPool, scenario, serverConfig } from "../../fixtures/test_pool.ts";
 
 const forever = new AbortController().signal;
 

@@ -1,0 +1,82 @@
+/**
+ * Values of a command line (`--set`) put into a parsed pipeline, before it is checked. A stage goes by its number, its
+ * id, its `use`, the plugin's short name or its kind, the latter three where only one stage has them.
+ * @module
+ */
+import { basename, extname } from "node:path";
+import { isMap } from "yaml";
+import { config as say, type Diagnostic } from "../diagnostics/mod.ts";
+import type { Json } from "../events.ts";
+import { type Path, type Source, valueAt } from "./source.ts";
+
+/** Sets values by dotted path; reports stages that cannot be told. */
+export function override(source: Source, values: Record<string, Json>): Diagnostic[] {
+  const problems: Diagnostic[] = [];
+  const raw = valueAt(source.raw, ["stages"]);
+  const stages = Array.isArray(raw) ? raw.map(namesOf) : [];
+  for (const [dotted, value] of Object.entries(values)) {
+    let path: Path = dotted.split(".");
+    if (path[0] === "tape") path = ofTape(source, path, value);
+    if (path[0] === "stages" && path.length > 1) {
+      const found = find(stages, String(path[1]));
+      if (found.length !== 1) {
+        problems.push(
+          found.length === 0
+            ? say.override_unknown(dotted, String(path[1]), known(stages), shown(stages))
+            : say.override_ambiguous(dotted, String(path[1]), found.map((index) => [index, stages[index]!.use])),
+        );
+        continue;
+      }
+      path[1] = found[0]!;
+    }
+    source.doc.setIn(path, source.doc.createNode(value));
+  }
+  return problems;
+}
+
+/** The two forms of `tape:` go together: a mode set beside a map keeps the map, a field set beside a mode the mode. */
+function ofTape({ doc }: Source, path: Path, value: Json): Path {
+  const written = doc.get("tape");
+  if (path.length > 1 && typeof written === "string") doc.set("tape", doc.createNode({ mode: written }));
+  return path.length === 1 && typeof value === "string" && isMap(written) ? ["tape", "mode"] : path;
+}
+
+/** What a stage may be called. */
+interface Names {
+  id: string;
+  use: string;
+  short: string;
+  kind: string;
+}
+
+function namesOf(stage: unknown): Names {
+  const [id, use] = ["id", "use"].map((key) => String(valueAt(stage, [key]) ?? ""));
+  const builtin = /^([a-z-]+)\/[\w-]+$/.exec(use!);
+  return { id: id!, use: use!, short: basename(use!, extname(use!)), kind: builtin?.[1] ?? "" };
+}
+
+/** Stages of this name: the first way of naming that fits any speaks. */
+function find(stages: Names[], word: string): number[] {
+  const number = stages.findIndex((_, index) => String(index) === word);
+  if (number >= 0) return [number];
+  for (const way of ["id", "use", "short", "kind"] as const) {
+    const found = stages.flatMap((stage, index) => stage[way] === word ? [index] : []);
+    // One without an id of its own has the plugin's name for one.
+    const unnamed = way === "kind" ? [] : found.filter((index) => stages[index]!.id === "");
+    if (found.length > 0) return unnamed.length === 1 ? unnamed : found;
+  }
+  return [];
+}
+
+/** One name of each stage. */
+function shown(stages: Names[]): string[] {
+  const names = new Set(known(stages));
+  return stages.map(({ id, use, short }, index) => [id, use, short].find((name) => names.has(name)) ?? String(index));
+}
+
+/** Every name that finds one stage. */
+function known(stages: Names[]): string[] {
+  const ways = ["id", "short", "kind", "use"] as const;
+  const names = ways.flatMap((way) => stages.map((stage) => stage[way]));
+  return [...new Set(names)].filter((name) => name !== "" && !name.includes(".") && find(stages, name).length === 1);
+}

@@ -1,0 +1,120 @@
+/**
+ * A YAML (or JSON) file that still knows where everything stands: values for the schema, positions for the person.
+ * `${NAME}` is read from the environment, `${workdir}` is left alone, `$${NAME}` stays as text.
+ * @module
+ */
+import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from "yaml";
+import { codeFrame, config, type Diagnostic } from "../diagnostics/mod.ts";
+
+/** Keys and indexes from the root of a file to a value. */
+export type Path = (string | number)[];
+
+const REFERENCE = /\$(\$\{[^}]*\})|\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g;
+
+/** `stages[2].with.path`, as messages name a field. */
+export function fieldName(path: Path): string {
+  return path.map((key, i) => typeof key === "number" ? `[${key}]` : i === 0 ? key : `.${key}`).join("");
+}
+
+/** The value at a path, or undefined. */
+export function valueAt(value: unknown, path: Path): unknown {
+  let at = value;
+  for (const key of path) at = at === null || typeof at !== "object" ? undefined : (at as Record<string, unknown>)[key];
+  return at;
+}
+
+/** A parsed file and its positions. */
+export class Source {
+  readonly doc: Document;
+  readonly #lines = new LineCounter();
+  /** Values as written, `${…}` included: what messages and the run's record may show. */
+  readonly raw: unknown;
+
+  /** `file` is the name that messages show. */
+  constructor(readonly text: string, readonly file: string) {
+    this.doc = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false, merge: true });
+    this.raw = this.doc.errors.length === 0 ? this.doc.toJS() : undefined;
+  }
+
+  /** Syntax errors, each at its place. */
+  syntax(): Diagnostic[] {
+    return this.doc.errors.map((error) => {
+      const cause = error.message.replace(/\s+/g, " ").replace(/[.:]$/, "");
+      return this.#place(config.yaml_syntax(cause), [error.pos[0], error.pos[0] + 1]);
+    });
+  }
+
+  /** Replaces `${NAME}` in every string by the environment's value; reports those that are not set and not spared. */
+  interpolate(env: Record<string, string>, spared: (field: string) => boolean = () => false): Diagnostic[] {
+    const problems: Diagnostic[] = [];
+    visit(this.doc, {
+      Scalar: (key, node, parents) => {
+        if (key === "key" || typeof node.value !== "string" || !node.value.includes("${")) return;
+        const whole = node.value;
+        const text = whole.replace(REFERENCE, (match, escaped: string | undefined, name: string | undefined) => {
+          if (escaped) return escaped;
+          if (name === "workdir" || env[name!] !== undefined) return name === "workdir" ? match : env[name!]!;
+          const field = fieldName(pathOf([...parents, node]));
+          if (!spared(field)) problems.push(this.#place(config.env_not_set(name!, field), node.range ?? [0, 0]));
+          return match;
+        });
+        node.value = node.type === "PLAIN" && /^\$\{\w+\}$/.test(whole) ? plain(text) : text;
+      },
+    });
+    return problems;
+  }
+
+  /** Values after interpolation. */
+  value(): unknown {
+    return this.doc.toJS();
+  }
+
+  /** Puts a diagnostic at a field: at its value, or at its key. A missing field is placed at what should hold it. */
+  at(diagnostic: Diagnostic, path: Path, side: "key" | "value" = "value"): Diagnostic {
+    let node: unknown = this.doc.contents;
+    let range = (node as Node | null)?.range ?? [0, 1];
+    let holder: readonly number[] = [range[0], range[0] + 1];
+    for (const [i, step] of path.entries()) {
+      if (isAlias(node)) node = node.resolve(this.doc);
+      if (isMap(node)) {
+        const pair = node.items.find(({ key }) => isScalar(key) && String(key.value) === String(step));
+        if (!pair) return this.#place(diagnostic, holder);
+        const key = (pair.key as Node).range!;
+        const value = (pair.value as Node | null)?.range;
+        holder = key;
+        range = (i === path.length - 1 && side === "key") || !value || value[0] === value[1] ? key : value;
+        node = pair.value;
+      } else if (isSeq(node) && node.items[Number(step)]) {
+        node = node.items[Number(step)];
+        range = (node as Node).range ?? range;
+        holder = [range[0], range[0] + 1];
+      } else return this.#place(diagnostic, holder);
+    }
+    return this.#place(diagnostic, range);
+  }
+
+  #place(diagnostic: Diagnostic, range: readonly number[]): Diagnostic {
+    const start = Math.min(range[0] ?? 0, this.text.length);
+    const { line, col } = this.text === "" ? { line: 1, col: 1 } : this.#lines.linePos(start);
+    const length = this.text.slice(start, Math.max(start + 1, range[1] ?? 0)).split("\n")[0]!.length;
+    const frame = codeFrame(this.text, line, col, length);
+    return { ...diagnostic, file: this.file, line, col, frame };
+  }
+}
+
+/** A plain scalar that came whole from the environment is a number or a truth value where it looks like one. */
+function plain(text: string): string | number | boolean {
+  if (text === "true" || text === "false") return text === "true";
+  return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
+}
+
+/** The path of the last of these nested nodes. */
+function pathOf(nodes: readonly unknown[]): Path {
+  const path: Path = [];
+  for (const [i, node] of nodes.entries()) {
+    if (isSeq(node)) path.push(node.items.indexOf(nodes[i + 1] as Node));
+    const key = (node as { key?: unknown } | null)?.key;
+    if (isScalar(key)) path.push(String(key.value));
+  }
+  return path;
+}

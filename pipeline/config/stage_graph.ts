@@ -1,0 +1,132 @@
+/**
+ * Whether the parts of a pipeline can run together: kinds present, one of each where there can be only one, rungs that
+ * something can climb, policies that something makes. Works on raw values, so that it speaks even where the schema has
+ * already found fault. Findings carry the path that they concern.
+ * @module
+ */
+import { config, type Diagnostic } from "../diagnostics/mod.ts";
+import type { Kind, Plugin, Roles } from "../plugin.ts";
+import { type Path, valueAt } from "./source.ts";
+
+/** A problem and the field that it concerns. */
+export interface Finding {
+  diagnostic: Diagnostic;
+  path: Path;
+  side?: "key";
+}
+
+/** A stage whose plugin could be loaded. */
+export interface Placed {
+  index: number;
+  id: string | undefined;
+  plugin: Plugin;
+}
+
+const RUNGS = ["prompt", "warm_start", "rl"];
+const WHY: Partial<Record<Kind, string>> = {
+  "scenario-source": "a run needs tasks for its agent",
+  rollout: "a run needs one to play the tasks",
+  judge: "a run needs one that says what success is",
+  "reward-shaper": "a run needs one that makes a reward of what the judges say",
+};
+const SINGLE: Kind[] = ["discoverer", "rollout", "reward-shaper", "trainer"];
+
+/** All that is wrong between the stages and with what the top level asks of them. */
+export function checkGraph(raw: unknown, stages: Placed[], builtin_uses: string[]): Finding[] {
+  const of = (kind: Kind) => stages.filter(({ plugin }) => plugin.kind === kind);
+  const uses = (kind: Kind) => builtin_uses.filter((use) => use.startsWith(kind + "/"));
+  const findings: Finding[] = [];
+  const report = (diagnostic: Diagnostic, path: Path, side?: "key") => findings.push({ diagnostic, path, side });
+  for (const [kind, why] of Object.entries(WHY) as [Kind, string][]) {
+    if (of(kind).length === 0) report(config.stage_missing(kind, why, uses(kind)), ["stages"], "key");
+  }
+  for (const kind of SINGLE) {
+    const [first, ...more] = of(kind);
+    for (const { index } of more) report(config.stage_twice(kind, first!.index), ["stages", index]);
+  }
+  const servers = valueAt(raw, ["servers"]);
+  const declared = servers !== undefined && Object.keys(servers as object).length > 0;
+  if (declared && of("discoverer").length === 0) {
+    report(config.stage_missing("discoverer", "servers are declared", uses("discoverer")), ["stages"], "key");
+  }
+  if (of("trainer").length === 0) {
+    for (const { index } of of("exporter")) report(config.exporter_without_trainer(), ["stages", index]);
+  }
+  if (!declared && of("discoverer").length > 0) {
+    report(config.servers_missing(), ["stages", of("discoverer")[0]!.index]);
+  }
+  return [...findings, ...checkTraining(raw, of("trainer").length > 0), ...checkServers(servers)];
+}
+
+/** Ladder, model and policies against the trainer that there is or is not. */
+function checkTraining(raw: unknown, trainer: boolean): Finding[] {
+  const findings: Finding[] = [];
+  const ladder = valueAt(raw, ["ladder"]);
+  const rungs = Array.isArray(ladder) ? ladder.map(String) : undefined;
+  if (rungs && rungs.every((rung) => RUNGS.includes(rung))) {
+    const ranks = rungs.map((rung) => RUNGS.indexOf(rung));
+    if (ranks.some((rank, i) => i > 0 && rank <= ranks[i - 1]!)) {
+      findings.push({ diagnostic: config.ladder_order(rungs), path: ["ladder"] });
+    }
+    const trained = rungs.find((rung) => rung !== "prompt");
+    if (trained && !trainer) findings.push({ diagnostic: config.ladder_without_trainer(trained), path: ["ladder"] });
+  }
+  if (trainer && valueAt(raw, ["model"]) === undefined) {
+    findings.push({ diagnostic: config.model_missing(), path: ["model"] });
+  }
+  if (!trainer && valueAt(raw, ["agent", "endpoint"]) === undefined) {
+    findings.push({ diagnostic: config.no_policy(), path: ["stages"], side: "key" });
+  }
+  const policies = valueAt(raw, ["evaluate", "policies"]);
+  for (const [i, policy] of Array.isArray(policies) ? policies.entries() : []) {
+    const makers = policy === "tuned" ? ["rl", "warm_start"] : policy === "warm_start" ? ["warm_start"] : [];
+    const climbed = rungs ?? (trainer ? ["warm_start", "rl"] : []);
+    if (makers.length === 0 || makers.some((rung) => climbed.includes(rung))) continue;
+    const diagnostic = config.policy_unreachable(String(policy), makers.join(" or "));
+    findings.push({ diagnostic, path: ["evaluate", "policies", i] });
+  }
+  return findings;
+}
+
+/** What a server's isolation asks for. */
+function checkServers(servers: unknown): Finding[] {
+  const findings: Finding[] = [];
+  if (servers === null || typeof servers !== "object") return findings;
+  for (const [name, server] of Object.entries(servers)) {
+    const isolation = valueAt(server, ["isolation"]);
+    if (isolation === "shared" && JSON.stringify(server).includes("${workdir}")) {
+      findings.push({ diagnostic: config.shared_workdir(name), path: ["servers", name, "isolation"] });
+    }
+    const container = valueAt(server, ["container"]) !== undefined;
+    if (container !== (isolation === "container")) {
+      const diagnostic = container ? config.container_unused(name) : config.container_missing(name);
+      findings.push({ diagnostic, path: ["servers", name, container ? "container" : "isolation"] });
+    }
+  }
+  return findings;
+}
+
+/** The ids that stages go by: their own, or the plugin's name, numbered where it is taken. Duplicates are reported. */
+export function nameStages(stages: Placed[]): { ids: string[]; findings: Finding[] } {
+  const findings: Finding[] = [];
+  const taken = new Map<string, number>();
+  for (const { id, index } of stages) {
+    if (id === undefined) continue;
+    const other = taken.get(id);
+    if (other === undefined) taken.set(id, index);
+    else findings.push({ diagnostic: config.duplicate_id(id, other), path: ["stages", index, "id"] });
+  }
+  const ids = stages.map(({ id, index, plugin }) => {
+    if (id !== undefined) return id;
+    let name = plugin.name;
+    for (let n = 2; taken.has(name); n++) name = `${plugin.name}_${n}`;
+    taken.set(name, index);
+    return name;
+  });
+  return { ids, findings };
+}
+
+/** Whether the judges, once created, can carry a verdict: at least one must be decisive. */
+export function checkJudges(judges: { id: string; role: Pick<Roles["judge"], "decisive"> }[]): Diagnostic[] {
+  return judges.some(({ role }) => role.decisive) ? [] : [config.no_decisive_judge(judges.map(({ id }) => id))];
+}

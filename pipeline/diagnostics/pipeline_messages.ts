@@ -1,0 +1,238 @@
+/** Messages about what a pipeline file names: its fields, plugins and scenarios. @module */
+import { nearest, quote, say, typeName } from "./diagnostic.ts";
+
+/** Problems of a pipeline file, found before anything runs. `field` is a path such as `stages[2].with.weights`. */
+export const config = {
+  file_not_found: (path: string) => say("FILE_NOT_FOUND", `Cannot read pipeline ${quote(path)}: no such file`),
+  file_unreadable: (path: string, cause: string) => say("FILE_UNREADABLE", `Cannot read ${quote(path)}: ${cause}`),
+  pipeline_is_folder: (path: string, inside: string | undefined) =>
+    say(
+      "PIPELINE_IS_FOLDER",
+      `Cannot run ${quote(path)}: it is a folder, and a pipeline is a YAML file`,
+      inside && `did you mean ${quote(inside)}?`,
+    ),
+  empty_file: () =>
+    say("EMPTY_FILE", "The file is empty: a pipeline needs at least name and stages", "start from examples/files"),
+  not_a_map: (got: unknown) => say("NOT_A_MAP", `A pipeline is a map of fields, not ${typeName(got)}`),
+  yaml_syntax: (cause: string) => say("YAML_SYNTAX", `Cannot read the YAML: ${cause}`),
+  unknown_field: (key: string, parent: string, fields: string[]) => {
+    if (fields.includes(key)) {
+      return say("UNKNOWN_FIELD", `Field ${quote(key)} does not go with the other fields of ${parent || "the file"}`);
+    }
+    const meant = nearest(key, fields);
+    const here = fields.length ? `fields here: ${fields.join(", ")}` : undefined;
+    return say(
+      "UNKNOWN_FIELD",
+      `Unknown field ${quote(key)}${parent ? ` in ${parent}` : ""}${meant ? `: did you mean ${quote(meant)}?` : ""}`,
+      meant ? undefined : here,
+    );
+  },
+  missing_field: (field: string, wanted: string) => say("MISSING_FIELD", `${field} is missing: wanted ${wanted}`),
+  wrong_type: (field: string, got: unknown, wanted: string) =>
+    say(
+      "WRONG_TYPE",
+      `${field} is ${typeof got === "object" ? typeName(got) : quote(got)}: wanted ${wanted}`,
+      got === null ? "leave the field out to have its default" : undefined,
+    ),
+  wrong_value: (field: string, got: unknown, values: unknown[]) => {
+    const meant = typeof got === "string" ? nearest(got, values.map(String)) : undefined;
+    const wanted = values.map(quote).join(" or ");
+    return say("WRONG_VALUE", `${field} is ${quote(got)}: wanted ${wanted}`, meant && `did you mean ${quote(meant)}?`);
+  },
+  out_of_range: (field: string, got: unknown, wanted: string) =>
+    say("OUT_OF_RANGE", `${field} is ${typeof got === "object" ? typeName(got) : quote(got)}: wanted ${wanted}`),
+  invalid_value: (field: string, got: unknown, cause: string) =>
+    say("INVALID_VALUE", `${field} is ${typeof got === "object" ? typeName(got) : quote(got)}: ${cause}`),
+  env_not_set: (name: string, field: string) =>
+    say(
+      "ENV_NOT_SET",
+      `Environment variable ${name} is not set, and ${field} needs it`,
+      `export ${name}=… before the run; write $\${${name}} for the text itself`,
+    ),
+  env_named_not_set: (name: string, field: string) =>
+    say(
+      "ENV_NOT_SET",
+      `Environment variable ${name} is not set, and ${field} names it`,
+      `export ${name}=… before the run`,
+    ),
+  path_not_found: (field: string, path: string, base_dir: string) =>
+    say("PATH_NOT_FOUND", `${field} is ${quote(path)}: no such file or folder`, `paths are relative to ${base_dir}`),
+  servers_file: (path: string) =>
+    say("SERVERS_FILE", `${quote(path)} declares no servers: wanted a map under "mcpServers"`),
+  duplicate_id: (id: string, other: number) =>
+    say(
+      "DUPLICATE_ID",
+      `Stage id ${quote(id)} is taken by stages[${other}]: ids are unique`,
+      "give one of them another id",
+    ),
+  stage_missing: (kind: string, why: string, uses: string[]) =>
+    say(
+      "STAGE_MISSING",
+      `No stage is a ${kind}: ${why}`,
+      uses.length ? `add ${uses.map((use) => `"- use: ${use}"`).join(" or ")} to stages` : undefined,
+    ),
+  stage_twice: (kind: string, first: number) =>
+    say("STAGE_TWICE", `A pipeline has one ${kind}, and stages[${first}] is one already`, "remove one of the two"),
+  ladder_order: (ladder: string[]) =>
+    say("LADDER_ORDER", `ladder is ${quote(ladder)}: wanted a part of ["prompt","warm_start","rl"] in this order`),
+  ladder_without_trainer: (rung: string) =>
+    say(
+      "TRAINER_MISSING",
+      `ladder has ${quote(rung)}, and no stage is a trainer`,
+      'add "- use: trainer/mlx" to stages, or leave ladder out',
+    ),
+  model_missing: () =>
+    say("MODEL_MISSING", "model is missing: the trainer needs one", 'add "model: smollm2-135m", a hub id or a folder'),
+  no_policy: () =>
+    say(
+      "NO_POLICY",
+      "Nothing can play the agent: wanted a trainer stage with a model, or agent.endpoint",
+      'add "- use: trainer/mlx" to stages and "model:", or agent: { endpoint: { base_url, model } }',
+    ),
+  policy_unreachable: (policy: string, rungs: string) =>
+    say("POLICY_UNREACHABLE", `evaluate.policies has ${quote(policy)}, and ladder has no ${rungs} rung to make it`),
+  servers_missing: () =>
+    say("SERVERS_MISSING", "servers is missing: the discoverer has nothing to discover", "declare one under servers"),
+  shared_workdir: (server: string) =>
+    say(
+      "SHARED_WORKDIR",
+      `servers.${server} uses \${workdir}, and isolation: shared has none`,
+      "use isolation: process",
+    ),
+  container_missing: (server: string) =>
+    say(
+      "CONTAINER_MISSING",
+      `servers.${server} has isolation: container and no container`,
+      "add container: { image: … }, with the server's program in the image",
+    ),
+  container_unused: (server: string) =>
+    say(
+      "CONTAINER_UNUSED",
+      `servers.${server} has a container, and its isolation is another`,
+      "use isolation: container",
+    ),
+  exporter_without_trainer: () =>
+    say(
+      "EXPORTER_WITHOUT_TRAINER",
+      "An exporter has nothing to export: no stage is a trainer",
+      'add "- use: trainer/mlx" to stages, or remove the exporter',
+    ),
+  no_decisive_judge: (ids: string[]) =>
+    say(
+      "NO_DECISIVE_JUDGE",
+      `No judge says what success is: ${ids.map(quote).join(", ")} only scores`,
+      "add judge/state, judge/calls or judge/answer",
+    ),
+  override_unknown: (path: string, word: string, names: string[], shown: string[]) => {
+    const meant = nearest(word, names);
+    return say(
+      "OVERRIDE_UNKNOWN",
+      `Cannot set ${quote(path)}: no stage goes by ${quote(word)}${meant ? `: did you mean ${quote(meant)}?` : ""}`,
+      meant ? undefined : `stages here: ${shown.join(", ")}; or their number, from 0`,
+    );
+  },
+  override_ambiguous: (path: string, word: string, found: [index: number, use: string][]) =>
+    say(
+      "OVERRIDE_AMBIGUOUS",
+      `Cannot set ${quote(path)}: ${quote(word)} may be ${
+        found.map(([index, use]) => `stages[${index}] (${use})`).join(" or ")
+      }`,
+      `write the number, as in stages.${found[0]![0]}`,
+    ),
+};
+
+/** Problems of plugins, found when a pipeline is read. */
+export const loader = {
+  unknown_plugin: (use: string, known: string[]) => {
+    const meant = nearest(use, known);
+    return say(
+      "UNKNOWN_PLUGIN",
+      `Unknown plugin ${quote(use)}${meant ? `: did you mean ${quote(meant)}?` : ""}`,
+      meant ? undefined : "hone list shows the built-in ones; a path starts with ./",
+    );
+  },
+  plugin_not_found: (use: string, tried: string) =>
+    say("PLUGIN_NOT_FOUND", `Cannot load plugin ${quote(use)}: no file at ${tried}`),
+  plugin_broken: (use: string, cause: string, hint?: string) =>
+    say("PLUGIN_BROKEN", `Cannot load plugin ${quote(use)}: ${cause}`, hint),
+  no_default_export: (use: string) =>
+    say(
+      "NO_DEFAULT_EXPORT",
+      `Cannot load plugin ${quote(use)}: the module has no default export`,
+      "end it with: export default plugin",
+    ),
+  not_a_plugin: (use: string, cause: string) =>
+    say(
+      "NOT_A_PLUGIN",
+      `Cannot use ${quote(use)} as a plugin: ${cause}`,
+      "a plugin is { kind, name, summary, config, examples, create }; see definePlugin",
+    ),
+  unknown_kind: (use: string, kind: unknown, kinds: readonly string[]) => {
+    const meant = typeof kind === "string" ? nearest(kind, kinds) : undefined;
+    return say(
+      "UNKNOWN_KIND",
+      `Cannot use plugin ${quote(use)}: its kind is ${quote(kind)}, wanted one of ${kinds.join(", ")}`,
+      meant && `did you mean ${quote(meant)}?`,
+    );
+  },
+  wrong_kind: (use: string, kind: string, wanted: string) =>
+    say("WRONG_KIND", `Cannot use plugin ${quote(use)}: it is a ${kind}, wanted a ${wanted}`),
+  npm_unpinned: (use: string) =>
+    say(
+      "NPM_UNPINNED",
+      `Cannot load plugin ${quote(use)}: the version is not pinned`,
+      `write npm:package@1.2.3, so that a run can be repeated`,
+    ),
+  remote_refused: (use: string) =>
+    say(
+      "REMOTE_REFUSED",
+      `Cannot load plugin ${quote(use)}: hone does not run code straight from an address`,
+      "use a path, npm:package@version, or exec: a program",
+    ),
+  exec_failed: (use: string, cause: string) =>
+    say(
+      "EXEC_FAILED",
+      `Cannot use program ${quote(use)} as a plugin: ${cause}`,
+      'it answers {"id":0,"method":"hello"} with {"id":0,"result":{"kind","name","summary","config"}}, one JSON object a line',
+    ),
+  exec_kind: (use: string, kind: string, kinds: string[]) =>
+    say("EXEC_KIND", `Cannot use program ${quote(use)} as a ${kind}: a program can be a ${kinds.join(", ")}`),
+};
+
+/** Problems of scenario files. `which` is an id or a place such as `[3]`. */
+export const scenarios = {
+  file_unreadable: (path: string, cause: string) =>
+    say("SCENARIOS_UNREADABLE", `Cannot read scenarios ${quote(path)}: ${cause}`),
+  file_unknown: (path: string) =>
+    say("SCENARIOS_FORMAT", `Cannot read scenarios ${quote(path)}: wanted a .yaml, .yml, .json or .jsonl file`),
+  not_a_list: (got: unknown) =>
+    say(
+      "SCENARIOS_NOT_A_LIST",
+      `Scenarios are ${typeName(got)}: wanted a list of scenarios`,
+      '[{ "task": "…" }] is enough',
+    ),
+  none: (path: string) => say("SCENARIOS_EMPTY", `${quote(path)} has no scenarios: wanted at least one`),
+  json_syntax: (cause: string) => say("SCENARIOS_SYNTAX", `Cannot read the JSON: ${cause}`),
+  without_task: (which: string) =>
+    say("SCENARIO_WITHOUT_TASK", `Scenario ${which} has no task: wanted the words that the agent is given`),
+  not_a_scenario: (which: string, got: unknown) =>
+    say("NOT_A_SCENARIO", `Scenario ${which} is ${typeName(got)}: wanted a map of fields`, '{ "task": "…" } is enough'),
+  duplicate: (id: string, place: string) =>
+    say("DUPLICATE_SCENARIO", `Scenario id ${quote(id)} is taken by ${place}: ids are unique`),
+  unjudged: (which: string, has: string[], wanted: string[]) =>
+    say(
+      "SCENARIO_UNJUDGED",
+      `Scenario ${which} has nothing that says when it is done: wanted ${wanted.join(" or ")}`,
+      has.length ? `it has ${has.join(" and ")}, and no judge that decides success reads that` : undefined,
+    ),
+  unknown_tool: (id: string, field: string, tool: string, known: string[]) => {
+    const meant = nearest(tool, known);
+    return say(
+      "SCENARIO_UNKNOWN_TOOL",
+      `Scenario ${quote(id)} names tool ${quote(tool)} in ${field}, and no server has it${
+        meant ? `: did you mean ${quote(meant)}?` : ""
+      }`,
+      meant ? undefined : `tools: ${known.join(", ") || "none"}`,
+    );
+  },
+};

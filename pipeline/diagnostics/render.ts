@@ -1,0 +1,67 @@
+/**
+ * How diagnostics look: code frames with a caret, and the renderers for people, programs and GitHub annotations.
+ * Knows no message. What a server or a file says in one is shown: control characters escaped, hone's secrets left out.
+ * @module
+ */
+import type { Diagnostic } from "./mod.ts";
+import { withoutHanded } from "../common/redact.ts";
+
+/** Longest line that a frame shows whole. */
+const FRAME_WIDTH = 160;
+
+/** The line at `line`:`col` (1-based) with a caret below it: what a terminal needs to find the place. */
+export function codeFrame(text: string, line: number, col: number, length = 1): string {
+  const source = text.split(/\r?\n/)[line - 1] ?? "";
+  const shown = source.length > FRAME_WIDTH ? source.slice(0, FRAME_WIDTH) + "…" : source;
+  const gutter = String(line).padStart(4);
+  const pad = shown.slice(0, col - 1).replace(/[^\t]/g, " ");
+  const carets = "^".repeat(Math.max(1, Math.min(length, shown.length - col + 1)));
+  return `${gutter} | ${shown}\n     | ${pad}${carets}`;
+}
+
+/** `file:line:col`, or as much of it as is known. */
+export function place(d: Diagnostic): string {
+  return [d.file, d.line, d.col].filter((part) => part !== undefined).join(":");
+}
+
+function asText(d: Diagnostic): string {
+  const where = place(d);
+  const lines = [`${where ? where + " " : ""}error[${d.code}] ${d.message}`];
+  if (d.frame) lines.push(d.frame);
+  if (d.hint) lines.push(`  hint: ${d.hint}`);
+  return lines.join("\n");
+}
+
+/** Escapes as GitHub's workflow commands want it. */
+function escape(text: string, property = false): string {
+  const data = text.replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
+  return property ? data.replaceAll(":", "%3A").replaceAll(",", "%2C") : data;
+}
+
+function asGithub(d: Diagnostic): string {
+  const properties = [
+    d.file && `file=${escape(d.file, true)}`,
+    d.line && `line=${d.line}`,
+    d.col && `col=${d.col}`,
+    `title=${escape(d.code, true)}`,
+  ].filter(Boolean).join(",");
+  return `::error ${properties}::${escape(d.hint ? `${d.message} (${d.hint})` : d.message)}`;
+}
+
+function texts(d: Diagnostic, of: (text: string) => string): Diagnostic {
+  return { ...d, message: of(d.message), ...(d.frame && { frame: of(d.frame) }), ...(d.hint && { hint: of(d.hint) }) };
+}
+
+/** Control characters but line ends and tabs as text: a terminal obeys none. */
+function visible(text: string): string {
+  return text.replace(/[^\n\t\P{Cc}]/gu, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`);
+}
+
+/** Diagnostics as text for people, JSON for programs, or workflow commands for GitHub. No closing newline. */
+export function render(given: Diagnostic[], format: "text" | "json" | "github" = "text"): string {
+  const diagnostics = given.map((one) => texts(one, withoutHanded));
+  if (format === "json") return JSON.stringify(diagnostics, null, 2);
+  return diagnostics.map((one) => texts(one, visible)).map(format === "github" ? asGithub : asText).join(
+    format === "github" ? "\n" : "\n\n",
+  );
+}

@@ -1,0 +1,67 @@
+/** Messages about tool lists that do not fit. @module */
+import { quote, say } from "./diagnostic.ts";
+
+const grouped = (count: number) => Math.round(count).toLocaleString("en-US");
+const others = (count: number) => count > 0 ? ` (and ${grouped(count)} other${count === 1 ? "" : "s"})` : "";
+
+/** Lists of tools against a budget or a model's context. Tokens are estimates but where `exact` says otherwise. */
+export const toolLists = {
+  context_too_small: (
+    { count, tools, compact, scenario, prompt, exact, max_tokens, context, model, room }: {
+      count: number;
+      tools: number;
+      /** What the tools would need under `tool_schemas: compact`; undefined where that changes nothing. */
+      compact: number | undefined;
+      scenario: string;
+      prompt: number;
+      exact: boolean;
+      max_tokens: number;
+      context: number;
+      model: string;
+      /** What the context leaves for tools. */
+      room: number;
+    },
+  ) =>
+    say(
+      "TOOLS_DO_NOT_FIT",
+      `Cannot offer ${grouped(count)} tools: they need about ${
+        grouped(tools)
+      } tokens, which makes the first prompt of ` +
+        `scenario ${quote(scenario)} ${exact ? "" : "about "}${grouped(prompt)}, and an answer may take ${
+          grouped(max_tokens)
+        }; ` +
+        `the context of ${quote(model)} is ${grouped(context)}`,
+      [
+        ...(room > 0
+          ? [
+            `set agent.tool_budget_tokens to ${
+              grouped(room).replaceAll(",", "")
+            } or less, so that each scenario is offered ` +
+            "what it needs and as many others as fit",
+          ]
+          : ["shorten the prompt or agent.max_tokens: without any tool it does not fit either"]),
+        ...(compact === undefined || compact > room
+          ? []
+          : [`set agent.tool_schemas: compact (about ${grouped(compact)} tokens)`]),
+        "offer fewer with tools: or deny: of the server",
+      ].join("; or "),
+    ),
+  needed_over_budget: (worst: { id: string; tokens: number; tools: string[] }, more: number, budget: number) =>
+    say(
+      "TOOLS_OVER_BUDGET",
+      `Cannot keep to agent.tool_budget_tokens ${grouped(budget)}: the tools that scenario ${quote(worst.id)}${
+        others(more)
+      } needs take about ${grouped(worst.tokens)} tokens (${worst.tools.slice(0, 8).join(", ")}${
+        worst.tools.length > 8 ? ", …" : ""
+      })`,
+      `set it to ${worst.tokens} or more`,
+    ),
+  nothing_needed: (id: string, more: number, budget: number, all: { count: number; tokens: number }) =>
+    say(
+      "TOOLS_UNKNOWN",
+      `Cannot choose tools for scenario ${quote(id)}${others(more)}: it does not say which it needs, and all ${
+        grouped(all.count)
+      } take about ${grouped(all.tokens)} tokens, which is over agent.tool_budget_tokens ${grouped(budget)}`,
+      `give it tools, calls.expected or a solution; or set agent.tool_budget_tokens to ${all.tokens} or more`,
+    ),
+};

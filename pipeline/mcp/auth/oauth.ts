@@ -1,0 +1,151 @@
+/**
+ * Access tokens for one server, shared by every session of this process: renewed shortly before they end or when the
+ * server refuses them, once for all who wait (single flight, also between processes), kept privately. A refusal that
+ * only a person can mend is remembered until something changes, so that a run does not storm the authorization server.
+ * @module
+ */
+import { auth, computeScopeUnion, extractWWWAuthenticateParams, OAuthError } from "@modelcontextprotocol/client";
+import { auth as say, HoneError, messageOf } from "../../diagnostics/mod.ts";
+import { findCause } from "../session/failure.ts";
+import { type Browser, type OAuthSettings, Provider } from "./oauth_provider.ts";
+import { LoginStore } from "./oauth_store.ts";
+
+export type { Browser, OAuthSettings } from "./oauth_provider.ts";
+
+const REQUEST_MS = 30_000;
+const TRIES = 3;
+const WAIT_MS = 200;
+/** Renewed this early, or after four fifths of its life where that is sooner. */
+const EARLY_MS = 30_000;
+const TRANSIENT: ReadonlySet<string> = new Set(["server_error", "temporarily_unavailable", "too_many_requests"]);
+
+const shared = new Map<string, OAuth>();
+
+/** The tokens of one server. */
+export class OAuth {
+  readonly #provider: Provider;
+  #loaded: Promise<void> | undefined;
+  #renewing: Promise<void> | undefined;
+  #refused: { token: string | undefined; error: HoneError } | undefined;
+
+  constructor(readonly url: string, settings: OAuthSettings, browser?: Browser) {
+    this.#provider = new Provider(url, settings, storeOf(url, settings), browser);
+  }
+
+  /** The one object for these settings in this process. */
+  static shared(url: string, settings: OAuthSettings): OAuth {
+    const key = JSON.stringify([url, settings]);
+    const found = shared.get(key) ?? new OAuth(url, settings);
+    shared.set(key, found);
+    return found;
+  }
+
+  /** True where a person has logged in to this server. */
+  static hasLogin(url: string): boolean {
+    return storeOf(url, { grant: "refresh_token" }).exists;
+  }
+
+  /** The current access token, renewed if it is about to end; undefined where there is none yet. */
+  async token(): Promise<string | undefined> {
+    await (this.#loaded ??= this.#provider.load());
+    const tokens = this.#provider.login.tokens;
+    if (!tokens?.access_token) return undefined;
+    const { expires_at, expires_in = 0, access_token } = tokens;
+    if (expires_at === undefined || Date.now() < expires_at - Math.min(EARLY_MS, expires_in * 200)) return access_token;
+    if (this.#provider.browser && !tokens.refresh_token) return access_token;
+    try {
+      await this.renew(access_token);
+    } catch (error) {
+      if (Date.now() >= expires_at) throw error;
+    }
+    return this.#provider.login.tokens?.access_token;
+  }
+
+  /**
+   * Gets a new token in place of `used`, unless somebody else has already. `refusal` is the server's 401 or 403: what it
+   * asks for is asked for. Throws a HoneError where there is none to be had.
+   */
+  async renew(used: string | undefined, refusal?: Response): Promise<void> {
+    if (this.#current !== used) return;
+    await (this.#renewing ??= this.#renew(used, refusal).finally(() => this.#renewing = undefined));
+  }
+
+  get #current(): string | undefined {
+    return this.#provider.login.tokens?.access_token || undefined;
+  }
+
+  #renew(used: string | undefined, refusal?: Response): Promise<void> {
+    return this.#provider.store.locked(async () => {
+      await this.#provider.load();
+      if (this.#current !== used) return;
+      if (this.#refused && this.#refused.token === used && !this.#provider.browser) throw this.#refused.error;
+      this.#refused = undefined;
+      try {
+        await this.#flow(refusal);
+      } catch (error) {
+        const told = this.#explain(error);
+        if (told.code !== "AUTH_UNREACHABLE") this.#refused = { token: used, error: told };
+        throw told;
+      } finally {
+        this.#provider.forget();
+      }
+    });
+  }
+
+  async #flow(refusal?: Response): Promise<void> {
+    const challenge = refusal ? extractWWWAuthenticateParams(refusal) : {};
+    const widen = refusal?.status === 403;
+    const granted = widen ? this.#provider.login.tokens?.scope : undefined;
+    const options = {
+      serverUrl: this.url,
+      scope: computeScopeUnion(this.#provider.settings.scope, granted, challenge.scope),
+      resourceMetadataUrl: challenge.resourceMetadataUrl,
+      forceReauthorization: widen,
+      fetchFn: quietFetch,
+    };
+    for (let attempt = 1;; attempt++) {
+      try {
+        if (await auth(this.#provider, options) === "AUTHORIZED") return;
+        break;
+      } catch (error) {
+        if (attempt === TRIES || !transient(error)) throw error;
+        await new Promise((resolve) => setTimeout(resolve, WAIT_MS * 2 ** attempt));
+      }
+    }
+    const { browser, address } = this.#provider;
+    const answer = await browser!.visit(address!);
+    if (!this.#provider.isOwnState(answer.get("state"))) throw new Error("the answer is not to what hone asked");
+    const iss = answer.get("iss") ?? undefined;
+    const authorizationCode = answer.get("code") ?? undefined;
+    if (authorizationCode === undefined) {
+      throw new Error([answer.get("error"), answer.get("error_description")].filter(Boolean).join(": ") || "no code");
+    }
+    await auth(this.#provider, { ...options, authorizationCode, iss });
+  }
+
+  #explain(error: unknown): HoneError {
+    const told = findCause(error, HoneError);
+    if (told) return told;
+    const cause = messageOf(error);
+    if (transient(error)) return new HoneError(say.unreachable(this.url, cause), { cause: error });
+    const code = error instanceof OAuthError ? `${error.code}: ` : "";
+    return new HoneError(say.refused(this.url, this.#provider.settings.grant, code + cause), { cause: error });
+  }
+}
+
+function storeOf(url: string, { grant, client_id = "" }: Pick<OAuthSettings, "grant" | "client_id">): LoginStore {
+  return new LoginStore(grant === "client_credentials" ? [url, grant, client_id] : [url]);
+}
+
+/** Never carries a secret across a redirect, and never waits for ever. */
+const quietFetch = (url: string | URL, init: RequestInit = {}): Promise<Response> =>
+  fetch(url, {
+    ...init,
+    redirect: init.method === "POST" ? "error" : "follow",
+    signal: AbortSignal.timeout(REQUEST_MS),
+  });
+
+function transient(error: unknown): boolean {
+  if (error instanceof OAuthError) return TRANSIENT.has(error.code);
+  return error instanceof TypeError || (error instanceof DOMException && error.name === "TimeoutError");
+}

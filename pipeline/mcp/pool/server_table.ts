@@ -1,0 +1,185 @@
+/**
+ * The servers of a pool and what is known of them: their tools under their own names, whether a tool may be called
+ * there, whether it may be retried, and how a call reaches it (a tool, or a resource offered as one).
+ * @module
+ */
+import type { ServerConfig } from "../../config/pipeline_schema.ts";
+import type { Catalog, JsonObject, ToolSpec } from "../../events.ts";
+import type { CallResult } from "../../plugin.ts";
+import { filterTools, isNamed, schemaHash, serverCatalog, toolSpec } from "../catalog/catalog.ts";
+import { toolChanges } from "../catalog/drift.ts";
+import { startLimit } from "../session/server_endpoint.ts";
+import { headerProblem } from "../session/param_headers.ts";
+import { resourceLines, type ResourceTools, resourceTools } from "../catalog/resources.ts";
+import type { CallLimits, RawTool, Session } from "../session/session.ts";
+import { messageOf } from "../../diagnostics/mod.ts";
+
+/** Limits and permissions that hold for every server of a pool. */
+export interface ServerRules {
+  allow_writes: boolean;
+  call_timeout_secs: number;
+}
+
+/** How a server's tools differ from what discovery found. */
+export interface ToolsChange {
+  changes: string[];
+  /** Hash of the tools that there are now. */
+  schema_hash: string;
+}
+
+/** Ways in which one server's tools may change before hone stops telling of more. */
+const MOST_CHANGES = 20;
+
+/** One server: its declaration and its tools. */
+export class KnownServer {
+  readonly tools = new Map<string, ToolSpec>();
+  #resources?: ResourceTools;
+  #listed: ToolSpec[] | undefined;
+  readonly #told = new Set<string>();
+
+  constructor(readonly name: string, readonly config: ServerConfig, private readonly rules: ServerRules) {}
+
+  get is_process(): boolean {
+    return "command" in this.config;
+  }
+
+  /** Seconds of one call. */
+  get callTimeout(): number {
+    return this.config.call_timeout_secs ?? this.rules.call_timeout_secs;
+  }
+
+  /** True for one process that all rollouts call. */
+  get is_shared_process(): boolean {
+    return this.is_process && this.config.isolation === "shared";
+  }
+
+  /** Reads the server's lists; keeps all tools for observation and returns those that the agent is offered. */
+  async discover(session: Session, signal: AbortSignal): Promise<Catalog> {
+    const limits = { timeout_secs: startLimit(this.config), signal };
+    const problems: string[] = [];
+    const listed = await this.#list(session, limits, problems);
+    const has_resources = session.offers("resources");
+    // Tools are what rollouts need; a server whose other lists fail is still of use.
+    const tried = (what: "resources" | "prompts") =>
+      session.list(what, limits).catch((error) => {
+        signal.throwIfAborted();
+        problems.push(messageOf(error));
+        return [];
+      });
+    const resources = has_resources ? await tried("resources") : [];
+    const templates = has_resources ? await session.list("resourceTemplates", limits).catch(() => []) : [];
+    const prompts = session.offers("prompts") ? await tried("prompts") : [];
+    const tools = filterTools(this.name, listed, this.config);
+    this.#listed = [...listed];
+    if (this.config.resources && has_resources) {
+      this.#resources = resourceTools(listed.map(({ name }) => name), templates);
+      const added = [this.#resources.list, this.#resources.read].map((tool) => toolSpec(this.name, tool));
+      tools.push(...added);
+      listed.push(...added);
+    }
+    this.tools.clear();
+    for (const tool of listed) this.tools.set(tool.name, tool);
+    const described = { ...session.description, ...(problems.length > 0 && { problems }) };
+    return serverCatalog(described, { tools, resources, templates, prompts });
+  }
+
+  /** Lists the tools again: how they differ from what discovery found, where that is news; else null. */
+  async changed(session: Session, signal: AbortSignal): Promise<ToolsChange | null> {
+    if (!this.#listed) return null;
+    const now = await this.#list(session, { timeout_secs: startLimit(this.config), signal });
+    const changes = toolChanges(this.#listed, now);
+    const key = changes.join("\n");
+    if (changes.length === 0 || this.#told.has(key) || this.#told.size >= MOST_CHANGES) return null;
+    this.#told.add(key);
+    return { changes, schema_hash: schemaHash(now) };
+  }
+
+  /** The tools that may be called over this connection; why others may not goes into `problems`. */
+  async #list(session: Session, limits: CallLimits, problems: string[] = []): Promise<ToolSpec[]> {
+    const raw = session.offers("tools") ? await session.list("tools", limits) as RawTool[] : [];
+    const named = new Map<string, RawTool>();
+    for (const tool of raw) {
+      if (typeof tool.name !== "string") continue;
+      if (named.has(tool.name)) problems.push(`tool ${tool.name} is listed more than once: the first is kept`);
+      else named.set(tool.name, tool);
+    }
+    const tools = [...named.values()].map((tool) => toolSpec(this.name, tool));
+    if (!session.mirrors) return tools;
+    return tools.filter(({ name, input_schema }) => {
+      const problem = headerProblem(input_schema);
+      if (problem) problems.push(`tool ${name} is left out: ${problem}`);
+      return problem === null;
+    });
+  }
+
+  /**
+   * Why a tool may not be called, or null. On a shared server only what the user's own list calls read-only may be,
+   * unless writing is allowed; the server's hints can forbid what the list allows, never the other way round.
+   */
+  denial(tool: ToolSpec): string | null {
+    if (this.config.isolation !== "shared" || this.rules.allow_writes || this.config.allow_writes) return null;
+    if (this.#isResource(tool.name)) return null;
+    const on = `"${tool.name}" may not be called on the shared server "${this.name}"`;
+    if (!isNamed(this.config.read_only_tools ?? [], tool.name)) {
+      return `${on}: servers.${this.name}.read_only_tools does not name it, and allow_writes is not set.`;
+    }
+    const { read_only, destructive } = tool.annotations;
+    if (read_only === false || (destructive === true && read_only !== true)) {
+      return `${on}: the server itself says that it changes things, and allow_writes is not set.`;
+    }
+    return null;
+  }
+
+  /** A dead process has lost its state; a call over the network may be repeated where that changes nothing. */
+  mayRetry(tool: ToolSpec): boolean {
+    return !this.is_process && (this.isReadOnly(tool) || tool.annotations.idempotent === true);
+  }
+
+  /** Whether the server or the user's own list says that a tool changes nothing. */
+  isReadOnly({ name, annotations }: ToolSpec): boolean {
+    return annotations.read_only === true || isNamed(this.config.read_only_tools ?? [], name);
+  }
+
+  /** Calls a tool of this server, or reads a resource. */
+  async run(session: Session, tool: ToolSpec, args: JsonObject, signal: AbortSignal): Promise<CallResult> {
+    const limits = { timeout_secs: this.callTimeout, signal };
+    if (!this.#isResource(tool.name)) return await session.call(tool.name, args, limits, tool.input_schema);
+    if (tool.name === this.#resources!.read.name) return await session.read(String(args.uri), limits);
+    const started = performance.now();
+    const resources = await session.list("resources", limits);
+    const seconds = (performance.now() - started) / 1000;
+    return { outcome: "ok", text: resourceLines(resources), result: { resources }, seconds };
+  }
+
+  #isResource(name: string): boolean {
+    return this.#resources !== undefined && (name === this.#resources.read.name || name === this.#resources.list.name);
+  }
+}
+
+/** All servers of a pool by name. */
+export class ServerTable {
+  #servers: Map<string, KnownServer>;
+
+  constructor(configs: Record<string, ServerConfig>, rules: ServerRules) {
+    this.#servers = new Map(Object.entries(configs).map(([name, one]) => [name, new KnownServer(name, one, rules)]));
+  }
+
+  get(name: string): KnownServer | undefined {
+    return this.#servers.get(name);
+  }
+
+  /** Names of the servers that each slot holds for itself, and of those that all slots share. */
+  names(kind: "own" | "shared"): string[] {
+    return [...this.#servers.values()].filter((one) => one.is_shared_process === (kind === "shared"))
+      .map((one) => one.name);
+  }
+
+  /** A tool by its server's own name, or why there is none. The server may be left out where the name is unique. */
+  find(tool: string, server?: string): ToolSpec | string {
+    const candidates = server === undefined ? [...this.#servers.values()] : [this.#servers.get(server)];
+    const found = candidates.flatMap((one) => one?.tools.get(tool) ?? []);
+    if (found.length === 1) return found[0]!;
+    if (found.length === 0) return `There is no tool "${tool}"${server ? ` on server "${server}"` : ""}.`;
+    return `Several servers have a tool "${tool}": ${found.map((one) => one.server).join(", ")}. Say which.`;
+  }
+}

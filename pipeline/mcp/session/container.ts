@@ -1,0 +1,96 @@
+/**
+ * Servers in containers: which engine is there, and how it is asked to run a server's command. The rollout's folders are
+ * mounted under the paths that they have outside, so that `${workdir}` means the same everywhere; everything else that a
+ * server writes goes with its container. Nothing is pulled, and there is no network unless the pipeline asks for one.
+ * Whoever starts a container removes it by its name (`process.ts`): killing the engine's client does not.
+ * @module
+ */
+import type { ServerConfig } from "../../config/pipeline_schema.ts";
+import { HoneError, mcp } from "../../diagnostics/mod.ts";
+
+/** A container as the pipeline file wants it. */
+type ContainerConfig = NonNullable<Extract<ServerConfig, { command: string }>["container"]>;
+
+/** The engines that hone knows. */
+export type Engine = NonNullable<ContainerConfig["engine"]>;
+
+/** What a server's process needs to run in a container. */
+export interface ContainerSpec extends ContainerConfig {
+  engine: Engine;
+  /** Folders that the server may write to, absolute. */
+  writable: string[];
+}
+
+const ENGINES: Engine[] = ["docker", "podman"];
+const LABEL = "hone=server";
+const asked = new Map<string, Promise<string | null>>();
+
+/**
+ * The engine that works here: the wanted one, or the first of docker and podman that answers.
+ * Throws a HoneError that says of each why it cannot be used.
+ */
+export async function findEngine(server: string, wanted?: Engine): Promise<Engine> {
+  const problems: string[] = [];
+  for (const engine of wanted ? [wanted] : ENGINES) {
+    const key = `${engine} ${Deno.env.get("PATH")}`;
+    if (!asked.has(key)) asked.set(key, engineProblem(engine));
+    const problem = await asked.get(key)!;
+    if (problem === null) return engine;
+    asked.delete(key); // It may be there later: hone's own MCP server lives long.
+    problems.push(`${engine} ${problem}`);
+  }
+  throw new HoneError(mcp.no_container_engine(server, problems));
+}
+
+/** Why an engine cannot be used, or null. */
+async function engineProblem(engine: Engine): Promise<string | null> {
+  try {
+    const { success, stderr } = await new Deno.Command(engine, { args: ["version"], stdin: "null" }).output();
+    if (success) return null;
+    const lines = new TextDecoder().decode(stderr).trim().split("\n");
+    return `does not work (${lines.at(-1)!.slice(0, 200)})`;
+  } catch (error) {
+    return error instanceof Deno.errors.NotFound ? "is not on PATH" : `cannot be started (${error})`;
+  }
+}
+
+/**
+ * Arguments of the engine that run a command in a container of this name. Values of `env` are in the arguments only
+ * where the engine's own environment has another value of that name; `env` returned is what the engine is started with.
+ */
+export function containerArgs(
+  name: string,
+  box: ContainerSpec,
+  server: { command: string; args: string[]; env: Record<string, string>; cwd: string },
+  host: Record<string, string> = Deno.env.toObject(),
+): { args: string[]; env: Record<string, string> } {
+  const { engine, image, network, memory, pids, mounts, args, writable } = box;
+  const env = { ...host };
+  const variables = Object.entries(server.env).flatMap(([key, value]) => {
+    if (host[key] !== undefined && host[key] !== value) return ["-e", `${key}=${value}`];
+    env[key] = value;
+    return ["-e", key];
+  });
+  return {
+    args: [
+      ...["run", "--rm", "-i", "--name", name, "--label", LABEL, "--pull=never", "--stop-timeout=0"],
+      ...["--security-opt", "label=disable"],
+      ...["--network", network, "--memory", memory, "--pids-limit", String(pids)],
+      ...owner(engine),
+      ...writable.flatMap((dir) => ["-v", `${dir}:${dir}`]),
+      ...mounts.flatMap((mount) => ["-v", /:[a-zA-Z,]+$/.test(mount) ? mount : `${mount}:ro`]),
+      ...["-w", server.cwd],
+      ...variables,
+      ...args,
+      ...["--entrypoint", server.command, image, ...server.args],
+    ],
+    env,
+  };
+}
+
+/** What the server writes belongs to whoever runs hone, who has to remove it. */
+function owner(engine: Engine): string[] {
+  const [uid, gid] = [Deno.uid(), Deno.gid()];
+  if (!uid) return [];
+  return engine === "podman" ? ["--userns", "keep-id"] : ["--user", `${uid}:${gid}`];
+}

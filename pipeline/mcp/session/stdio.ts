@@ -1,0 +1,182 @@
+/**
+ * The stdio transport of hone's MCP client: one server process in its own group, JSON-RPC a line. Keeps the tail of
+ * stderr and of what the server wrote to stdout by mistake, bounds the size and depth of a message, and tells why the
+ * connection closed. `close` kills the group at once: a rollout's server has nothing to save.
+ * @module
+ */
+import type { JSONRPCMessage, Transport } from "@modelcontextprotocol/client";
+import { stripVTControlCharacters } from "node:util";
+import { asObject } from "../../common/json.ts";
+import { killProcess, type ProcessSpec, startProcess } from "./process.ts";
+import { messageOf } from "../../diagnostics/mod.ts";
+
+const TAIL_CHARS = 4000;
+const MAX_DEPTH = 1000;
+const DEPTH_CHECK_BYTES = 2 * MAX_DEPTH;
+const NEWLINE = 10;
+/** For what has said nothing yet: `npx` cut short in the middle of installing leaves a package that never works again. */
+const GRACE_MS = 5000;
+/** JSON-RPC's "invalid request", for want of a code for invalid answers. */
+const INVALID = -32600;
+
+/** A transport over a server process's stdin and stdout. */
+export class StdioTransport implements Transport {
+  onclose?: () => void;
+  onerror?: (error: Error) => void;
+  onmessage?: (message: JSONRPCMessage) => void;
+  /** Why the connection closed, in words; undefined while it is open or when hone closed it. */
+  cause?: string;
+  /** The SDK reads the presence of `stderr` and `pid` as "this is stdio". */
+  readonly stderr = null;
+
+  #child?: Deno.ChildProcess;
+  #writer?: WritableStreamDefaultWriter<Uint8Array>;
+  #tail = "";
+  #noise = "";
+  #closed = false;
+  #heard = false;
+
+  constructor(readonly spec: ProcessSpec, readonly max_message_bytes: number) {}
+
+  get pid(): number | null {
+    return this.#child?.pid ?? null;
+  }
+
+  /** The last lines of stderr, after what the server wrote to stdout that is not JSON-RPC. */
+  get tail(): string {
+    const whole = [this.#noise && `not JSON-RPC on stdout: ${this.#noise}`, this.#tail].filter(Boolean).join("\n");
+    return plain(whole).trim();
+  }
+
+  async start(): Promise<void> {
+    if (this.#closed) throw new Error("closed before it was started");
+    this.#child = startProcess(this.spec);
+    this.#writer = this.#child.stdin.getWriter();
+    this.#writer.closed.catch(() => {});
+    const errors = this.#readErrors(this.#child.stderr);
+    this.#read(this.#child.stdout).then(async () => {
+      const { code, signal } = await this.#child!.status;
+      await Promise.race([errors, new Promise((resolve) => setTimeout(resolve, 100))]);
+      await this.#end(signal ? `was ended by ${signal}` : `exited with code ${code}`);
+    }).catch((error) => this.#end(messageOf(error)));
+    await Promise.resolve();
+  }
+
+  async send(message: JSONRPCMessage): Promise<void> {
+    if (!this.#writer || this.#closed) throw new Error(`the server ${this.cause ?? "is closed"}`);
+    await this.#writer.write(new TextEncoder().encode(JSON.stringify(message) + "\n"));
+  }
+
+  async close(): Promise<void> {
+    await this.#end(undefined);
+  }
+
+  async #end(cause: string | undefined): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.cause = cause;
+    if (this.#child) {
+      await killProcess(this.#child, this.#heard ? 0 : GRACE_MS);
+      await this.#writer?.abort().catch(() => {});
+    }
+    this.onclose?.();
+  }
+
+  async #read(stream: ReadableStream<Uint8Array>): Promise<void> {
+    const parts: Uint8Array[] = [];
+    let held = 0;
+    for await (const chunk of stream) {
+      let from = 0;
+      for (let at = chunk.indexOf(NEWLINE); at >= 0; at = chunk.indexOf(NEWLINE, from)) {
+        parts.push(chunk.subarray(from, at));
+        this.#line(join(parts, held + at - from));
+        parts.length = held = 0;
+        from = at + 1;
+      }
+      if (from === chunk.length) continue;
+      parts.push(chunk.subarray(from));
+      held += chunk.length - from;
+      if (held > this.max_message_bytes) throw new Error(`sent a message of more than ${this.max_message_bytes} bytes`);
+    }
+  }
+
+  #line(bytes: Uint8Array): void {
+    if (bytes.length === 0 || this.#closed) return;
+    if (bytes.length > DEPTH_CHECK_BYTES && tooDeep(bytes)) {
+      throw new Error(`sent JSON nested more than ${MAX_DEPTH} deep`);
+    }
+    const text = new TextDecoder().decode(bytes);
+    let message: unknown;
+    try {
+      message = JSON.parse(text);
+    } catch {
+      this.#noise ||= text.slice(0, 200);
+      return;
+    }
+    const read = asMessage(message);
+    if (!read) {
+      this.#noise ||= text.slice(0, 200);
+      return;
+    }
+    this.#heard = true;
+    this.onmessage?.(read);
+  }
+
+  async #readErrors(stream: ReadableStream<Uint8Array>): Promise<void> {
+    const decoder = new TextDecoder();
+    try {
+      for await (const chunk of stream) {
+        this.#tail = (this.#tail + decoder.decode(chunk.subarray(-TAIL_CHARS), { stream: true })).slice(-TAIL_CHARS);
+      }
+    } catch {
+      // The process is gone; what was read stays.
+    }
+  }
+}
+
+/** Without colours, cursor movements and the rest of what a terminal would obey; progress bars become lines. */
+function plain(text: string): string {
+  return stripVTControlCharacters(text).replace(/\r+\n?/g, "\n").replace(/[^\n\t\P{Cc}]/gu, "");
+}
+
+function join(parts: Uint8Array[], length: number): Uint8Array {
+  if (parts.length === 1) return parts[0]!;
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+/**
+ * The message, without keys that are not JSON-RPC's; null where it is none. An answer without a result or error that
+ * can be read becomes an error, so that whoever asked hears of it at once.
+ */
+function asMessage(value: unknown): JSONRPCMessage | null {
+  const { jsonrpc, id, method, params, result, error } = asObject(value) ?? {};
+  if (jsonrpc !== "2.0") return null;
+  if (method !== undefined) return { jsonrpc, method, ...(id !== undefined && { id }), params } as JSONRPCMessage;
+  if (typeof id !== "number" && typeof id !== "string") return null;
+  if (asObject(result)) return { jsonrpc, id, result } as JSONRPCMessage;
+  const { code, message } = asObject(error) ?? {};
+  if (typeof code === "number" && typeof message === "string") return { jsonrpc, id, error } as JSONRPCMessage;
+  const told = JSON.stringify(error ?? result)?.slice(0, 200) ?? "nothing";
+  return { jsonrpc, id, error: { code: INVALID, message: `The server's answer is not JSON-RPC: ${told}` } };
+}
+
+/** True where brackets nest deeper than any tool result does; such JSON breaks the recursion of those that read it. */
+function tooDeep(bytes: Uint8Array): boolean {
+  let depth = 0;
+  let quoted = false;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i]!;
+    if (byte === 34) quoted = !quoted;
+    else if (quoted) i += byte === 92 ? 1 : 0;
+    else if (byte === 91 || byte === 123) {
+      if (++depth > MAX_DEPTH) return true;
+    } else if (byte === 93 || byte === 125) depth--;
+  }
+  return false;
+}

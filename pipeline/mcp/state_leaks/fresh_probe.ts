@@ -1,0 +1,70 @@
+/**
+ * Whether fresh environments are alike. Before an agent acts, the calls of the scenario's checks are made and compared
+ * with what they answered in an earlier fresh environment, if something was written in between: a server that answers
+ * otherwise keeps state where a rollout does not end. Folders, times and ids are left out of the comparison.
+ * @module
+ */
+import type { Scenario } from "../../events.ts";
+import type { CallResult, Environment } from "../../plugin.ts";
+
+/** A check call whose answer in a fresh environment changed. */
+export interface Difference {
+  server: string;
+  tool: string;
+  before: string;
+  now: string;
+}
+
+const MAX_LOOKS = 64;
+const VARYING = [
+  /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/gi,
+  /\b(mon|tue|wed|thu|fri|sat|sun)[a-z]*\b|\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b/gi,
+  /\d+([-:.,+/ TZ]*\d+)*/g,
+];
+
+/** Compares fresh environments, each server on its own; finds at most one difference a server. */
+export class FreshProbe {
+  /** By setup and call: the answer, and how much had been written then; null where it changes by itself. */
+  #known = new Map<string, { answer: CallResult; shape: string; writes: number } | null>();
+  #writes = new Map<string, number>();
+  #looks = new Map<string, number>();
+  #found = new Set<string>();
+
+  /** Notes that a tool which may change things was called on a server. */
+  wrote(server: string): void {
+    this.#writes.set(server, (this.#writes.get(server) ?? 0) + 1);
+  }
+
+  /** Looks at a fresh environment; `serverOf` names the server of a call where it is to be compared. */
+  async look(
+    environment: Pick<Environment, "observe"> & { root: string },
+    { checks, setup }: Scenario,
+    serverOf: (call: { tool: string; server?: string }) => string | undefined,
+  ): Promise<Difference[]> {
+    const differences: Difference[] = [];
+    for (const check of checks) {
+      const server = "call" in check ? serverOf(check.call) : undefined;
+      if (!("call" in check) || server === undefined || this.#found.has(server)) continue;
+      const key = JSON.stringify([server, check.call, setup ?? null]);
+      const known = this.#known.get(key);
+      const writes = this.#writes.get(server) ?? 0;
+      const looks = this.#looks.get(server) ?? 0;
+      if (known === null || known?.writes === writes || looks >= MAX_LOOKS) continue;
+      this.#looks.set(server, looks + 1);
+      const answer = await environment.observe(check.call);
+      const seen = shape(answer, environment.root);
+      if (known && known.shape !== seen && !this.#found.has(server)) {
+        this.#found.add(server);
+        differences.push({ server, tool: check.call.tool, before: known.answer.text, now: answer.text });
+      }
+      const steady = known !== undefined || shape(await environment.observe(check.call), environment.root) === seen;
+      this.#known.set(key, steady ? { answer, shape: seen, writes } : null);
+    }
+    return differences;
+  }
+}
+
+function shape({ outcome, text }: CallResult, root: string): string {
+  const placed = text.replaceAll(root, "");
+  return `${outcome} ${VARYING.reduce((left, pattern) => left.replace(pattern, "#"), placed)}`;
+}

@@ -1,0 +1,73 @@
+/**
+ * The runner's boundary to plugins: plain errors that a role throws, or yields, become HoneErrors that name the stage.
+ * HoneErrors pass as they are, with the stage noted.
+ * @module
+ */
+import { HoneError, runner as messages } from "../diagnostics/mod.ts";
+import type { OnlineTrainer } from "../plugin.ts";
+
+/** What a message says of a stage. */
+export interface Blamed {
+  id: string;
+  use: string;
+}
+
+/** Stage by error, for `stage.failed`. */
+const stages = new WeakMap<Error, string>();
+
+/** The stage that an error came from; `runner` where it was none. */
+export function stageOf(error: Error): string {
+  return stages.get(error) ?? "runner";
+}
+
+/** Runs a plugin's function; what it throws or rejects with is attributed to the stage. */
+export async function blaming<T>(stage: Blamed, work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw attributed(stage, error);
+  }
+}
+
+/** Passes on what a plugin's generator yields and returns; what it throws is attributed to the stage. */
+export async function* blamingEach<T, R>(
+  stage: Blamed,
+  values: () => AsyncIterable<T, R> | Iterable<T, R>,
+): AsyncGenerator<T, R> {
+  try {
+    return yield* values();
+  } catch (error) {
+    throw attributed(stage, error);
+  }
+}
+
+/** A trainer whose every method is attributed to the stage. */
+export function blamedTrainer(stage: Blamed, trainer: OnlineTrainer): OnlineTrainer {
+  return {
+    base: trainer.base,
+    model: trainer.model,
+    lost: trainer.lost,
+    demonstrate: (demonstrations) => blaming(stage, () => trainer.demonstrate(demonstrations)),
+    supervise: (args) => blamingEach(stage, () => trainer.supervise(args)),
+    step: (args) => blamingEach(stage, () => trainer.step(args)),
+    publish: (args) => blaming(stage, () => trainer.publish(args)),
+    save: (dir) => blaming(stage, () => trainer.save(dir)),
+    export: (dir, checkpoint) => blaming(stage, () => trainer.export(dir, checkpoint)),
+    ...(trainer.usage && { usage: () => blaming(stage, () => trainer.usage!()) }),
+    [Symbol.asyncDispose]: () => Promise.resolve(trainer[Symbol.asyncDispose]()),
+  };
+}
+
+function attributed({ id, use }: Blamed, thrown: unknown): Error {
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  const known = error instanceof HoneError
+    ? error
+    : new HoneError(messages.stage_failed(id, use, error.message, placeOf(error)), { cause: error });
+  if (!stages.has(known)) stages.set(known, id);
+  return known;
+}
+
+/** Where an error was thrown, as its stack has it. */
+function placeOf({ stack = "" }: Error): string | undefined {
+  return /^\s+at (.*)$/m.exec(stack)?.[1];
+}

@@ -1,0 +1,90 @@
+/**
+ * The rollouts in flight and what each waits for: its environment, the model, a tool, the judges' observations.
+ * Kept in the order in which they began, so that a list of the first few does not jump about.
+ * @module
+ */
+import type { Environment } from "../../plugin.ts";
+
+/** What a rollout waits for. */
+export type Waiting = "environment" | "model" | "tool" | "observation";
+
+/** One rollout in flight, as it is shown. */
+export interface RunningRollout {
+  rollout: string;
+  scenario: string;
+  doing: Waiting;
+  /** Server and tool of a call under way; empty otherwise. */
+  server: string;
+  tool: string;
+  /** Turns completed. */
+  turns: number;
+  /** Seconds in what it does now. */
+  seconds: number;
+}
+
+interface Entry extends Omit<RunningRollout, "seconds"> {
+  since: number;
+}
+
+/** Rollouts listed at most. */
+const LISTED = 12;
+
+/** Follows one rollout. */
+export interface Tracked {
+  /** It now waits for something else. */
+  doing(what: Exclude<Waiting, "tool">): void;
+  /** A turn is complete. */
+  turned(): void;
+  /** The environment, with its calls followed. */
+  watched(environment: Environment): Environment;
+  end(): void;
+}
+
+/** All rollouts in flight. */
+export class InFlight {
+  #entries = new Map<string, Entry>();
+
+  get count(): number {
+    return this.#entries.size;
+  }
+
+  /** A rollout begins; it waits for its environment first. */
+  begin(rollout: string, scenario: string): Tracked {
+    const entry: Entry = { rollout, scenario, doing: "environment", server: "", tool: "", turns: 0, since: now() };
+    this.#entries.set(rollout, entry);
+    const doing = (what: Waiting, server = "", tool = "") =>
+      Object.assign(entry, { doing: what, server, tool, since: now() });
+    return {
+      doing,
+      turned: () => void entry.turns++,
+      watched: (environment) => ({
+        id: environment.id,
+        workdir: environment.workdir,
+        tools: environment.tools,
+        observe: (call) => environment.observe(call),
+        call: async (name, args, options) => {
+          const known = environment.tools.find(({ model_name }) => model_name === name);
+          doing("tool", known?.server, known?.name ?? name);
+          try {
+            return await environment.call(name, args, options);
+          } finally {
+            doing("model");
+          }
+        },
+      }),
+      end: () => void this.#entries.delete(rollout),
+    };
+  }
+
+  /** The oldest ones, a dozen at most. */
+  list(): RunningRollout[] {
+    return [...this.#entries.values().take(LISTED)].map(({ since, ...entry }) => ({
+      ...entry,
+      seconds: (now() - since) / 1000,
+    }));
+  }
+}
+
+function now(): number {
+  return performance.now();
+}

@@ -1,0 +1,48 @@
+/**
+ * How a text or JSON value is compared with what a scenario wants. Text forgives one newline at the end; numbers are
+ * equal within a tolerance.
+ * @module
+ */
+import type { Json, Matcher } from "../events.ts";
+
+/** True where the matcher wants anything of the value; without a key it only wants it to be there. */
+export function wantsValue({ equals, contains, matches }: Matcher): boolean {
+  return equals !== undefined || contains !== undefined || matches !== undefined;
+}
+
+/** Undefined where `value` is what the matcher wants, else what it wants, in words that follow "wanted". */
+export function mismatch(value: Json, matcher: Matcher): string | undefined {
+  const { equals, contains, matches, tolerance = 0 } = matcher;
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  if (contains !== undefined && !text.includes(contains)) return `text that contains ${JSON.stringify(contains)}`;
+  if (matches !== undefined && !new RegExp(matches, "u").test(text)) return `text that matches /${matches}/`;
+  if (equals === undefined || sameValue(comparable(value, equals), equals, tolerance)) return undefined;
+  return tolerance > 0 ? `${JSON.stringify(equals)} ± ${tolerance}` : JSON.stringify(equals);
+}
+
+/** Equality of JSON values. Keys may stand in any order; `subset` lets `actual` have further keys at the top. */
+export function sameValue(actual: Json | undefined, wanted: Json, tolerance = 0, subset = false): boolean {
+  if (typeof wanted === "number" && typeof actual === "number") return Math.abs(actual - wanted) <= tolerance;
+  if (typeof wanted === "string" && typeof actual === "string") return trimmed(actual) === trimmed(wanted);
+  if (wanted === null || typeof wanted !== "object") return actual === wanted;
+  if (actual === null || typeof actual !== "object" || Array.isArray(actual) !== Array.isArray(wanted)) return false;
+  const [a, w] = [Object.entries(actual), Object.entries(wanted)];
+  if (!subset && a.length !== w.length) return false;
+  return w.every(([key, inner]) =>
+    Object.hasOwn(actual, key) && sameValue((actual as { [key: string]: Json })[key], inner, tolerance)
+  );
+}
+
+/** A text is read as JSON where something other than text is wanted. */
+function comparable(value: Json, wanted: Json): Json | undefined {
+  if (typeof value !== "string" || typeof wanted === "string") return value;
+  try {
+    return JSON.parse(value);
+  } catch {
+    return undefined;
+  }
+}
+
+function trimmed(text: string): string {
+  return text.replace(/\r?\n$/, "");
+}

@@ -1,0 +1,72 @@
+/**
+ * What can be said of a pipeline's scenarios before a server is started or a role is created: the sources that can show
+ * theirs are asked, with what the judges will want to judge by, and the splits that the pipeline needs are looked for.
+ * @module
+ */
+import type { PipelineConfig } from "../config/pipeline_schema.ts";
+import { type Diagnostic, HoneError, messageOf, runner } from "../diagnostics/mod.ts";
+import type { Scenario } from "../events.ts";
+import type { Plugin, ScenarioPart } from "../plugin.ts";
+
+/** A stage whose settings are sound. */
+export interface Ready {
+  index: number;
+  id: string;
+  use: string;
+  plugin: Plugin;
+  with: unknown;
+}
+
+/** What was found. Problems without a file concern their stage. */
+export interface Preview {
+  problems: { index: number; diagnostic: Diagnostic }[];
+  /** All scenarios, or undefined where a source cannot show its own, or has problems. */
+  scenarios: Scenario[] | undefined;
+}
+
+/** Asks the sources for what they have, and for what is missing in it. */
+export async function previewScenarios(stages: Ready[], base_dir: string, judged_by: ScenarioPart[]): Promise<Preview> {
+  const found: Preview = { problems: [], scenarios: [] };
+  for (const { index, id, use, plugin, with: config } of stages) {
+    if (plugin.kind !== "scenario-source") continue;
+    let scenarios: Scenario[] | undefined;
+    try {
+      scenarios = await plugin.preview?.(config, { base_dir, judged_by });
+    } catch (error) {
+      found.problems.push(...said(id, use, error).map((diagnostic) => ({ index, diagnostic })));
+    }
+    found.scenarios = scenarios && found.scenarios && [...found.scenarios, ...scenarios];
+  }
+  return found;
+}
+
+/** What scenarios are judged by; empty where a judge does not say. */
+export function judgedBy(stages: Ready[]): ScenarioPart[] {
+  const judges = stages.filter(({ plugin }) => plugin.kind === "judge");
+  if (!judges.every(({ plugin }) => plugin.judges_by)) return [];
+  return judges.flatMap(({ plugin, with: config }) => plugin.judges_by!(config));
+}
+
+function said(id: string, use: string, error: unknown): Diagnostic[] {
+  if (error instanceof HoneError) return error.diagnostics;
+  return [runner.stage_failed(id, use, messageOf(error), undefined)];
+}
+
+/** Splits that the pipeline needs and nobody gives. */
+export function missingSplits(
+  { ladder, evaluate, train }: Pick<PipelineConfig, "ladder" | "evaluate" | "train">,
+  scenarios: Scenario[],
+): Diagnostic[] {
+  const has = (wanted: string) => scenarios.some(({ split }) => split === wanted);
+  const problems: Diagnostic[] = [];
+  if (evaluate.policies.length > 0 && !has(evaluate.split)) {
+    problems.push(runner.no_scenarios(evaluate.split, "evaluate"));
+  }
+  if ((ladder.includes("warm_start") || ladder.includes("rl")) && !has("train")) {
+    problems.push(runner.no_scenarios("train", "train"));
+  }
+  if (ladder.includes("rl") && train.validate_every > 0 && !has("validation")) {
+    problems.push(runner.no_scenarios("validation", "choose checkpoints (`train.validate_every`)"));
+  }
+  return problems;
+}

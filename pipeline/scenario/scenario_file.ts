@@ -1,0 +1,174 @@
+/**
+ * Reads a file of scenarios (YAML, JSON or JSON lines), or refuses it whole: every problem at once, each with file,
+ * line and frame. What a catalog must know (the tools that scenarios name) is checked here too.
+ * @module
+ */
+import { readFile } from "node:fs/promises";
+import { basename, extname } from "node:path";
+import { explain } from "../config/issues.ts";
+import { codeFrame, type Diagnostic, HoneError, scenarios as say } from "../diagnostics/mod.ts";
+import type { Scenario } from "../events.ts";
+import type { ScenarioPart } from "../plugin.ts";
+import type { ScenarioOptions } from "./read_scenarios.ts";
+import { isObject } from "../common/json.ts";
+import { asScenario, namedTools, scenario_schema } from "./scenario_schema.ts";
+import { type Path, Source } from "../config/source.ts";
+
+/** A place for problems of one value of a file. */
+interface Entry {
+  value: unknown;
+  /** Makes a problem of this value point at its place. */
+  locate(diagnostic: Diagnostic, path: Path): Diagnostic;
+  /** Problems of its fields. */
+  explain(issues: Parameters<typeof explain>[0]): Diagnostic[];
+}
+
+/** See `readScenarios` of `scenarios.ts`. */
+export async function readScenarios(
+  files: { path: string; name: string }[],
+  options: ScenarioOptions,
+): Promise<Scenario[]> {
+  const problems: Diagnostic[] = [];
+  const scenarios: Scenario[] = [];
+  const places = new Map<string, string>();
+  for (const file of files) {
+    const entries = await readEntries(file, problems);
+    const stem = basename(file.name, extname(file.name));
+    for (const [index, entry] of entries.entries()) {
+      const scenario = readScenario(entry, `${stem}-${index + 1}`, options, problems);
+      if (!scenario) continue;
+      const { file: name, line } = entry.locate({ code: "", message: "" }, []);
+      const taken = places.get(scenario.id);
+      if (taken) problems.push(entry.locate(say.duplicate(scenario.id, taken), ["id"]));
+      else places.set(scenario.id, `${name}:${line}`);
+      scenarios.push(scenario);
+    }
+  }
+  if (problems.length === 0) return scenarios;
+  const order = files.map(({ name }) => name);
+  const rank = ({ file = "" }: Diagnostic) => order.indexOf(file);
+  throw new HoneError(
+    problems.sort((a, b) => rank(a) - rank(b) || (a.line ?? 0) - (b.line ?? 0) || (a.col ?? 0) - (b.col ?? 0)),
+  );
+}
+
+function readScenario(
+  entry: Entry,
+  id: string,
+  { split, catalog, judged_by = [] }: ScenarioOptions,
+  problems: Diagnostic[],
+): Scenario | undefined {
+  const { value } = entry;
+  if (!isObject(value)) {
+    problems.push(entry.locate(say.not_a_scenario(id, value), []));
+    return undefined;
+  }
+  const parsed = scenario_schema.safeParse(value);
+  if (!parsed.success) {
+    const { task, id: own } = value;
+    const lacks = task === undefined || task === null || task === "";
+    if (lacks) {
+      problems.push(entry.locate(say.without_task(typeof own === "string" ? JSON.stringify(own) : id), ["task"]));
+    }
+    problems.push(...entry.explain(parsed.error.issues.filter(({ path }) => !(lacks && path[0] === "task"))));
+    return undefined;
+  }
+  const scenario = asScenario(parsed.data, id, split);
+  const has = expectationsOf(scenario);
+  if (judged_by.length > 0 && !has.some((part) => judged_by.includes(part))) {
+    problems.push(entry.locate(say.unjudged(JSON.stringify(scenario.id), has, [...new Set(judged_by)]), []));
+  }
+  if (!catalog) return scenario;
+  const known = [...new Set(catalog.tools.flatMap((tool) => [tool.model_name, tool.name]))];
+  for (const { field, tool, path } of namedTools(scenario)) {
+    if (!known.includes(tool)) problems.push(entry.locate(say.unknown_tool(scenario.id, field, tool, known), path));
+  }
+  return scenario;
+}
+
+/** The parts that say when the scenario is done, where they say anything. */
+function expectationsOf({ checks, answer, calls }: Scenario): ScenarioPart[] {
+  const said = { checks, answer: answer ?? {}, calls: calls ?? {} };
+  return (["checks", "answer", "calls"] as const).filter((part) => Object.keys(said[part]).length > 0);
+}
+
+async function readEntries({ path, name }: { path: string; name: string }, problems: Diagnostic[]): Promise<Entry[]> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const cause = code === "ENOENT" ? "no such file" : code === "EISDIR" ? "it is a folder" : message;
+    problems.push({ ...say.file_unreadable(name, cause), file: name });
+    return [];
+  }
+  const extension = extname(path).toLowerCase();
+  const before = problems.length;
+  const entries = extension === ".jsonl" || extension === ".ndjson"
+    ? lines(text, name, problems)
+    : [".yaml", ".yml", ".json"].includes(extension)
+    ? list(text, name, problems)
+    : undefined;
+  if (!entries) problems.push({ ...say.file_unknown(name), file: name });
+  else if (entries.length === 0 && problems.length === before) {
+    problems.push({ ...say.none(name), file: name, line: 1, col: 1 });
+  }
+  return entries ?? [];
+}
+
+/** YAML, of which JSON is a part: a list, or a map with one under `scenarios`. */
+function list(text: string, name: string, problems: Diagnostic[]): Entry[] {
+  const source = new Source(text, name);
+  const syntax = source.syntax();
+  if (syntax.length > 0) {
+    problems.push(...syntax);
+    return [];
+  }
+  const raw = source.raw;
+  const inner = isObject(raw) && "scenarios" in raw;
+  const values: unknown = inner ? raw.scenarios : raw;
+  if (values === null || values === undefined) return [];
+  if (!Array.isArray(values)) {
+    problems.push(source.at(say.not_a_list(values), inner ? ["scenarios"] : []));
+    return [];
+  }
+  return values.map((value, index) => {
+    const base: Path = inner ? ["scenarios", index] : [index];
+    return {
+      value,
+      locate: (diagnostic, path) => source.at(diagnostic, [...base, ...path]),
+      explain: (issues) => explain(issues, source, scenario_schema, base),
+    };
+  });
+}
+
+/** One JSON object a line; empty lines and `//` ones are left out. */
+function lines(text: string, name: string, problems: Diagnostic[]): Entry[] {
+  return text.split("\n").flatMap((line, index): Entry[] => {
+    if (line.trim() === "" || line.trim().startsWith("//")) return [];
+    const place = (diagnostic: Diagnostic): Diagnostic => ({
+      ...diagnostic,
+      file: name,
+      line: index + 1,
+      frame: codeFrame(text, index + 1, diagnostic.col ?? 1, 1),
+    });
+    let value: unknown;
+    try {
+      value = JSON.parse(line);
+    } catch (error) {
+      problems.push(place({ ...say.json_syntax((error as Error).message), col: 1 }));
+      return [];
+    }
+    const source = memo(() => new Source(line, name));
+    return [{
+      value,
+      locate: (diagnostic, path) => place(path.length > 0 ? source().at(diagnostic, path) : { ...diagnostic, col: 1 }),
+      explain: (issues) => explain(issues, source(), scenario_schema).map(place),
+    }];
+  });
+}
+
+function memo<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => made ??= make();
+}

@@ -1,0 +1,267 @@
+/**
+ * Reads records back from a run's store exactly as they were written: trajectories with their token arrays, and what
+ * resume must know of what is done.
+ * @module
+ */
+import type {
+  Catalog,
+  CatalogServer,
+  ChatMessage,
+  Json,
+  JsonObject,
+  Outcome,
+  RolloutRef,
+  Shortened,
+  ToolCallRecord,
+  ToolSpec,
+  Trajectory,
+  TurnRecord,
+} from "../events.ts";
+import type { Row, Store } from "./store.ts";
+
+/** A stored reward with its success. */
+export interface StoredReward {
+  success: boolean;
+  reward: { value: number; parts: Record<string, number> } | { invalid: string };
+}
+
+/** The latest attempt at a group: its finished rollouts in order of `try`, and their rewards. */
+export interface StoredGroup {
+  attempt: number;
+  trajectories: Trajectory[];
+  rewards: Map<string, StoredReward>;
+}
+
+/** What a run folder holds that need not be done again. */
+export interface Completed {
+  /** The last optimiser step that has its record, and the checkpoint that holds it. */
+  step: number;
+  checkpoint: string | null;
+  supervised_steps: number;
+  policies: Map<string, { version: number; checkpoint: string }>;
+  /** `policy/split/temperature` of every finished evaluation. */
+  evaluations: Set<string>;
+  /** Success on the validation split by the policy's name. */
+  validations: Map<string, number>;
+  /** Ids of the scenarios that are recorded. */
+  scenarios: Set<string>;
+  /** The catalog that the run began with, or last accepted; null before discovery. */
+  catalog: Catalog | null;
+  /** Longest time, by split, that measuring one policy took: all its evaluations on the split together. */
+  evaluation_secs: Map<string, number>;
+  /** Exporters (stage ids) that are done. */
+  exports: Set<string>;
+  /** Rollouts finished, tokens sampled, and seconds that starts of the run took so far. */
+  spent: { rollouts: number; tokens: number; seconds: number };
+}
+
+/** Seconds from the first to the last record of every start; a start that was killed counts up to its last record. */
+const SECONDS = `SELECT coalesce(sum(last - first), 0) / 1000 FROM (
+  SELECT min("at") AS first, max("at") AS last
+  FROM (SELECT "at", sum(CASE WHEN type = 'run.started' THEN 1 ELSE 0 END) OVER (ORDER BY seq) AS start FROM events)
+  GROUP BY start)`;
+
+/** Everything that resume asks of the store, in one go. */
+export async function completed(store: Store): Promise<Completed> {
+  const steps = await store.query("SELECT step, kind, checkpoint FROM train_steps ORDER BY step");
+  const policies = await store.query('SELECT name, version, checkpoint FROM policies ORDER BY "at", version');
+  const evaluations = await store.query(
+    "SELECT policy, split, temperature, mean FROM evaluations ORDER BY rowid",
+  );
+  const scenarios = await store.query("SELECT scenario_id FROM scenarios");
+  const [spent] = await store.query(
+    `SELECT (SELECT count(*) FROM rollout_ends) AS rollouts,
+      (SELECT coalesce(sum(output_tokens), 0) FROM turns) AS tokens, (${SECONDS}) AS seconds`,
+  );
+  const exports = await store.query("SELECT exporter FROM exports");
+  const measured = await store.query(
+    `SELECT split, max(total) AS secs FROM (SELECT split, sum(seconds) AS total FROM evaluations GROUP BY split, policy)
+     GROUP BY split`,
+  );
+  const last = steps.at(-1);
+  return {
+    step: last ? Number(last.step) : 0,
+    checkpoint: last ? String(last.checkpoint) : null,
+    supervised_steps: steps.filter(({ kind }) => kind === "supervised").length,
+    policies: new Map(
+      policies.map((row) => [String(row.name), { version: Number(row.version), checkpoint: String(row.checkpoint) }]),
+    ),
+    evaluations: new Set(evaluations.map((row) => `${row.policy}/${row.split}/${row.temperature}`)),
+    validations: new Map(
+      evaluations.filter(({ split }) => split === "validation").map((row) => [String(row.policy), Number(row.mean)]),
+    ),
+    scenarios: new Set(scenarios.map((row) => String(row.scenario_id))),
+    catalog: await recordedCatalog(store),
+    evaluation_secs: new Map(measured.map(({ split, secs }) => [String(split), Number(secs)])),
+    exports: new Set(exports.map(({ exporter }) => String(exporter))),
+    spent: {
+      rollouts: Number(spent?.rollouts ?? 0),
+      tokens: Number(spent?.tokens ?? 0),
+      seconds: Number(spent?.seconds ?? 0),
+    },
+  };
+}
+
+/** The catalog that a run began with, or the changed one that it last went on with; null before discovery. */
+export async function recordedCatalog(store: Pick<Store, "query">): Promise<Catalog | null> {
+  const [accepted] = await store.query(
+    "SELECT payload FROM events WHERE type = 'catalog.changed' AND (payload->>'found') = 'resumed' ORDER BY seq DESC LIMIT 1",
+  );
+  if (accepted) return (parsed(accepted.payload) as { catalog: Catalog }).catalog;
+  const [found] = await store.query("SELECT ref FROM events WHERE type = 'catalog.discovered' LIMIT 1");
+  if (!found) return null;
+  const servers = await store.query("SELECT details FROM servers ORDER BY rowid");
+  const tools = await store.query("SELECT spec FROM tools ORDER BY rowid");
+  return {
+    servers: servers.map(({ details }) => parsed(details) as CatalogServer),
+    tools: tools.map(({ spec }) => parsed(spec) as ToolSpec),
+    schema_hash: String(found.ref),
+  };
+}
+
+/** Rollouts that were asked for and have no closing record: an earlier process ended in the middle of them. */
+export async function unfinished(store: Store): Promise<string[]> {
+  const rows = await store.query("SELECT rollout_id FROM rollouts WHERE abandoned = 'unfinished'");
+  return rows.map((row) => String(row.rollout_id));
+}
+
+/** The latest attempt at a group, or null when it was never asked for. */
+export async function storedGroup(store: Store, group_id: string): Promise<StoredGroup | null> {
+  const [found] = await store.query("SELECT max(attempt) AS attempt FROM rollout_requests WHERE group_id = $1", [
+    group_id,
+  ]);
+  if (found?.attempt === null || found?.attempt === undefined) return null;
+  const attempt = Number(found.attempt);
+  const trajectories = await trajectoriesOf(store, "r.group_id = $1 AND r.attempt = $2", [group_id, attempt]);
+  return { attempt, trajectories, rewards: await rewardsOf(store, trajectories.map(({ rollout_id }) => rollout_id)) };
+}
+
+/** Finished trajectories by id, in the order of the ids that were found. */
+export async function trajectories(store: Store, rollout_ids: string[]): Promise<Trajectory[]> {
+  return await trajectoriesOf(store, "r.rollout_id IN (SELECT unnest(from_json($1, '[\"VARCHAR\"]')))", [
+    JSON.stringify(rollout_ids),
+  ]);
+}
+
+async function trajectoriesOf(store: Store, where: string, params: unknown[]): Promise<Trajectory[]> {
+  const rows = await store.query(
+    `SELECT r.* FROM rollouts r WHERE ${where} AND r.abandoned IS NULL ORDER BY r.group_id, r.try`,
+    params,
+  );
+  return await Promise.all(rows.map((row) => trajectory(store, row)));
+}
+
+async function trajectory(store: Store, row: Row): Promise<Trajectory> {
+  const id = String(row.rollout_id);
+  const turns = await store.query("SELECT * FROM turns WHERE rollout_id = $1 ORDER BY index", [id]);
+  const calls = await store.query("SELECT * FROM tool_calls WHERE rollout_id = $1 ORDER BY turn, index", [id]);
+  const seen = await store.query("SELECT judge, observation FROM observations WHERE rollout_id = $1", [id]);
+  return {
+    ...reference(row),
+    turns: turnsOf(turns),
+    tool_calls: calls.map(toolCall),
+    outcome: outcome(row),
+    observations: Object.fromEntries(seen.map((one) => [String(one.judge), parsed(one.observation) as Json])),
+    seconds: Number(row.seconds),
+  };
+}
+
+function reference(row: Row): RolloutRef {
+  const {
+    rollout_id,
+    group_id,
+    scenario_id,
+    purpose,
+    split,
+    temperature,
+    policy,
+    policy_version,
+    step,
+    seed,
+    attempt,
+  } = row;
+  return {
+    rollout_id,
+    group_id,
+    scenario_id,
+    purpose,
+    split,
+    temperature,
+    try: row.try,
+    policy,
+    policy_version,
+    step,
+    seed,
+    attempt,
+  } as RolloutRef;
+}
+
+function outcome(row: Row): Outcome {
+  const end = row.outcome_end as Outcome["end"];
+  const answer = row.answer as string | null;
+  return typeof row.cause === "string" ? { end, answer, cause: row.cause } : { end, answer };
+}
+
+function turnsOf(rows: Row[]): TurnRecord[] {
+  let before = new Int32Array();
+  return rows.map((row) => {
+    const output = row.output_ids ? Int32Array.from(row.output_ids as number[]) : undefined;
+    const turn: TurnRecord = {
+      type: "turn",
+      index: Number(row.index),
+      input: parsed(row.input) as ChatMessage[],
+      text: String(row.text),
+      tool_calls: parsed(row.tool_calls) as TurnRecord["tool_calls"],
+      finish_reason: row.finish_reason as TurnRecord["finish_reason"],
+      prompt_tokens: Number(row.prompt_tokens),
+      output_tokens: Number(row.output_tokens),
+      seconds: Number(row.seconds),
+    };
+    if (row.tools) turn.tools = row.tools as string[];
+    if (row.shortened) turn.shortened = parsed(row.shortened) as unknown as Shortened[];
+    if (typeof row.policy_version === "number") turn.policy_version = row.policy_version;
+    if (typeof row.reasoning === "string") turn.reasoning = row.reasoning;
+    if (typeof row.invalid_call === "string") turn.invalid_call = row.invalid_call;
+    if (row.prompt_suffix) {
+      const suffix = row.prompt_suffix as number[];
+      turn.prompt_token_ids = Int32Array.from([...before.subarray(0, Number(row.prompt_prefix)), ...suffix]);
+      before = Int32Array.from([...turn.prompt_token_ids, ...output ?? []]);
+    }
+    if (output) turn.output_token_ids = output;
+    if (row.logprobs) turn.logprobs = Float32Array.from(row.logprobs as number[]);
+    return turn;
+  });
+}
+
+function toolCall(row: Row): ToolCallRecord {
+  return {
+    type: "tool_call",
+    turn: Number(row.turn),
+    index: Number(row.index),
+    server: String(row.server),
+    tool: String(row.tool),
+    arguments: parsed(row.arguments) as JsonObject,
+    outcome: row.outcome as ToolCallRecord["outcome"],
+    text: String(row.text),
+    result: parsed(row.result) as Json,
+    truncated: row.truncated === true,
+    seconds: Number(row.seconds),
+  };
+}
+
+async function rewardsOf(store: Store, rollout_ids: string[]): Promise<Map<string, StoredReward>> {
+  const rows = await store.query(
+    "SELECT * FROM rewards WHERE rollout_id IN (SELECT unnest(from_json($1, '[\"VARCHAR\"]')))",
+    [JSON.stringify(rollout_ids)],
+  );
+  return new Map(rows.map((row) => {
+    const reward = typeof row.invalid === "string"
+      ? { invalid: row.invalid }
+      : { value: Number(row.value), parts: parsed(row.parts) as Record<string, number> };
+    return [String(row.rollout_id), { success: row.success === true, reward }];
+  }));
+}
+
+function parsed(cell: unknown): unknown {
+  return typeof cell === "string" ? JSON.parse(cell) : null;
+}

@@ -1,0 +1,287 @@
+/**
+ * One DuckDB file per run. `append` queues an envelope's rows and resolves at the group commit, at most 50 ms later:
+ * what it acknowledged survives a kill. Reads go through the process that writes, because a second process cannot
+ * open the file meanwhile.
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type DuckDBConnection, DuckDBInstance, StatementType } from "@duckdb/node-api";
+import { control, HoneError, messageOf, store as messages } from "../diagnostics/mod.ts";
+import type { Envelope } from "../events.ts";
+import { appendRows } from "./append.ts";
+import { type Cell, ddl, RowWriter, SCHEMA_VERSION, type TableName, VIEWS } from "./tables.ts";
+
+/** Files that this process has open: DuckDB's own lock only keeps other processes out. */
+const OPEN = new Set<string>();
+
+/** Milliseconds that a record may wait for its group commit. */
+const COMMIT_MS = 15;
+
+/** Milliseconds that opening waits for another process to let go of the file. */
+const BUSY_MS = 3000;
+
+const READING = new Set([StatementType.SELECT, StatementType.EXPLAIN, StatementType.PRAGMA]);
+
+/** A row of a query: numbers, texts, booleans, lists; JSON columns are texts. */
+export type Row = Record<string, unknown>;
+
+interface Batch {
+  rows: Map<TableName, Cell[][]>;
+  done: Promise<void>;
+  resolve: () => void;
+  reject: (error: unknown) => void;
+}
+
+/** How a store is opened. `create` refuses a file that exists; `resume` and `read` want one. */
+export interface StoreOptions {
+  run_id: string;
+  mode: "create" | "resume" | "read";
+}
+
+/** The store of one run. */
+export class Store implements AsyncDisposable {
+  readonly run_id: string;
+  /** Number of the first event that this process will write. */
+  readonly next_seq: number;
+  #path: string;
+  #instance: DuckDBInstance;
+  #writer: DuckDBConnection;
+  #reader: DuckDBConnection;
+  #rows = new RowWriter();
+  #batch: Batch | null = null;
+  #committing: Promise<void> = Promise.resolve();
+  #failure: Error | null = null;
+  #reopening: Promise<void> | null = null;
+  #mode: StoreOptions["mode"];
+
+  private constructor(
+    path: string,
+    run_id: string,
+    next_seq: number,
+    mode: StoreOptions["mode"],
+    instance: DuckDBInstance,
+    connections: DuckDBConnection[],
+  ) {
+    this.#path = path;
+    this.#mode = mode;
+    this.run_id = run_id;
+    this.next_seq = next_seq;
+    this.#instance = instance;
+    [this.#writer, this.#reader] = connections as [DuckDBConnection, DuckDBConnection];
+  }
+
+  /** Opens the file. Throws a HoneError when it is busy, newer than this hone, or not a run's. */
+  static async open(path: string, { run_id, mode }: StoreOptions): Promise<Store> {
+    const there = existsSync(path);
+    if (mode === "create" && there) throw new HoneError(messages.exists(path));
+    if (mode !== "create" && !there) throw new HoneError(messages.missing(path));
+    if (OPEN.has(path)) throw new HoneError(messages.busy(path));
+    const instance = await opened(path, mode);
+    OPEN.add(path);
+    const connections = [await instance.connect(), await instance.connect()];
+    try {
+      if (mode !== "read") await prepare(connections[0]!, path);
+      await checkVersion(connections[0]!, path);
+      const [row] = await rowsOf(connections[0]!, "SELECT coalesce(max(seq), 0) + 1 AS next FROM events");
+      return new Store(path, run_id, Number(row?.next ?? 1), mode, instance, connections);
+    } catch (error) {
+      for (const connection of connections) connection.closeSync();
+      instance.closeSync();
+      OPEN.delete(path);
+      throw error;
+    }
+  }
+
+  /** Queues an envelope; resolves when its rows are on disk. */
+  append(envelope: Envelope): Promise<void> {
+    if (this.#failure) return Promise.reject(this.#failure);
+    // Rows are made first: what cannot be written as JSON throws here and leaves nothing behind.
+    const made: [TableName, Cell[]][] = [];
+    this.#rows.write(envelope, (table, row) => made.push([table, row]));
+    const batch = this.#batch ??= this.#open();
+    for (const [table, row] of made) {
+      const rows = batch.rows.get(table);
+      if (rows) rows.push(row);
+      else batch.rows.set(table, [row]);
+    }
+    return batch.done;
+  }
+
+  /** Resolves when everything appended so far is on disk. */
+  async flush(): Promise<void> {
+    const pending = this.#batch?.done ?? this.#committing;
+    if (this.#batch) this.#commit();
+    await pending;
+    if (this.#failure) throw this.#failure;
+  }
+
+  /** Runs SQL and returns rows as plain objects; sees everything appended before. */
+  async query(sql: string, params: readonly unknown[] = []): Promise<Row[]> {
+    await this.flush();
+    return await this.#healing(() => rowsOf(this.#reader, sql, params));
+  }
+
+  /** `query` for people: one statement that reads. Throws a HoneError otherwise. */
+  async read(sql: string): Promise<Row[]> {
+    await this.flush();
+    if (sql.trim() === "") throw new HoneError(control.not_a_select(sql));
+    try {
+      return await this.#healing(async () => {
+        const extracted = await this.#reader.extractStatements(sql);
+        if (extracted.count !== 1) throw new HoneError(control.not_a_select(sql));
+        const statement = await extracted.prepare(0);
+        if (!READING.has(statement.statementType)) throw new HoneError(control.not_a_select(sql));
+        return await this.#readOnly(sql);
+      });
+    } catch (error) {
+      const [reason] = messageOf(error).split("\n\nStack Trace");
+      throw error instanceof HoneError ? error : new HoneError(control.query_failed(sql, reason!), { cause: error });
+    }
+  }
+
+  /**
+   * Does `work`. A fault inside DuckDB (an INTERNAL error of somebody's query, say) makes it refuse everything after,
+   * so the file is then opened anew and `work` done once more: a query must not cost the run.
+   */
+  async #healing<T>(work: () => Promise<T>): Promise<T> {
+    const instance = this.#instance;
+    try {
+      return await work();
+    } catch (error) {
+      if (!/database has been invalidated/.test(messageOf(error))) throw error;
+      await (this.#reopening ??= this.#reopen(instance).finally(() => this.#reopening = null));
+      return await work();
+    }
+  }
+
+  async #reopen(broken: DuckDBInstance): Promise<void> {
+    if (this.#instance !== broken) return;
+    this.#writer.closeSync();
+    this.#reader.closeSync();
+    broken.closeSync();
+    this.#instance = await opened(this.#path, this.#mode);
+    this.#writer = await this.#instance.connect();
+    this.#reader = await this.#instance.connect();
+  }
+
+  /** Runs a statement that DuckDB itself keeps from writing: `EXPLAIN ANALYZE DELETE` is an EXPLAIN, and deletes. */
+  async #readOnly(sql: string): Promise<Row[]> {
+    const connection = await this.#instance.connect();
+    try {
+      await connection.run("BEGIN TRANSACTION READ ONLY");
+      return await rowsOf(connection, sql);
+    } finally {
+      connection.closeSync();
+    }
+  }
+
+  /** Commits what is pending and closes the file. A failed write was told to those who awaited it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await this.flush();
+    } catch (error) {
+      if (error !== this.#failure) throw error;
+    } finally {
+      this.#writer.closeSync();
+      this.#reader.closeSync();
+      this.#instance.closeSync();
+      OPEN.delete(this.#path);
+    }
+  }
+
+  #open(): Batch {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    promise.catch(() => {});
+    setTimeout(() => this.#commit(), COMMIT_MS);
+    return { rows: new Map(), done: promise, resolve, reject };
+  }
+
+  #commit() {
+    const batch = this.#batch;
+    if (!batch) return;
+    this.#batch = null;
+    this.#committing = this.#committing.then(() => this.#write(batch)).catch(() => {});
+  }
+
+  async #write(batch: Batch) {
+    try {
+      if (this.#failure) throw this.#failure;
+      await this.#healing(async () => {
+        await this.#writer.run("BEGIN");
+        for (const [table, rows] of batch.rows) await appendRows(this.#writer, table, rows);
+        await this.#writer.run("COMMIT");
+      });
+      batch.resolve();
+    } catch (error) {
+      this.#failure = error instanceof HoneError
+        ? error
+        : new HoneError(messages.write_failed(this.#path, messageOf(error)), { cause: error });
+      batch.reject(this.#failure);
+      await this.#writer.run("ROLLBACK").catch(() => {});
+    }
+  }
+}
+
+/** Opens the file; a query that another process has open for a moment is waited for. */
+async function opened(path: string, mode: StoreOptions["mode"], until = Date.now() + BUSY_MS): Promise<DuckDBInstance> {
+  try {
+    // Queries see this file and nothing else of the machine.
+    const options = { enable_external_access: "false" };
+    return await DuckDBInstance.create(path, mode === "read" ? { ...options, access_mode: "READ_ONLY" } : options);
+  } catch (error) {
+    const reason = messageOf(error);
+    if (/lock/i.test(reason) && Date.now() < until) {
+      await sleep(50);
+      return await opened(path, mode, until);
+    }
+    if (/lock/i.test(reason)) throw new HoneError(messages.busy(path), { cause: error });
+    throw new HoneError(messages.cannot_open(path, reason), { cause: error });
+  }
+}
+
+async function prepare(connection: DuckDBConnection, path: string) {
+  try {
+    const tables = await rowsOf(
+      connection,
+      "SELECT table_name FROM information_schema.tables WHERE table_name = 'meta'",
+    );
+    if (tables.length > 0) {
+      // Files of before there were these columns.
+      await connection.run('ALTER TABLE turns ADD COLUMN IF NOT EXISTS "tools" VARCHAR[]');
+      await connection.run('ALTER TABLE turns ADD COLUMN IF NOT EXISTS "policy_version" INTEGER');
+      await connection.run('ALTER TABLE turns ADD COLUMN IF NOT EXISTS "shortened" JSON');
+      await connection.run(VIEWS);
+      return;
+    }
+    await connection.run(ddl());
+    await connection.run(`INSERT INTO meta VALUES (${SCHEMA_VERSION})`);
+  } catch (error) {
+    throw new HoneError(messages.write_failed(path, messageOf(error)), { cause: error });
+  }
+}
+
+async function checkVersion(connection: DuckDBConnection, path: string) {
+  const found = await rowsOf(connection, "SELECT schema_version FROM meta").catch(() => []);
+  const version = Number(found[0]?.schema_version ?? 0);
+  if (version === 0) throw new HoneError(messages.not_a_run(path));
+  if (version > SCHEMA_VERSION) throw new HoneError(messages.newer(path, version, SCHEMA_VERSION));
+}
+
+async function rowsOf(connection: DuckDBConnection, sql: string, params: readonly unknown[] = []): Promise<Row[]> {
+  const reader = await connection.runAndReadAll(sql, params as never[]);
+  return reader.getRowObjectsJS().map((row) =>
+    Object.fromEntries(Object.entries(row).map(([name, cell]) => [name, plain(cell)]))
+  );
+}
+
+/** Big integers become numbers where that is exact, dates become ISO text. */
+function plain(cell: unknown): unknown {
+  if (typeof cell === "bigint") return Number.isSafeInteger(Number(cell)) ? Number(cell) : String(cell);
+  if (cell instanceof Date) return cell.toISOString();
+  if (Array.isArray(cell)) return cell.map(plain);
+  if (cell !== null && typeof cell === "object" && Object.getPrototypeOf(cell) === Object.prototype) {
+    return Object.fromEntries(Object.entries(cell).map(([name, value]) => [name, plain(value)]));
+  }
+  return cell;
+}

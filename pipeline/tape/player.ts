@@ -1,0 +1,137 @@
+/**
+ * Replays a run: what a rollout asks for comes from the tape, in the order of its own sequence. What the tape does not
+ * have ends the rollout with a cause that names it, or (`on_miss: live`) is asked of the real server or endpoint. A
+ * server is started only then, and first made to do what the tape has answered so far. Where the recording
+ * had the path of its folder, rollouts see another that is as long and the same in every replay.
+ * @module
+ */
+import { type Diagnostic, tape as messages } from "../diagnostics/mod.ts";
+import type { Catalog, Json, Outcome } from "../events.ts";
+import type { PipelineConfig } from "../config/pipeline_schema.ts";
+import { joinCatalogs } from "../mcp/catalog/catalog.ts";
+import { describeDrift } from "../mcp/catalog/drift.ts";
+import type { Environments, Lease } from "../mcp/pool/pool.ts";
+import type { Log, Policy } from "../plugin.ts";
+import { retryable, scenarioDigest, tapeName } from "./lines.ts";
+import type { Mask } from "./mask.ts";
+import { sameReply, type TapeContent } from "./reader.ts";
+import { type Answer, asked, type Clerk, ReplyDesk } from "./replies.ts";
+import { ReplayedLease } from "./replayed_lease.ts";
+import type { LeaseArgs, Tape } from "./tape.ts";
+
+/** What a replay is made with. */
+export interface PlayerOptions {
+  /** Of these servers: see `checkTape`. */
+  content: TapeContent;
+  servers: PipelineConfig["servers"];
+  mask: Mask;
+  on_miss: "fail" | "live";
+  /** Where the model's replies come from, if they are replayed too. */
+  desk: ReplyDesk | undefined;
+  /** The real ones, for `on_miss: live`. */
+  live: Environments;
+  log: Log;
+}
+
+/** Replays. */
+export class Player implements Tape {
+  readonly environments: Environments;
+  #started: Promise<Catalog> | undefined;
+
+  constructor(readonly options: PlayerOptions) {
+    this.environments = {
+      discover: (server) => Promise.resolve(options.content.catalogs.get(server)!),
+      lease: (args) => this.#lease(args),
+    };
+  }
+
+  policy(lease: Lease, policy: Policy): Policy {
+    const { desk } = this.options;
+    if (!desk || !(lease instanceof ReplayedLease)) return policy;
+    const { policy: reached, close } = desk.serve(policy, this.#clerk(lease));
+    lease.reached = { address: reached.base_url, real: policy.base_url, close };
+    const { context_tokens } = lease.taped.replies.find((reply) => reply.context_tokens) ?? policy;
+    return context_tokens ? { ...reached, context_tokens } : reached;
+  }
+
+  async observed(lease: Lease, judge: string, observe: () => Promise<Json>): Promise<Json> {
+    if (!(lease instanceof ReplayedLease) || lease.is_live) return await observe();
+    const taped = lease.taped.observations.get(judge);
+    if (taped?.failed !== undefined) throw new Error(taped.failed);
+    if (taped) return lease.show(taped.observation ?? null);
+    await lease.missed(messages.observation_missed(tapeName(lease.id), judge, [...lease.taped.observations.keys()]));
+    return await observe();
+  }
+
+  settled(lease: Lease, outcome: Outcome): Outcome {
+    const { miss, reached } = lease as ReplayedLease;
+    if (miss) return { end: "tape_miss", answer: null, cause: miss.message };
+    if (!reached || outcome.cause === undefined) return outcome;
+    return { ...outcome, cause: outcome.cause.replaceAll(reached.address, reached.real) };
+  }
+
+  /** A real environment for this rollout. Its servers are discovered before the first one. */
+  async lease(args: LeaseArgs): Promise<Lease> {
+    const catalog = await (this.#started ??= this.#start());
+    return await this.options.live.lease({ ...args, catalog });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.options.desk?.[Symbol.asyncDispose]();
+  }
+
+  async #start(): Promise<Catalog> {
+    const { live, servers, content, log } = this.options;
+    const found = await Promise.all(
+      Object.keys(servers).map(async (server) => {
+        const catalog = await live.discover(server);
+        const changes = describeDrift(joinCatalogs([content.catalogs.get(server)!]), joinCatalogs([catalog]));
+        if (changes.length > 0) log.warn(messages.stale(content.path, server, changes).message);
+        return catalog;
+      }),
+    );
+    return joinCatalogs(found);
+  }
+
+  async #lease(args: LeaseArgs): Promise<Lease> {
+    args.signal.throwIfAborted();
+    const rollout = tapeName(args.rollout_id);
+    const taped = this.options.content.rollouts.get(rollout);
+    const problem: Diagnostic | undefined = !taped
+      ? messages.no_rollout(rollout)
+      : taped.scenario !== scenarioDigest(args.scenario)
+      ? messages.other_scenario(rollout, args.scenario.id)
+      : undefined;
+    const lease = new ReplayedLease(args, problem ? undefined : taped, this);
+    if (problem) await lease.missed(problem);
+    return lease;
+  }
+
+  #clerk(lease: ReplayedLease): Clerk {
+    return async ({ path, body, forward }): Promise<Answer> => {
+      if (!path.endsWith("/completions")) return { status: 200, body: {} };
+      const question = asked(path, this.options.mask.hide(body, lease.shown_workdir));
+      const found = lease.replies.take((reply) => sameReply(reply, question), ({ status }) => retryable(status));
+      if (found) return { status: found.status, body: lease.show(found.body) };
+      if (this.options.on_miss === "live") return await forward();
+      const { next } = lease.replies;
+      const differs = next?.last === question.last ? differences(next, question) : null;
+      const diagnostic = messages.reply_missed(tapeName(lease.id), question.last, differs, next?.last);
+      lease.miss ??= diagnostic;
+      return { status: 404, body: { error: { code: "tape_miss", message: diagnostic.message } } };
+    };
+  }
+}
+
+function differences(a: { asked: Asked }, b: { asked: Asked }): string[] {
+  const names: Record<keyof Asked, string> = {
+    messages: "earlier messages",
+    tools: "the tools",
+    settings: "the model or its sampling",
+  };
+  return (Object.keys(names) as (keyof Asked)[]).filter((key) => a.asked[key] !== b.asked[key]).map((key) =>
+    names[key]
+  );
+}
+
+type Asked = { messages: string; tools: string; settings: string };

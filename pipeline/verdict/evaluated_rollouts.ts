@@ -1,0 +1,74 @@
+/**
+ * Reads evaluation episodes from a run's store: one per policy, scenario, sampling and try, the last attempt of each,
+ * with what its judges and its calls came to. Attempts without a reward are kept, with the reason why.
+ * @module
+ */
+import type { Split } from "../events.ts";
+import type { Episode, Queryable } from "./verdict_types.ts";
+
+/** Calls and turns per rollout. A turn is invalid when its text was no readable call, or its call fitted no tool. */
+export const TURN_COUNTS = `
+  WITH bad AS (
+    SELECT DISTINCT rollout_id, turn FROM tool_calls WHERE outcome IN ('unknown_tool', 'invalid_arguments')
+  ), called AS (
+    SELECT rollout_id, turn, count(*) AS calls, count(*) FILTER (WHERE outcome <> 'ok') AS failed
+    FROM tool_calls GROUP BY ALL
+  )
+  SELECT t.rollout_id, count(*) AS turns, coalesce(sum(c.calls), 0) AS tool_calls, coalesce(sum(c.failed), 0) AS failed_calls,
+    count(*) FILTER (WHERE t.invalid_call IS NOT NULL OR b.turn IS NOT NULL) AS invalid_calls,
+    count(*) FILTER (WHERE t.invalid_call IS NOT NULL OR c.turn IS NOT NULL) AS call_turns,
+    sum(t.prompt_tokens) AS prompt_tokens, sum(t.output_tokens) AS output_tokens, count(t.shortened) AS shortened
+  -- Files of before there was the column have nothing shortened.
+  FROM (FROM turns UNION ALL BY NAME SELECT NULL::JSON AS shortened WHERE false) t
+  LEFT JOIN bad b ON b.rollout_id = t.rollout_id AND b.turn = t.index
+  LEFT JOIN called c ON c.rollout_id = t.rollout_id AND c.turn = t.index
+  GROUP BY t.rollout_id`;
+
+const episodesOf = (split: Split) => `
+  SELECT r.*, w.value AS reward, w.invalid AS reward_invalid, w.success, w.rollout_id IS NOT NULL AS judged,
+    n.turns, n.tool_calls, n.failed_calls, n.invalid_calls, n.call_turns, n.prompt_tokens, n.output_tokens,
+    n.shortened
+  FROM rollouts r
+  LEFT JOIN rewards w USING (rollout_id)
+  LEFT JOIN (${TURN_COUNTS}) n USING (rollout_id)
+  WHERE r.purpose = 'evaluation' AND r.split = ${literal(split)}
+  QUALIFY row_number() OVER (
+    PARTITION BY r.policy, r.scenario_id, r.temperature > 0, r.try
+    ORDER BY w.rollout_id IS NOT NULL DESC, r.policy_version DESC, r.attempt DESC
+  ) = 1
+  ORDER BY r.policy, r.scenario_id, r.temperature, r.try`;
+
+/** Episodes of the evaluations on a split, in a fixed order. */
+export async function evaluationEpisodes(store: Queryable, split: Split): Promise<Episode[]> {
+  return (await store.query(episodesOf(split))).map(episode);
+}
+
+/** A text as an SQL literal; a live run is queried through its socket, which takes no parameters. */
+export function literal(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
+}
+
+function episode(row: Record<string, unknown>): Episode {
+  const number = (name: string) => Number(row[name] ?? 0);
+  const text = (name: string) => typeof row[name] === "string" ? row[name] : null;
+  return {
+    rollout_id: String(row.rollout_id),
+    policy: String(row.policy),
+    scenario_id: String(row.scenario_id),
+    try: number("try"),
+    sampling: number("temperature") > 0 ? "sampled" : "greedy",
+    end: text("outcome_end") ?? "unfinished",
+    success: row.success === true,
+    reward: row.reward === null || row.reward === undefined ? null : Number(row.reward),
+    invalid: row.judged === true ? text("reward_invalid") : text("abandoned") ?? "no judgement yet",
+    turns: number("turns"),
+    tool_calls: number("tool_calls"),
+    failed_calls: number("failed_calls"),
+    invalid_calls: number("invalid_calls"),
+    call_turns: number("call_turns"),
+    prompt_tokens: number("prompt_tokens"),
+    output_tokens: number("output_tokens"),
+    shortened_turns: number("shortened"),
+    seconds: number("seconds"),
+  };
+}

@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { main } from "./command_line.ts";
+import { VERBS } from "../verbs/mod.ts";
+import { VERSION } from "../../pipeline/common/version.ts";
+
+/** Runs a command line in this process; what it wrote, and its exit code. */
+async function hone(...words: string[]): Promise<{ code: number; out: string; err: string }> {
+  const said = { out: "", err: "" };
+  const { log, error } = console;
+  console.log = (text: unknown) => void (said.out += `${text}\n`);
+  console.error = (text: unknown) => void (said.err += `${text}\n`);
+  try {
+    return { code: await main(words), ...said };
+  } finally {
+    Object.assign(console, { log, error });
+  }
+}
+
+Deno.test("main() refuses an unknown verb and says what was meant", async () => {
+  assert.deepEqual(await hone("validte"), {
+    code: 2,
+    out: "",
+    err: 'error[UNKNOWN_VERB] Cannot do "validte": there is no such verb, and it is not a .yaml file\n' +
+      '  hint: did you mean "validate"?\n',
+  });
+  assert.match((await hone("zzzzzz")).err, /hint: `hone --help` lists the verbs\.\n$/);
+});
+
+Deno.test("main() refuses an unknown flag and says what was meant", async () => {
+  assert.deepEqual(await hone("run", "a.yaml", "--verbos"), {
+    code: 2,
+    out: "",
+    err: 'error[UNKNOWN_FLAG] Cannot read "--verbos": run has no such flag\n  hint: did you mean --verbose?\n',
+  });
+});
+
+Deno.test("main() refuses missing and surplus arguments and a bad format", async () => {
+  assert.equal(
+    (await hone("run")).err,
+    "error[MISSING_ARGUMENT] Cannot run: <pipeline> is missing\n  hint: `hone run --help` shows its form.\n",
+  );
+  assert.equal(
+    (await hone("run", "a.yaml", "b.yaml")).err,
+    'error[EXTRA_ARGUMENT] Cannot run with "b.yaml": that is one argument too many\n' +
+      "  hint: `hone run --help` shows its form.\n",
+  );
+  assert.equal(
+    (await hone("runs", "--format", "xml")).err,
+    'error[BAD_VALUE] Cannot use "xml" for --format: text, json\n',
+  );
+});
+
+Deno.test("main() takes a YAML path for run, and exits with 2 where there is no such file", async () => {
+  const { code, err } = await hone("nowhere/pipeline.yaml");
+  assert.equal(code, 2);
+  assert.equal(err, 'error[FILE_NOT_FOUND] Cannot read pipeline "nowhere/pipeline.yaml": no such file\n');
+});
+
+Deno.test("main() writes a refusal to stdout as JSON when asked for JSON", async () => {
+  for (const words of [["--format", "json"], ["--format=json"]]) {
+    const { code, out, err } = await hone("run", "nowhere.yaml", ...words);
+    assert.deepEqual([code, err], [2, ""]);
+    const [diagnostic] = JSON.parse(out);
+    assert.equal(diagnostic.code, "FILE_NOT_FOUND");
+  }
+});
+
+Deno.test("main() prints version and general help with every verb, and exits with 0", async () => {
+  assert.deepEqual(await hone("--version"), { code: 0, out: `${VERSION}\n`, err: "" });
+  const { code, out, err } = await hone("--help");
+  assert.deepEqual([code, err], [0, ""]);
+  for (const { name, summary } of VERBS) assert.ok(out.includes(`  ${name.padEnd(10)}  ${summary}\n`), name);
+  assert.deepEqual(await hone(), await hone("--help"));
+});
+
+Deno.test("main() explains every verb: its description, its examples, its flags", async () => {
+  for (const { name, load } of VERBS) {
+    const { default: verb } = await load();
+    const { code, out } = await hone(name, "--help");
+    assert.equal(code, 0, name);
+    assert.ok(out.includes(verb.description), name);
+    for (const example of verb.examples) assert.ok(out.includes(example), `${name}: ${example}`);
+    assert.deepEqual(await hone("help", name), await hone(name, "--help"));
+  }
+});
+
+Deno.test("VERBS has the name and the summary that each verb gives itself", async () => {
+  for (const { name, summary, load } of VERBS) {
+    const { default: verb } = await load();
+    assert.deepEqual({ name, summary }, { name: verb.name, summary: verb.summary });
+    for (const example of verb.examples) assert.match(example, /(^|\W)hone\b/);
+  }
+});

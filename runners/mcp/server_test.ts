@@ -1,0 +1,117 @@
+import { Client } from "@modelcontextprotocol/client";
+import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { liveRun } from "../../tests/fixtures/small_run.ts";
+
+const MOD = fileURLToPath(new URL("../../mod.ts", import.meta.url));
+const SCRIPTED = fileURLToPath(new URL("../../tests/fixtures/scripted/pipeline.yaml", import.meta.url));
+
+/** A client of `hone --mcp`, a real process, in a folder of its own. */
+async function connected(flags: string[], work: (client: Client, dir: string) => Promise<void>) {
+  const dir = await Deno.makeTempDir();
+  const client = new Client({ name: "test", version: "1.0.0" });
+  const args = ["run", "-A", MOD, "--mcp", ...flags];
+  const env = { ...Deno.env.toObject(), HONE_CACHE_DIR: join(dir, "cache") };
+  try {
+    await client.connect(new StdioClientTransport({ command: Deno.execPath(), args, cwd: dir, env, stderr: "ignore" }));
+    await work(client, dir);
+  } finally {
+    await client.close();
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+async function called(client: Client, name: string, args: Record<string, unknown> = {}) {
+  const { content, structuredContent, isError } = await client.callTool({ name, arguments: args });
+  const text = (content as { text: string }[]).map((part) => part.text).join("\n");
+  return { text, data: structuredContent as Record<string, unknown> | undefined, failed: isError === true };
+}
+
+Deno.test("serve() offers only tools that read, or write reports anew, when --allow-run is not given", () =>
+  connected([], async (client) => {
+    const { tools } = await client.listTools();
+    assert.deepEqual(tools.map(({ name }) => name), [
+      ...["validate", "list", "runs", "query", "report", "doctor", "status"],
+    ]);
+    const writing = tools.filter(({ annotations }) => annotations?.readOnlyHint !== true);
+    assert.deepEqual(writing.map(({ name, annotations }) => [name, annotations]), [
+      ["report", { readOnlyHint: false, destructiveHint: false, openWorldHint: false, idempotentHint: true }],
+    ]);
+    const query = tools.find(({ name }) => name === "query")!;
+    assert.deepEqual(query.inputSchema.required, ["run", "sql"]);
+    assert.deepEqual(Object.keys(query.inputSchema.properties!), ["run", "sql", "max_rows", "width"]);
+    assert.ok(!Object.hasOwn(tools.find(({ name }) => name === "report")!.inputSchema.properties!, "open"));
+  }));
+
+Deno.test("serve() without --allow-run loads no code that a pipeline or a caller names", () =>
+  connected([], async (client, dir) => {
+    const loud = `Deno.writeTextFileSync(${JSON.stringify(join(dir, "loaded"))}, ""); export default {};`;
+    await Deno.writeTextFile(join(dir, "loud.ts"), loud);
+    await Deno.writeTextFile(join(dir, "p.yaml"), "name: p\nsede: 1\nstages: [{ use: ./loud.ts }]\n");
+    const checked = await called(client, "validate", { files: [join(dir, "p.yaml")] });
+    assert.deepEqual([checked.failed, checked.data?.ok], [false, false]);
+    assert.match(checked.text, /UNKNOWN_FIELD/);
+    const listed = await called(client, "list", { plugin: join(dir, "loud.ts") });
+    assert.equal(listed.failed, true);
+    assert.ok(listed.text.startsWith(`error[PLUGIN_NOT_ALLOWED] Cannot show plugin "${dir}/loud.ts"`), listed.text);
+    await assert.rejects(Deno.stat(join(dir, "loaded")));
+    const builtin = await called(client, "list", { plugin: "judge/state" });
+    assert.equal(builtin.data?.kind, "judge");
+  }));
+
+Deno.test("status, query and the run's resource answer while a run lives and after it", () =>
+  connected([], async (client, dir) => {
+    await Deno.mkdir(join(dir, "runs"));
+    const { bus, end } = await liveRun(join(dir, "runs"), "files-1");
+    await bus.emit("trainer", "metric.recorded", { name: "loss", value: 0.5, step: 1 }).durable;
+    const live = (await called(client, "status")).data;
+    assert.deepEqual([live?.status, live?.progress], ["running", { rung: "rl" }]);
+    const rows = await called(client, "query", { run: "files-1", sql: "SELECT value FROM metrics" });
+    assert.equal(rows.text, '[{"value":0.5}]');
+    await end("paused");
+    assert.deepEqual((await called(client, "status")).data?.status, "paused");
+    const { resources } = await client.listResources();
+    assert.deepEqual(resources.map(({ uri }) => uri), ["hone://runs/files-1/status"]);
+    const { contents } = await client.readResource({ uri: resources[0]!.uri });
+    assert.equal(JSON.parse((contents[0] as { text: string }).text).status, "paused");
+    await assert.rejects(client.readResource({ uri: "hone://runs/files-1/control.json" }), /nothing is at/);
+    await assert.rejects(client.readResource({ uri: "hone://runs/..%2Fruns%2Ffiles-1/run.log" }), /nothing is at/);
+    const wrong = await called(client, "query", { run: "files-9", sql: "SELECT 1" });
+    assert.equal(wrong.failed, true);
+    assert.match(wrong.text, /^error\[NO_SUCH_RUN\] /);
+  }));
+
+Deno.test("run with --allow-run returns a run id at once, and the run ends with its verdict", () =>
+  connected(["--allow-run"], async (client, dir) => {
+    const refused = await called(client, "run", { pipeline: join(dir, "absent.yaml") });
+    assert.equal(refused.failed, true);
+    assert.match(refused.text, /FILE_NOT_FOUND/);
+    const started = await called(client, "run", {
+      pipeline: SCRIPTED,
+      set: ["ladder=[prompt]", "evaluate.policies=[base]"],
+    });
+    assert.equal(started.failed, false, started.text);
+    assert.match(String(started.data?.run), /^scripted-\d{8}-\d{6}-[0-9a-f]{4}$/);
+    let now: Record<string, unknown> | undefined;
+    do {
+      await sleep(200);
+      now = (await called(client, "status", { run: started.data!.run })).data;
+    } while (now?.status === undefined || now.status === "running");
+    assert.equal(now.status, "completed", JSON.stringify(now));
+    assert.match(String((now.verdict as { sentence: string }).sentence), /\S/);
+  }));
+
+Deno.test("serve() refuses a flag that it does not know and suggests the nearest", async () => {
+  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", MOD, "--mcp", "--alow-run"],
+    stdin: "null",
+  }).output();
+  assert.equal(code, 2);
+  assert.equal(
+    new TextDecoder().decode(stderr),
+    'error[UNKNOWN_FLAG] Cannot read "--alow-run": --mcp has no such flag\n  hint: did you mean --allow-run?\n',
+  );
+});

@@ -1,0 +1,115 @@
+/**
+ * `hone completion <shell>`: a script that completes verbs, flags, their fixed values, pipelines and runs.
+ * @module
+ */
+import { z } from "zod";
+import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
+import { flagsOf } from "../cli/args.ts";
+import { defineVerb, type Verb } from "./verb.ts";
+import { VERBS } from "./mod.ts";
+
+const SHELLS: Record<string, (verbs: Verb[]) => string> = { bash, zsh, fish };
+
+export default defineVerb({
+  name: "completion",
+  summary: "Print a completion script for your shell.",
+  description:
+    "Prints a script for bash, zsh or fish. It completes verbs, flags and their values; files stand for the rest.",
+  positional: [{ name: "shell", description: `One of ${Object.keys(SHELLS).join(", ")}.` }],
+  args: z.strictObject({}),
+  formats: ["text"],
+  examples: [
+    'eval "$(hone completion bash)"',
+    "hone completion zsh > ~/.zfunc/_hone",
+    "hone completion fish > ~/.config/fish/completions/hone.fish",
+  ],
+  async run({ positional: [shell], out }) {
+    if (!Object.hasOwn(SHELLS, shell!)) {
+      throw new HoneError(cli.bad_value("<shell>", shell!, `wanted one of ${Object.keys(SHELLS).join(", ")}`));
+    }
+    const verbs = await Promise.all(VERBS.map(async ({ load }) => (await load()).default));
+    out(SHELLS[shell!]!(verbs));
+    return 0;
+  },
+});
+
+/** `--flag` words of a verb, with the two that every verb has. */
+function words(verb: Verb): string[] {
+  return [...flagsOf(verb).map(({ name }) => `--${name}`), "--format", "--help"];
+}
+
+/** Flags with a closed set of values. */
+function choices(verb: Verb): [string, string[]][] {
+  const closed = flagsOf(verb).filter(({ value }) => value.includes("|"));
+  const formats: [string, string[]] = ["format", verb.formats ?? ["text", "json"]];
+  return [...closed.map(({ name, value }): [string, string[]] => [name, value.split("|")]), formats];
+}
+
+function bash(verbs: Verb[]): string {
+  const cases = verbs.map((verb) => {
+    const values = choices(verb).map(([flag, all]) => `      --${flag}) words=${quoted(all.join(" "))};;`);
+    return `  ${verb.name})\n    case "$before" in\n${values.join("\n")}\n      *) words=${
+      quoted(words(verb).join(" "))
+    };;\n    esac;;`;
+  });
+  return `_hone() {
+  local word="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD-1]}" words=""
+  if [ "$COMP_CWORD" -eq 1 ]; then
+    COMPREPLY=($(compgen -W ${quoted(verbs.map(({ name }) => name).join(" "))} -- "$word") $(compgen -f -- "$word"))
+    return
+  fi
+  case "\${COMP_WORDS[1]}" in
+${cases.join("\n")}
+  esac
+  COMPREPLY=($(compgen -W "$words" -- "$word"))
+}
+complete -o default -F _hone hone`;
+}
+
+function zsh(verbs: Verb[]): string {
+  const cases = verbs.map((verb) => {
+    const fixed = new Map(choices(verb));
+    const flags = [
+      ...flagsOf(verb).map(({ name, description, type }) => argument(name, description, type, fixed.get(name))),
+      argument("format", "Form of the result.", "string", fixed.get("format")),
+      argument("help", "Show help.", "boolean"),
+    ];
+    return `    ${verb.name}) _arguments ${flags.join(" ")} '*:file:_files';;`;
+  });
+  return `#compdef hone
+_hone() {
+  local -a verbs=(${verbs.map(({ name, summary }) => quoted(`${name}:${summary}`)).join(" ")})
+  if (( CURRENT == 2 )); then _describe verb verbs; _files; return; fi
+  local verb=$words[2]
+  shift words; (( CURRENT-- ))
+  case $verb in
+${cases.join("\n")}
+  esac
+}
+compdef _hone hone`;
+}
+
+function argument(name: string, description: string, type: string, values?: string[]): string {
+  const text = `--${name}[${description.replace(/[[\]:]/g, " ")}]`;
+  if (type === "boolean") return quoted(text);
+  return quoted(values ? `${text}:value:(${values.join(" ")})` : `${text}:value:_files`);
+}
+
+function fish(verbs: Verb[]): string {
+  const first = "__fish_use_subcommand";
+  return verbs.flatMap((verb) => [
+    `complete -c hone -n ${first} -a ${verb.name} -d ${quoted(verb.summary)}`,
+    ...flagsOf(verb).map(({ name, description, type, value }) =>
+      `complete -c hone -n '__fish_seen_subcommand_from ${verb.name}' -l ${name}${type === "boolean" ? "" : " -r"}` +
+      `${value.includes("|") ? ` -f -a ${quoted(value.replaceAll("|", " "))}` : ""} -d ${quoted(description)}`
+    ),
+    `complete -c hone -n '__fish_seen_subcommand_from ${verb.name}' -l format -r -f -a ${
+      quoted((verb.formats ?? ["text", "json"]).join(" "))
+    }`,
+  ]).join("\n");
+}
+
+/** A word that a shell takes literally. */
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}

@@ -1,0 +1,146 @@
+/**
+ * `hone doctor`: whether this machine has what hone needs, and what each thing is needed for.
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { statfs } from "node:fs/promises";
+import { totalmem } from "node:os";
+import { dirname } from "node:path";
+import { z } from "zod";
+import { cacheDir } from "../../pipeline/common/cache_dir.ts";
+import { findEngine } from "../../pipeline/mcp/session/container.ts";
+import { execute, findPython, workerEnvState } from "../../pipeline/program/worker_env.ts";
+import { defineVerb } from "./verb.ts";
+
+/** One thing looked for. `ok: null` is neither good nor bad: it will be made, or is not needed here. */
+interface Finding {
+  name: string;
+  ok: boolean | null;
+  found: string;
+  needed_for: string;
+  /** True where nothing can be trained without it. */
+  required: boolean;
+}
+
+const GB = 1e9;
+const DISK_GB = 2;
+const MEMORY_GB = 3;
+const OPENBLAS = "import ctypes, sys; ctypes.CDLL('libopenblas.so.0')";
+
+export default defineVerb({
+  name: "doctor",
+  summary: "Show whether this machine has what hone needs.",
+  description:
+    "Looks for programs, room and memory, and says what each is needed for. Starts nothing that stays and writes " +
+    "nothing. Exit code 1 when something is missing without which the main job cannot run.",
+  positional: [],
+  args: z.strictObject({}),
+  examples: ["hone doctor", "hone doctor --format json"],
+  async run({ out, format, signal }) {
+    const findings = await examine(signal);
+    const ok = findings.every((finding) => finding.ok !== false || !finding.required);
+    if (format === "json") out(JSON.stringify({ ok, findings }, null, 2));
+    else {
+      const width = Math.max(...findings.map(({ name }) => name.length));
+      for (const { name, ok, found, needed_for } of findings) {
+        const mark = ok === null ? "-      " : ok ? "ok     " : "missing";
+        out(`${mark}  ${name.padEnd(width)}  ${found}; ${needed_for}`);
+      }
+    }
+    return ok ? 0 : 1;
+  },
+});
+
+async function examine(signal: AbortSignal): Promise<Finding[]> {
+  const uv = await version("uv", signal);
+  const [python, env, blas, disk, npx, node, containers] = await Promise.all([
+    pythonFinding(uv !== null, signal),
+    workerEnvState("mlx"),
+    openBlas(signal),
+    freeBytes(cacheDir()),
+    version("npx", signal),
+    version("node", signal),
+    containerFinding(),
+  ]);
+  const memory = totalmem();
+  return [
+    { name: "Deno", ok: true, found: Deno.version.deno, needed_for: "runs hone", required: true },
+    python,
+    optional("uv", uv, "makes the worker's Python environment faster than pip"),
+    {
+      name: "worker environment",
+      ok: env.complete ? true : null,
+      found: env.complete ? env.home : `not made yet (${env.home})`,
+      needed_for: "trains with trainer/mlx; made on first use, about 250 MB from PyPI",
+      required: false,
+    },
+    blas,
+    {
+      name: "disk",
+      ok: disk >= DISK_GB * GB,
+      found: `${(disk / GB).toFixed(1)} GB free for ${cacheDir()}`,
+      needed_for: `environment, model and runs need about ${DISK_GB} GB`,
+      required: true,
+    },
+    {
+      name: "memory",
+      ok: memory >= MEMORY_GB * GB,
+      found: `${(memory / GB).toFixed(1)} GB`,
+      needed_for: `the quickstart needs up to ${MEMORY_GB} GB`,
+      required: true,
+    },
+    optional("npx", npx, "starts servers that are npm packages (hone uses Deno in its place)"),
+    optional("node", node, "runs servers written for Node.js"),
+    containers,
+  ];
+}
+
+async function containerFinding(): Promise<Finding> {
+  const base = { name: "containers", needed_for: "runs servers with isolation: container", required: false };
+  try {
+    return { ...base, ok: true, found: await findEngine("") };
+  } catch {
+    return { ...base, ok: false, found: "neither docker nor podman answers" };
+  }
+}
+
+function optional(name: string, found: string | null, needed_for: string): Finding {
+  return { name, ok: found !== null, found: found ?? "not on PATH", needed_for, required: false };
+}
+
+async function pythonFinding(uv: boolean, signal: AbortSignal): Promise<Finding> {
+  const base = { name: "Python", needed_for: "the worker trains and serves models with it", required: true };
+  try {
+    const python = await findPython({ signal }, uv);
+    const found = python.startsWith(">=") ? `${python}, by uv` : await version(python, signal) ?? python;
+    return { ...base, ok: true, found };
+  } catch (error) {
+    return { ...base, ok: false, found: (error as Error).message };
+  }
+}
+
+/** The worker brings its own where the system has none; only Linux needs one. */
+async function openBlas(signal: AbortSignal): Promise<Finding> {
+  const base = { name: "OpenBLAS", needed_for: "makes MLX fast on a CPU", required: false };
+  if (Deno.build.os !== "linux") return { ...base, ok: null, found: "not needed here" };
+  const env = await workerEnvState("mlx");
+  const python = env.complete ? env.python : "python3";
+  const system = await execute([python, "-c", OPENBLAS], { signal }).then(() => true, () => false);
+  return { ...base, ok: true, found: system ? "the system's libopenblas.so.0" : "the one that comes with the worker" };
+}
+
+/** First line of `command --version`, or null where it does not run. */
+async function version(command: string, signal: AbortSignal): Promise<string | null> {
+  return await execute([command, "--version"], { signal }).then(
+    (text) => text.trim().split("\n")[0]!,
+    () => null,
+  );
+}
+
+/** Room on the disk that holds `folder`, or will. */
+async function freeBytes(folder: string): Promise<number> {
+  let near = folder;
+  while (!existsSync(near) && dirname(near) !== near) near = dirname(near);
+  const { bavail, bsize } = await statfs(near);
+  return bavail * bsize;
+}

@@ -1,0 +1,200 @@
+/**
+ * `hone evaluate`: measures one policy without training. Of a run, its published checkpoint, compared scenario by
+ * scenario with what the run itself measured; of a pipeline file, the base model or an adapter.
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { z } from "zod";
+import { type LoadedPipeline, loadPipeline } from "../../pipeline/config/pipeline_file.ts";
+import { findRun, openRun } from "../../pipeline/store/live_run.ts";
+import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
+import type { Catalog, Split } from "../../pipeline/events.ts";
+import { evaluateRun, type PolicyName } from "../../pipeline/run/evaluate_run.ts";
+import { recordedCatalog } from "../../pipeline/store/recorded.ts";
+import { evaluationEpisodes } from "../../pipeline/verdict/evaluated_rollouts.ts";
+import { compare } from "../../pipeline/verdict/summary.ts";
+import type { Comparison, Sampling, Verdict } from "../../pipeline/verdict/verdict_types.ts";
+import { builtins } from "../../plugins/mod.ts";
+import { attended, conclude } from "./perform.ts";
+import { newId, overridesOf } from "./run.ts";
+import { defineVerb } from "./verb.ts";
+
+const args = z.strictObject({
+  policy: z.enum(["base", "prompt", "warm_start", "tuned"]).optional().describe(
+    "What to measure; of a run its last policy, of a pipeline base (tuned with an adapter), when left out.",
+  ),
+  adapter: z.string().optional().describe("Folder of an adapter to measure instead, as a run's adapter/."),
+  checkpoint: z.string().optional().describe("Folder of a checkpoint to measure instead."),
+  split: z.enum(["heldout", "validation"]).optional().describe("Scenarios to measure on; as the pipeline says."),
+  sampling: z.enum(["greedy", "sampled"]).optional().describe("How the policy answers; as the pipeline says."),
+  tries: z.int().min(1).optional().describe("Attempts at each scenario; as the pipeline says."),
+  set: z.array(z.string()).default([]).describe(
+    "A value that replaces one of the pipeline, as seed=8; may be repeated.",
+  ),
+  run_dir: z.string().optional().describe("Folder of the evaluation's records; evaluations/<id> beside the run."),
+  yes: z.boolean().default(false).describe(
+    "Do not ask before the pipeline's programs are started for the first time.",
+  ),
+  verbose: z.boolean().default(false).describe("Show the plugins' debug lines too."),
+});
+
+export default defineVerb({
+  name: "evaluate",
+  summary: "Measure policies on a split, without training.",
+  description:
+    "Runs every scenario of a split with one policy and prints its success with a 95 % interval. Given a run, its " +
+    "pipeline and its checkpoints are used, and the difference to each policy that the run measured on the same " +
+    "scenarios is printed too.",
+  positional: [{ name: "run or pipeline", description: "A pipeline's YAML file; or a run's folder, id, or `latest`." }],
+  args,
+  examples: [
+    "hone evaluate latest --split validation",
+    "hone evaluate latest --policy tuned --sampling sampled --tries 4",
+    "hone evaluate my.yaml --adapter runs/files-20261121-104500-a1b2/adapter",
+  ],
+  async run({ args, positional, out, err, signal, format }) {
+    const word = positional[0]!;
+    const source = /\.ya?ml$/i.test(word) ? null : await findRun(word);
+    const { policy, weights } = await subject(args, source);
+    const overrides = overridesOf([
+      ...args.set,
+      ...(["split", "tries"] as const).flatMap((key) => args[key] ? [`evaluate.${key}=${args[key]}`] : []),
+      ...(args.sampling ? [`evaluate.sampling=[${args.sampling}]`] : []),
+    ]);
+    const loaded = await loadPipeline(source ? join(source, "pipeline.yaml") : word, {
+      builtins,
+      signal,
+      overrides,
+      trains: false,
+    });
+    if (weights && !loaded.stages.some(({ plugin }) => plugin.kind === "trainer")) {
+      throw new HoneError(cli.weights_without_trainer());
+    }
+    const beside = source ? dirname(source) : "runs";
+    const run_dir = resolve(args.run_dir ?? join(beside, "evaluations", newId(`${loaded.config.name}-${policy}`)));
+    if (existsSync(join(run_dir, "run.duckdb"))) throw new HoneError(cli.run_exists(run_dir));
+    const trained_with = await catalogOf(source, args.adapter);
+    const options = { run_dir, resume: false, yes: args.yes, verbose: args.verbose, format, signal, out, err };
+    const result = await attended(
+      loaded,
+      options,
+      (hooks) => evaluateRun(loaded, { run_dir, signal, policy, weights, trained_with, ...hooks }),
+    );
+    if (result.status !== "completed") return conclude(result, { ...options, resumable: false });
+    const measured = { ...result.verdict!, policy, run_dir };
+    const differences = source ? await against(source, run_dir, result.verdict!, loaded) : [];
+    if (format === "json") out(JSON.stringify({ ...summary(measured), differences }));
+    else for (const line of lines(measured, differences)) out(line);
+    // A program that asks by the exit code must not take "nothing was measured" for a measurement.
+    return measured.policies[policy]!.success.n === 0 ? 1 : 0;
+  },
+});
+
+/** Which policy, and whose weights. */
+async function subject(args_: z.output<typeof args>, source: string | null) {
+  const { adapter, checkpoint } = args_;
+  if (adapter && checkpoint) throw new HoneError(cli.weights_twice());
+  const named = adapter ?? checkpoint;
+  if (named) {
+    const weights = resolve(named);
+    if (!existsSync(weights)) {
+      throw new HoneError(cli.no_weights(named));
+    }
+    const policy: PolicyName = args_.policy ?? "tuned";
+    if (policy === "base" || policy === "prompt") {
+      throw new HoneError(cli.bad_value("--policy", policy, "an adapter is measured as warm_start or tuned"));
+    }
+    return { policy, weights };
+  }
+  const published = source ? await publishedBy(source) : new Map<string, string>();
+  const last = (["tuned", "warm_start"] as const).find((name) => published.has(name));
+  const policy: PolicyName = args_.policy ?? last ?? "base";
+  if (policy === "base" || policy === "prompt") return { policy, weights: undefined };
+  const weights = published.get(policy);
+  if (weights) return { policy, weights };
+  throw new HoneError(
+    source ? cli.no_such_policy(source, policy, [...published.keys()]) : cli.weights_missing(policy),
+  );
+}
+
+/** The catalog that the policy was trained with, as its run or its adapter records it. */
+async function catalogOf(source: string | null, adapter: string | undefined): Promise<Catalog | undefined> {
+  if (adapter !== undefined) return await adapterCatalog(join(resolve(adapter), "hone.json"));
+  if (source === null) return undefined;
+  await using run = await openRun(source);
+  return await recordedCatalog(run) ?? undefined;
+}
+
+/** An adapter that hone did not write says nothing of tools. */
+async function adapterCatalog(path: string): Promise<Catalog | undefined> {
+  if (!existsSync(path)) return undefined;
+  const { tools, catalog_schema_hash } = JSON.parse(await readFile(path, "utf8"));
+  if (!Array.isArray(tools) || typeof catalog_schema_hash !== "string") return undefined;
+  return { servers: [], tools, schema_hash: catalog_schema_hash };
+}
+
+/** Checkpoints by policy that the run published and that are still there. */
+async function publishedBy(run_dir: string): Promise<Map<string, string>> {
+  await using run = await openRun(run_dir);
+  const rows = await run.query("SELECT name, checkpoint FROM policies ORDER BY version");
+  const found = rows.map(({ name, checkpoint }) => [String(name), String(checkpoint)] as const);
+  return new Map(found.filter(([, folder]) => existsSync(folder)));
+}
+
+/** The measured policy minus each policy of the run, on the scenarios that both attempted. */
+async function against(source: string, run_dir: string, verdict: Verdict, loaded: LoadedPipeline) {
+  const { split, sampling } = verdict;
+  const now = (await episodes(run_dir, split)).map((episode) => ({ ...episode, policy: MEASURED }));
+  const then = await episodes(source, split);
+  const names = [...new Set(then.map(({ policy }) => policy))];
+  return names
+    .map((name) => successOf(compare(MEASURED, name, [...now, ...then], sampling, loaded.config.seed)))
+    .filter(({ n }) => n > 0)
+    .map(({ against, mean, low, high, n }) => ({ against, mean, low, high, n }));
+}
+
+/** A name that no policy of a run has. */
+const MEASURED = "(measured)";
+
+type Difference = Pick<Comparison, "against" | "mean" | "low" | "high" | "n">;
+
+function successOf(comparisons: Comparison[]): Comparison {
+  return comparisons.find(({ metric }) => metric === "success")!;
+}
+
+async function episodes(run_dir: string, split: Split) {
+  await using run = await openRun(run_dir);
+  return await evaluationEpisodes(run, split);
+}
+
+type Measured = Verdict & { policy: PolicyName; run_dir: string };
+
+function summary({ policy, run_dir, split, sampling, scenarios, tries, policies, notes }: Measured) {
+  return { policy, split, sampling, scenarios, tries, ...policies[policy], notes, run_dir };
+}
+
+function lines({ policy, split, sampling, policies, notes, run_dir }: Measured, differences: Difference[]): string[] {
+  const { mean, low, high, n } = policies[policy]!.success;
+  const other: Sampling = sampling === "greedy" ? "sampled" : "greedy";
+  const second = policies[policy]![`${other}_success`];
+  const success = n === 0
+    ? "nothing could be judged"
+    : `${share(mean)} (95 % interval ${share(low)} to ${share(high)}, n ${n})`;
+  return [
+    `${policy} on ${split}, ${sampling}: ${success}`,
+    ...(second
+      ? [`${policy} on ${split}, ${other}: ${share(second.mean)} (${share(second.low)} to ${share(second.high)})`]
+      : []),
+    ...differences.map(({ against, mean, low, high, n }) =>
+      `minus the run's ${against}: ${mean > 0 ? "+" : ""}${share(mean)} (${share(low)} to ${share(high)}, ${n} pairs)`
+    ),
+    ...notes.map((note) => `- ${note}`),
+    join(run_dir, "report.html"),
+  ];
+}
+
+function share(value: number): string {
+  return value.toFixed(2);
+}

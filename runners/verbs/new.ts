@@ -1,0 +1,69 @@
+/**
+ * `hone new`: a plugin in one file, its test, and a `deno.json` that lets editors and `deno test` find hone from outside
+ * its repository. Writes nothing over what is there.
+ * @module
+ */
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join, relative, resolve } from "node:path";
+import { z } from "zod";
+import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
+import { KINDS } from "../../pipeline/loader.ts";
+import type { Kind } from "../../pipeline/plugin.ts";
+import { pluginText, testText } from "./new_templates.ts";
+import { defineVerb } from "./verb.ts";
+
+const ROOT = new URL("../../", import.meta.url);
+
+export default defineVerb({
+  name: "new",
+  summary: "Start a plugin of your own.",
+  description:
+    "Writes <name>.ts, <name>_test.ts and, where there is none, a deno.json. The plugin works as it is: use it " +
+    "from a pipeline by its path.",
+  positional: [
+    { name: "kind", description: `One of ${KINDS.join(", ")}.` },
+    { name: "name", description: "Name of the plugin: lower case letters, digits and -." },
+  ],
+  args: z.strictObject({ dir: z.string().default(".").describe("Folder to write to.") }),
+  examples: ["hone new judge tone", "hone new scenario-source tickets --dir ./plugins"],
+  async run({ args, positional: [kind = "", name = ""], out, err, format }) {
+    if (!KINDS.some((known) => known === kind)) throw new HoneError(cli.unknown_kind(kind, KINDS));
+    if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name)) throw new HoneError(cli.plugin_name(name));
+    const stem = name.replaceAll("-", "_");
+    const files = {
+      [`${stem}.ts`]: pluginText(kind as Kind, name),
+      [`${stem}_test.ts`]: testText(kind as Kind, stem),
+      "deno.json": await editorConfig(),
+    };
+    const dir = resolve(args.dir);
+    await mkdir(dir, { recursive: true });
+    const written = [];
+    for (const [file, text] of Object.entries(files)) {
+      const path = join(dir, file);
+      const done = await writeFile(path, text, { flag: "wx" }).then(() => true, (error) => {
+        if (error.code !== "EEXIST") throw error;
+        if (file !== "deno.json") throw new HoneError(cli.file_exists(path));
+        return false;
+      });
+      if (done) written.push(path);
+      else err(`${file} is there already and was left as it is`);
+    }
+    const use = `./${relative(Deno.cwd(), join(dir, `${stem}.ts`))}`;
+    if (format === "json") out(JSON.stringify({ use, written }, null, 2));
+    else {out(
+        `${written.join("\n")}\n\nTest it:  deno test -A ${use.replace(/\.ts$/, "_test.ts")}\nUse it:   - use: ${use}`,
+      );}
+    return 0;
+  },
+});
+
+/** A `deno.json` with hone's own imports, absolute where hone's are relative: hone's modules are read under it. */
+async function editorConfig(): Promise<string> {
+  const own = JSON.parse(await readFile(new URL("deno.json", ROOT), "utf8"));
+  const imports = Object.entries(own.imports as Record<string, string>).map(([name, target]) => [
+    name,
+    target.startsWith("./") ? new URL(target, ROOT).href : target,
+  ]);
+  const { compilerOptions, nodeModulesDir } = own;
+  return JSON.stringify({ nodeModulesDir, imports: Object.fromEntries(imports), compilerOptions }, null, 2) + "\n";
+}

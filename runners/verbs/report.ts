@@ -1,0 +1,57 @@
+/**
+ * `hone report <run>`: makes the verdict of a run anew from its store and writes `verdict.json`, `report.md` and
+ * `report.html`. Works while the run is alive, through its socket.
+ * @module
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { parse } from "yaml";
+import { z } from "zod";
+import { pipeline_schema } from "../../pipeline/config/pipeline_schema.ts";
+import { findRun, openRun } from "../../pipeline/store/live_run.ts";
+import { makeVerdict, writeReports } from "../../pipeline/verdict/mod.ts";
+import { defineVerb } from "./verb.ts";
+
+/** What the verdict needs of the run's own `pipeline.yaml`. */
+const settings = z.object(pipeline_schema.pick({ name: true, seed: true, evaluate: true }).shape);
+
+export default defineVerb({
+  name: "report",
+  summary: "Write the verdict and the report of a run anew.",
+  description:
+    "Reads a run's records, makes its verdict again and writes verdict.json, report.md and report.html into " +
+    "its folder. Works on a run that is still going: what is not judged yet is said to be missing.",
+  positional: [{ name: "run", description: "A run's folder, its id or the beginning of one, or `latest`." }],
+  args: z.strictObject({
+    open: z.boolean().default(false).describe("Open report.html in the browser."),
+  }),
+  examples: ["hone report runs/files-20261121-104500-a1b2", "hone report latest --open"],
+  async run({ args, positional, out, err, format }) {
+    const dir = await findRun(positional[0]!);
+    await using run = await openRun(dir);
+    const config = settings.parse(parse(await readFile(join(dir, "pipeline.yaml"), "utf8")));
+    const verdict = await makeVerdict({ store: run, config });
+    if (run.live) verdict.notes.unshift("The run is still going: these figures are provisional.");
+    const files = await writeReports(dir, run, verdict, { status: run.live ? "running" : "interrupted" });
+    if (format === "json") out(JSON.stringify({ files, verdict }));
+    else {
+      out(verdict.sentence);
+      for (const note of verdict.notes) out(`- ${note}`);
+      out(files.html);
+    }
+    if (args.open) await openInBrowser(files.html, err);
+    return 0;
+  },
+});
+
+/** Hands a file to the desktop's browser; where there is none, says where the file is. */
+async function openInBrowser(file: string, err: (text: string) => void): Promise<void> {
+  const [command, ...args] = { darwin: ["open"], windows: ["explorer"] }[Deno.build.os as string] ?? ["xdg-open"];
+  try {
+    const { success } = await new Deno.Command(command!, { args: [...args, file], stdout: "null", stderr: "null" })
+      .output();
+    if (!success) err(`could not open a browser: the report is ${file}`);
+  } catch {
+    err(`could not open a browser (${command} is missing): the report is ${file}`);
+  }
+}

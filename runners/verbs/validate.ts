@@ -1,0 +1,106 @@
+/**
+ * `hone validate`: reads pipelines as a run would, and says everything that is wrong with them.
+ * Takes files, folders, globs, and Markdown, whose YAML fences are examined where they hold a whole pipeline.
+ * @module
+ */
+import { glob, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { parseDocument } from "yaml";
+import { z } from "zod";
+import { examinePipeline } from "../../pipeline/config/pipeline_file.ts";
+import { cli, type Diagnostic, HoneError, render } from "../../pipeline/diagnostics/mod.ts";
+import { builtins } from "../../plugins/mod.ts";
+import { defineVerb } from "./verb.ts";
+
+const args = z.strictObject({
+  text_only: z.boolean().default(false).describe(
+    "Look at the text alone: no plugins of your own are loaded, no paths and variables looked up.",
+  ),
+});
+
+export default defineVerb({
+  name: "validate",
+  summary: "Check pipelines without running them.",
+  description:
+    "Reads each pipeline as a run would: fields, plugins and their settings, paths, environment variables, and " +
+    "whether the stages can run together. All problems at once, each at its place. In Markdown, YAML fences that hold a " +
+    "whole pipeline are checked too, but not the paths and variables that they name.",
+  positional: [{ name: "files", description: "Pipelines, folders, globs or Markdown files.", variadic: true }],
+  args,
+  formats: ["text", "json", "github"],
+  examples: [
+    "hone validate examples/files/pipeline.yaml",
+    "hone validate 'examples/**/*.yaml' README.md --format github",
+  ],
+  async run({ args, positional, out, signal, format }) {
+    const checked: { file: string; diagnostics: Diagnostic[] }[] = [];
+    for (const file of await expand(positional)) checked.push(...await check(file, !args.text_only, signal));
+    const diagnostics = checked.flatMap((each) => each.diagnostics);
+    const ok = diagnostics.length === 0;
+    if (format === "json") out(JSON.stringify({ ok, files: checked }, null, 2));
+    else {
+      if (!ok) out(render(diagnostics, format === "github" ? "github" : "text"));
+      const good = checked.filter((each) => each.diagnostics.length === 0);
+      if (format === "text") { for (const { file } of good) out(`${file}: ok`); }
+    }
+    return ok ? 0 : 2;
+  },
+});
+
+async function check(
+  file: string,
+  world: boolean,
+  signal: AbortSignal,
+): Promise<{ file: string; diagnostics: Diagnostic[] }[]> {
+  const text = await readFile(file, "utf8");
+  if (!file.endsWith(".md")) {
+    return [{ file, diagnostics: (await examinePipeline(text, file, { builtins, signal, world })).diagnostics }];
+  }
+  const checked = [];
+  for (const fence of pipelineFences(text)) {
+    const { diagnostics } = await examinePipeline(fence, file, { builtins, signal, world: false });
+    checked.push({ file, diagnostics });
+  }
+  return checked;
+}
+
+/** Files behind the arguments; a folder stands for the pipelines in it. */
+async function expand(patterns: string[]): Promise<string[]> {
+  const files: string[] = [];
+  for (const pattern of patterns) {
+    const found = await stat(pattern).catch(() => null);
+    if (found?.isFile()) files.push(pattern);
+    else if (found?.isDirectory()) {
+      for await (const file of glob(join(pattern, "**/*.{yaml,yml}"))) {
+        if (isPipeline(await readFile(file, "utf8"))) files.push(file);
+      }
+    } else {
+      const before = files.length;
+      for await (const file of glob(pattern)) files.push(file);
+      if (files.length === before) throw new HoneError(cli.no_such_files(pattern));
+    }
+  }
+  return [...new Set(files)];
+}
+
+/** YAML fences of a Markdown text that look like pipelines, each with as many empty lines before it as stood there. */
+export function pipelineFences(text: string): string[] {
+  const lines = text.split(/\r?\n/);
+  const fences: string[] = [];
+  for (let i = 0; i < lines.length; i++) {
+    const open = /^(\s*)(```+|~~~+)\s*ya?ml\b/.exec(lines[i]!);
+    if (!open) continue;
+    const end = lines.findIndex((line, j) => j > i && line.trim().startsWith(open[2]!));
+    const body = lines.slice(i + 1, end < 0 ? undefined : end);
+    if (isPipeline(body.join("\n"))) fences.push([...new Array(i + 1).fill(""), ...body].join("\n"));
+    i = end < 0 ? lines.length : end;
+  }
+  return fences;
+}
+
+/** True for YAML with a name and stages at the top; broken YAML counts where it looks so. */
+function isPipeline(text: string): boolean {
+  const doc = parseDocument(text, { prettyErrors: false });
+  if (doc.errors.length > 0) return /^stages:/m.test(text) && /^name:/m.test(text);
+  return doc.has?.("stages") === true && doc.has("name");
+}
