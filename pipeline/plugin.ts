@@ -120,6 +120,58 @@ export interface Agent {
 /** What a rollout yields while it runs. */
 export type RolloutRecord = TurnRecord | ToolCallRecord;
 
+/** A language model that a plugin may ask, as its settings name it. */
+export interface LlmEndpoint {
+  /** `openai`: any OpenAI-compatible endpoint; `anthropic`: the Anthropic Messages API. */
+  api: "openai" | "anthropic";
+  /** Base address: with its `/v1` for `openai`; `https://api.anthropic.com` for the other. */
+  base_url: string;
+  model: string;
+  /** Environment variable that holds the key. */
+  api_key_env?: string;
+  headers?: Record<string, string>;
+  /** Further fields of every request. */
+  body?: JsonObject;
+}
+
+/** One question to a language model. */
+export interface LlmRequest {
+  endpoint: LlmEndpoint;
+  messages: ChatMessage[];
+  max_tokens: number;
+  /** 0 when left out. */
+  temperature?: number;
+  seed?: number;
+  /** JSON Schema of the reply; `json` of the reply is then valid against it, or the question fails. */
+  schema?: JsonObject;
+  /** Longest wait for one try; 60 when left out. */
+  timeout_secs?: number;
+}
+
+/** What a language model answered. */
+export interface LlmReply {
+  text: string;
+  /** The reply as JSON, where the request has a schema. */
+  json?: Json;
+  /** The model as the endpoint names it. */
+  model: string;
+  prompt_tokens: number;
+  output_tokens: number;
+  /** Seconds of the call; 0 where it was cached. */
+  seconds: number;
+  /** True where an equal question was answered before, by this run or an earlier one: nobody was asked. */
+  cached: boolean;
+}
+
+/**
+ * The run's one client for language models: every call is recorded, cached by content, counted against the run's limits,
+ * redacted, and on the tape.
+ */
+export interface Llm {
+  /** Asks. Throws a HoneError where there is no usable reply, or where a limit of the run is used up. */
+  ask(request: LlmRequest): Promise<LlmReply>;
+}
+
 /** Arguments of a rollout. */
 export interface RolloutArgs {
   rollout_id: string;
