@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { HoneError } from "../../diagnostics/mod.ts";
 import type { JsonObject } from "../../events.ts";
-import { argumentProblem, schemaProblem } from "../pool/arguments.ts";
+import { schemaProblem } from "../../common/schema_check.ts";
+import { argumentProblem } from "../pool/arguments.ts";
 import { filterTools, joinCatalogs, toolSpec } from "./catalog.ts";
 import { modelNames } from "./names.ts";
 import { resourceText, resultText } from "../session/tool_result.ts";

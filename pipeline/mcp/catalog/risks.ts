@@ -4,7 +4,7 @@
  * @module
  */
 import type { ToolSpec } from "../../events.ts";
-import { schemaProblem } from "../pool/arguments.ts";
+import { schemaProblem } from "../../common/schema_check.ts";
 
 const MANY_TOOLS = 64;
 /** More tools with the same risk than this share one line. */
