@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import type { JsonObject } from "../events.ts";
 import { pause, TimeUp, within } from "./deadline.ts";
-import { complete, type CompletionRequest, EndpointError, releaseRollout } from "./completions.ts";
+import { complete, type CompletionRequest, releaseRollout } from "./completions.ts";
+import { EndpointError } from "./endpoint_http.ts";
 import { type ScriptedEndpoint, scriptedEndpoint } from "../../tests/fixtures/scripted_endpoint.ts";
 
 function ask(endpoint: ScriptedEndpoint, more: Partial<CompletionRequest> = {}) {

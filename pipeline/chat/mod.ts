@@ -4,14 +4,8 @@
  */
 export { completionTool, correction, demonstration, offeredTools, opening, templateTools } from "./conversation.ts";
 export { pause, TimeUp, within } from "./deadline.ts";
-export {
-  complete,
-  type Completion,
-  type CompletionRequest,
-  EndpointError,
-  type NativeCall,
-  releaseRollout,
-} from "./completions.ts";
+export { complete, type Completion, type CompletionRequest, type NativeCall, releaseRollout } from "./completions.ts";
+export { EndpointError } from "./endpoint_http.ts";
 export {
   clip,
   parseCalls,

@@ -1,7 +1,8 @@
 /** Stand-ins that answer over HTTP as inference servers describe it. */
 import assert from "node:assert/strict";
 import type { Json, JsonObject } from "../events.ts";
-import { complete, EndpointError } from "./completions.ts";
+import { complete } from "./completions.ts";
+import { EndpointError } from "./endpoint_http.ts";
 import { scriptedEndpoint, type ScriptedReply } from "../../tests/fixtures/scripted_endpoint.ts";
 import type { Policy } from "../plugin.ts";
 

@@ -9,16 +9,35 @@ export class Semaphore {
     this.#free = size;
   }
 
-  /** Runs `task` as soon as a place is free. */
-  async use<T>(task: () => Promise<T>): Promise<T> {
+  /** Runs `task` as soon as a place is free. Throws the signal's reason where that comes first. */
+  async use<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    signal?.throwIfAborted();
     if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else await this.#place(signal);
     try {
       return await task();
     } finally {
       const next = this.#waiting.shift();
       if (next) next();
       else this.#free++;
+    }
+  }
+
+  async #place(signal: AbortSignal | undefined): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiting.push(resolve);
+    const leave = () => {
+      const at = this.#waiting.indexOf(resolve);
+      // Not there any more: the place was given, and whoever has it gives it back.
+      if (at < 0) return;
+      this.#waiting.splice(at, 1);
+      reject(signal!.reason);
+    };
+    signal?.addEventListener("abort", leave, { once: true });
+    try {
+      await promise;
+    } finally {
+      signal?.removeEventListener("abort", leave);
     }
   }
 }

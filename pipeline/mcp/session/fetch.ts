@@ -5,6 +5,7 @@
  * @module
  */
 import { extractWWWAuthenticateParams } from "@modelcontextprotocol/client";
+import { bounded } from "../../common/bounded_body.ts";
 import type { OAuth } from "../auth/oauth.ts";
 
 /** Too many requests: the server did not carry this one out. */
@@ -80,27 +81,4 @@ export function retryAfter(header: string | null, now = Date.now()): number | un
   if (/^\d+$/.test(header.trim())) return Number(header);
   const date = Date.parse(header);
   return Number.isNaN(date) ? undefined : Math.max(0, Math.ceil((date - now) / 1000));
-}
-
-/** The response, whose body fails after so many bytes. One that says its length, and keeps to it, needs no watching. */
-function bounded(response: Response, bytes: number): Response {
-  const { body, status, statusText, headers } = response;
-  if (!body) return response;
-  const length = headers.get("content-length");
-  if (length !== null && Number(length) <= bytes && !headers.has("content-encoding")) return response;
-  const reader = body.getReader();
-  let left = bytes;
-  const counted = new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      const { done, value } = await reader.read();
-      if (done) return controller.close();
-      left -= value.length;
-      if (left >= 0) return controller.enqueue(value);
-      const problem = new Error(`it sent an answer of more than ${bytes} bytes`);
-      controller.error(problem);
-      await reader.cancel(problem);
-    },
-    cancel: (reason) => reader.cancel(reason),
-  }, { highWaterMark: 0 });
-  return new Response(counted, { status, statusText, headers });
 }
