@@ -245,6 +245,30 @@ export type Judgement =
 /** What the shaper makes of all judgements of one rollout. */
 export type Reward = { rollout_id: string } & ({ value: number; parts: Record<string, number> } | { invalid: string });
 
+/** One question that a stage put to a language model, and what came of it. No secret is in it, and no header. */
+export interface LlmCall {
+  stage: string;
+  api: "openai" | "anthropic";
+  /** The model that was asked, as the settings name it. */
+  model: string;
+  /** Content key: equal questions have equal ones. */
+  key: string;
+  /** True where an equal question was answered before, by this run or an earlier one. */
+  cached: boolean;
+  /** `ok`, the code of what went wrong, or `cancelled`. */
+  outcome: string;
+  prompt_tokens: number;
+  output_tokens: number;
+  /** Seconds that the endpoint took, all tries together. */
+  seconds: number;
+  /** Requests that were sent; 0 where nobody was asked. */
+  tries: number;
+  /** What was asked: the question's content, as its key is made of it. */
+  request: Json;
+  /** `{ text, json?, model }`, or `{ error: { code, message } }`. */
+  reply: Json;
+}
+
 /** Metrics of one optimiser step, as the trainer reports them. */
 export interface StepReport {
   step: number;
@@ -278,6 +302,7 @@ export interface EventMap {
   "group.completed": { group_id: string; scenario_id: string; step: number; rollout_ids: string[] };
   "judgement.made": Judgement;
   "reward.shaped": Reward & { success: boolean; group_id: string };
+  "llm.called": LlmCall;
   "batch.ready": {
     step: number;
     kind: "supervised" | "rl";
@@ -329,6 +354,7 @@ export const DURABLE: ReadonlySet<EventName> = new Set<EventName>([
   "rollout.completed",
   "judgement.made",
   "reward.shaped",
+  "llm.called",
   "train.stepped",
   "policy.published",
   "evaluation.completed",

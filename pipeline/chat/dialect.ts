@@ -25,10 +25,15 @@ const NEUTRAL: Record<string, (value: unknown) => boolean> = {
 
 const learned = new Map<string, Dialect>();
 
+/** The dialect of an endpoint of which nothing is known. */
+export function plainDialect(): Dialect {
+  return { max: "max_tokens", without: new Set() };
+}
+
 /** The dialect of a policy's endpoint, as far as it is known. */
 export function dialectOf({ base_url, model }: Policy): Dialect {
   const key = `${base_url} ${model}`;
-  const known = learned.get(key) ?? { max: "max_tokens", without: new Set<string>() };
+  const known = learned.get(key) ?? plainDialect();
   learned.set(key, known);
   return known;
 }
@@ -41,22 +46,32 @@ export function inDialect(body: JsonObject, { max, without }: Dialect): JsonObje
   );
 }
 
-/** Learns from a refusal; true where another try may succeed. */
-export function learn(dialect: Dialect, body: JsonObject, refusal: { status: number; reason: string }): boolean {
+/**
+ * Learns from a refusal; true where another try may succeed. `spare` are fields that nobody asked for: they may be left
+ * out whatever their value.
+ */
+export function learn(
+  dialect: Dialect,
+  body: JsonObject,
+  refusal: { status: number; reason: string },
+  spare: readonly string[] = [],
+): boolean {
   if (refusal.status !== 400 && refusal.status !== 422) return false;
   if (dialect.max === "max_tokens" && refusal.reason.includes("max_completion_tokens")) {
     dialect.max = "max_completion_tokens";
     return true;
   }
   if (
-    !/unsupported|unknown|unrecogni[sz]ed|extra|not (?:be )?(?:supported|permitted|allowed)|does not support/i.test(
-      refusal.reason,
-    )
+    !/unsupported|unknown|unrecogni[sz]ed|extra|deprecated|not (?:be )?(?:supported|permitted|allowed)|does not support/i
+      .test(
+        refusal.reason,
+      )
   ) {
     return false;
   }
   const field = Object.keys(NEUTRAL).find((name) => new RegExp(`\\b${name}\\b`).test(refusal.reason));
-  if (!field || dialect.without.has(field) || !(field in body) || !NEUTRAL[field]!(body[field])) return false;
+  if (!field || dialect.without.has(field) || !(field in body)) return false;
+  if (!spare.includes(field) && !NEUTRAL[field]!(body[field])) return false;
   dialect.without.add(field);
   return true;
 }

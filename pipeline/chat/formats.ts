@@ -45,7 +45,7 @@ const THOUGHTS = [
 ] as const;
 
 /** Takes a leading thought apart. Templates may open it themselves, so that only its end is in the text. */
-function splitReasoning(text: string): { reasoning?: string; rest: string } {
+export function splitReasoning(text: string): { reasoning?: string; rest: string } {
   const start = text.trimStart();
   for (const [open, close] of THOUGHTS) {
     const begins = start.startsWith(open);

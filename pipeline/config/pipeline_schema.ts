@@ -240,6 +240,14 @@ const limits = z.strictObject({
   tokens: count().optional().describe("Sampled tokens after which training stops and the verdict is made.").meta({
     examples: [2000000],
   }),
+  llm_calls: count().optional().describe(
+    "Questions that stages may put to language models (judges, say), those of earlier starts of the run included; cached " +
+      "ones cost nothing. Every further one fails, and its stage says what that means.",
+  ).meta({ examples: [20000] }),
+  llm_tokens: count().optional().describe(
+    "Tokens that those questions and their answers may come to, as the endpoints count them, or estimated where they do " +
+      "not; what is under way when it is used up is still answered.",
+  ).meta({ examples: [5000000] }),
 });
 
 const tape_mode = z.enum(["record", "replay", "live"]);

@@ -5,7 +5,7 @@
  * @module
  */
 import { open, rename } from "node:fs/promises";
-import { commonPrefix } from "./tables.ts";
+import { commonPrefix } from "./token_prefix.ts";
 
 /** One turn as the endpoint returned it; `logprobs` is null in supervised rows. */
 export interface BatchTurn {

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { DuckDBInstance } from "@duckdb/node-api";
 import { Bus } from "../bus.ts";
 import { HoneError } from "../diagnostics/mod.ts";
-import type { TurnRecord } from "../events.ts";
+import type { Envelope, TurnRecord } from "../events.ts";
 import { Store } from "./store.ts";
 
 const ROOT = join(import.meta.dirname!, "../..");
@@ -214,5 +215,66 @@ Deno.test("Store says so, and stays readable to the last acknowledged record, wh
     for (let i = 0; i < acknowledged; i++) assert.ok(ids.has(`r${i}`), `r${i} was acknowledged`);
   } finally {
     await disk.end();
+  }
+});
+
+Deno.test("Store makes the tables that a file of an older hone lacks when it goes on writing, and reads it without", async () => {
+  const dir = await Deno.makeTempDir();
+  const path = join(dir, "run.duckdb");
+  const envelope: Envelope<"llm.called"> = {
+    seq: 1,
+    at: 5,
+    run_id: "r",
+    source: "judge",
+    type: "llm.called",
+    data: {
+      stage: "rubric",
+      api: "openai",
+      model: "m",
+      key: "k",
+      cached: false,
+      outcome: "ok",
+      prompt_tokens: 7,
+      output_tokens: 2.5,
+      seconds: 0.25,
+      tries: 1,
+      request: { messages: ["\u0000 \ud800"] },
+      reply: null,
+    },
+  };
+  try {
+    {
+      await using store = await Store.open(path, { run_id: "r", mode: "create" });
+      await store.append(envelope);
+    }
+    const older = await DuckDBInstance.create(path);
+    const connection = await older.connect();
+    await connection.run("DROP TABLE llm_calls");
+    connection.closeSync();
+    older.closeSync();
+    {
+      await using store = await Store.open(path, { run_id: "r", mode: "read" });
+      assert.deepEqual(await store.read("SELECT count(*) AS n FROM runs"), [{ n: 0 }]);
+    }
+    await using store = await Store.open(path, { run_id: "r", mode: "resume" });
+    await store.append({ ...envelope, seq: store.next_seq });
+    assert.deepEqual(await store.read("SELECT * EXCLUDE (request) FROM llm_calls"), [{
+      stage: "rubric",
+      api: "openai",
+      model: "m",
+      key: "k",
+      cached: false,
+      outcome: "ok",
+      prompt_tokens: 7,
+      output_tokens: 2,
+      seconds: 0.25,
+      tries: 1,
+      reply: "null",
+      at: 5,
+    }]);
+    const [row] = await store.read("SELECT request FROM llm_calls");
+    assert.deepEqual(JSON.parse(String(row!.request)), { messages: ["\u0000 \ud800"] });
+  } finally {
+    await Deno.remove(dir, { recursive: true });
   }
 });

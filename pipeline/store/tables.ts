@@ -3,7 +3,8 @@
  * (`events.ref`), not as copies. The file is append-only: what ended is a view over what was asked for and what closed it.
  * @module
  */
-import type { Envelope, EventMap, Json, TurnRecord } from "../events.ts";
+import type { Envelope, EventMap, Json } from "../events.ts";
+import { commonPrefix, joined } from "./token_prefix.ts";
 
 /** Raised when a table changes in a way that older versions of hone cannot read. */
 export const SCHEMA_VERSION = 1;
@@ -130,6 +131,21 @@ export const TABLES = {
     invalid: "VARCHAR",
     success: "BOOLEAN",
   },
+  llm_calls: {
+    stage: "VARCHAR",
+    api: "VARCHAR",
+    model: "VARCHAR",
+    key: "VARCHAR",
+    cached: "BOOLEAN",
+    outcome: "VARCHAR",
+    prompt_tokens: "INTEGER",
+    output_tokens: "INTEGER",
+    seconds: "DOUBLE",
+    tries: "INTEGER",
+    request: "JSON",
+    reply: "JSON",
+    at: "BIGINT",
+  },
   train_steps: {
     step: "INTEGER",
     kind: "VARCHAR",
@@ -179,13 +195,13 @@ CREATE OR REPLACE VIEW runs AS
   FROM run_starts s LEFT JOIN run_ends e USING (run_id) GROUP BY s.run_id;
 `;
 
-/** DDL of all tables and views. */
-export function ddl(): string {
+/** DDL of all tables that are not there yet. */
+export function tablesDdl(): string {
   const tables = Object.entries(TABLES).map(([name, columns]) => {
     const list = Object.entries(columns).map(([column, type]) => `"${column}" ${type}`).join(", ");
     return `CREATE TABLE IF NOT EXISTS ${name} (${list});`;
   });
-  return tables.join("\n") + VIEWS;
+  return tables.join("\n");
 }
 
 /** Receives one row, cells in the table's column order. */
@@ -240,22 +256,6 @@ export class RowWriter {
     ]);
     return `${rollout_id}/${turn.index}`;
   }
-}
-
-/** Length of the common prefix of two id sequences. */
-export function commonPrefix(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  const end = Math.min(a.length, b.length);
-  let i = 0;
-  while (i < end && a[i] === b[i]) i++;
-  return i;
-}
-
-/** Prompt and output ids of a turn as one sequence. */
-export function joined(prompt: Int32Array, output: TurnRecord["output_token_ids"]): Int32Array {
-  const all = new Int32Array(prompt.length + (output?.length ?? 0));
-  all.set(prompt);
-  if (output) all.set(output, prompt.length);
-  return all;
 }
 
 type Rows = { [K in keyof EventMap]?: (data: EventMap[K], at: number, add: AddRow, run_id: string) => string };
@@ -364,6 +364,11 @@ const ROWS: Rows = {
     const invalid = "invalid" in d ? d.invalid : null;
     add("reward_records", [d.rollout_id, d.group_id, shaped?.value ?? null, json(shaped?.parts), invalid, d.success]);
     return d.rollout_id;
+  },
+  "llm.called": (d, at, add) => {
+    const cells = { ...d, request: json(d.request), reply: json(d.reply), at };
+    add("llm_calls", Object.keys(TABLES.llm_calls).map((column) => cells[column as keyof typeof cells]));
+    return d.key;
   },
   "train.stepped": (d, at, add) => {
     add("train_steps", [d.step, d.kind, d.loss, json(d.metrics), d.seconds, d.checkpoint, at]);
