@@ -66,11 +66,16 @@ export interface Post {
   redirect?: "manual";
 }
 
-/** Sends JSON. Throws what `fetch` throws, TooLarge, or the signal's reason. */
+/** Sends JSON. Throws what went wrong on the way, TooLarge, or the signal's reason. */
 export async function post(url: string, { max_bytes, ...init }: Post): Promise<Heard> {
-  const response = await fetch(url, { method: "POST", ...init });
-  const text = await (max_bytes === undefined ? response : bounded(response, max_bytes)).text();
-  return { status: response.status, text, retry_after: retryAfter(response.headers) };
+  try {
+    const response = await fetch(url, { method: "POST", ...init });
+    const text = await (max_bytes === undefined ? response : bounded(response, max_bytes)).text();
+    return { status: response.status, text, retry_after: retryAfter(response.headers) };
+  } catch (error) {
+    // Of itself it says no more than "fetch failed".
+    throw error instanceof TypeError && error.cause instanceof Error ? error.cause : error;
+  }
 }
 
 /** The body of a refusal in words: its error where it has one, else the beginning of its text. */

@@ -1,5 +1,5 @@
 /** Messages about tapes: files that cannot be used, and what a replay asked for that its tape does not have. @module */
-import { quote, say } from "./diagnostic.ts";
+import { counted, quote, say } from "./diagnostic.ts";
 
 /** A call as misses name it. */
 interface Call {
@@ -120,6 +120,16 @@ export const tape = {
           : `its reply after ${next}${differs ? ` (not the same: ${differs.join(", ")})` : ""}`),
       "Record the tape anew, or set `tape.replies: false` or `tape.on_miss: live`.",
     ),
+  llm_missed: (stage: string, model: string, last: string, near: { of_stage: number; differs: string[] | null }) => {
+    const { of_stage, differs } = near;
+    const has = of_stage === 0 ? "has none for this stage" : `has ${counted(of_stage, "answer")} for this stage, ` +
+      (differs ? `one after that message (not the same: ${differs.join(", ")})` : "none after that message");
+    return say(
+      "TAPE_MISS",
+      `The tape has no such answer: stage ${quote(stage)} asked model ${quote(model)} after ${last}; the tape ${has}`,
+      HINT,
+    );
+  },
 };
 
 const HINT = "Record the tape anew, or set `tape.on_miss: live`.";

@@ -1,7 +1,8 @@
 /**
  * What a tape holds: one JSON object a line, a header first, then only additions. A `rollout` line begins a rollout's
  * sequence (anew, where a resumed run did it again); calls, observations and replies belong to the last one of their
- * name. Texts are masked: no path of the run, no secret. Lines carry no time of day and no random name.
+ * name, `llm` lines to none. Texts are masked: no path of the run, no secret. Lines carry no time of day and no random
+ * name.
  * @module
  */
 import { createHash } from "node:crypto";
@@ -13,6 +14,7 @@ import { canonical } from "../common/json.ts";
 export const TAPE_VERSION = 1;
 /** Name of a tape in a folder that is named instead of it. */
 export const TAPE_FILE = "tape.jsonl";
+const SHOWN_CHARS = 120;
 
 const json = z.custom<Json>((value) => value !== undefined);
 const object = z.custom<JsonObject>((value) => typeof value === "object" && value !== null);
@@ -55,6 +57,28 @@ const observation = z.object({
   failed: z.string().optional(),
 });
 
+const llm = z.object({
+  type: z.literal("llm"),
+  /** Digest of `request`. */
+  key: z.string(),
+  /** The stage that asked. */
+  stage: z.string(),
+  request: object,
+  /** `ok`, or the code of what went wrong. */
+  outcome: z.string(),
+  reply: z.object({
+    text: z.string(),
+    json: json.optional(),
+    model: z.string(),
+    prompt_tokens: z.number(),
+    output_tokens: z.number(),
+    seconds: z.number(),
+    cached: z.boolean(),
+  }).optional(),
+  /** What went wrong, where there is no reply. */
+  failed: z.object({ message: z.string(), hint: z.string().optional() }).optional(),
+});
+
 /** Schema of a line. */
 export const tape_line = z.discriminatedUnion("type", [
   header,
@@ -74,6 +98,7 @@ export const tape_line = z.discriminatedUnion("type", [
   call,
   observation,
   reply,
+  llm,
 ]);
 
 /** A line of a tape. */
@@ -84,6 +109,9 @@ export type TapedCall = z.output<typeof call>;
 export type TapedReply = z.output<typeof reply>;
 /** What a judge observed. */
 export type TapedObservation = z.output<typeof observation>;
+
+/** What a language model answered to a stage. */
+export type TapedLlm = z.output<typeof llm>;
 
 /** What a call is matched by. */
 export type AskedCall = Pick<TapedCall, "server" | "tool" | "arguments">;
@@ -104,6 +132,14 @@ export function scenarioDigest({ id, setup, checks, tools }: Scenario): string {
 /** A short hash of a JSON value, whatever the order of its keys. */
 export function digest(value: Json): string {
   return createHash("sha256").update(canonical(value)).digest("hex").slice(0, 16);
+}
+
+/** The last message of a conversation, cut, for people. */
+export function lastWords(messages: Json | undefined): string {
+  const said = Array.isArray(messages) ? messages.at(-1) as JsonObject | undefined : undefined;
+  if (!said) return "";
+  const text = JSON.stringify(said.content ?? null);
+  return `${said.role} ${text.length > SHOWN_CHARS ? `${text.slice(0, SHOWN_CHARS)}…` : text}`;
 }
 
 /** Statuses after which a client asks again. */

@@ -22,9 +22,11 @@ export class Mask {
     this.#run = both(run_dir, "${run_dir}");
   }
 
-  /** The value with every text and key masked; `workdir` is that of the rollout, where it has one. */
-  hide<T extends Json>(value: T, workdir: string | null = null): T {
-    const paths = this.#paths(workdir);
+  /** The value with every text and key masked; `workdirs` is that of the rollout, where it has one, or of several. */
+  hide<T extends Json>(value: T, workdirs: string | null | ReadonlySet<string> = null): T {
+    const known = typeof workdirs === "string" ? [workdirs] : [...workdirs ?? []];
+    const own = known.flatMap((workdir) => this.#own(workdir));
+    const paths = [...known.length > 1 ? longestFirst(own) : own, ...this.#run];
     const text = (whole: string) => {
       let clean = whole;
       for (const [path, name] of paths) clean = clean.replaceAll(path, name);
@@ -34,15 +36,13 @@ export class Mask {
     return mapTexts(value, text) as T;
   }
 
-  #paths(workdir: string | null): [string, string][] {
-    if (workdir === null) return this.#run;
+  #own(workdir: string): [string, string][] {
     const known = this.#by_workdir.get(workdir);
     if (known) return known;
     // Beside `work`, a slot has folders of its own, under a number that another run would not repeat.
     const own = [...both(workdir, "${workdir}"), ...both(dirname(workdir), "${workdir}/..")];
-    const paths = [...own, ...this.#run];
-    this.#by_workdir.set(workdir, paths);
-    return paths;
+    this.#by_workdir.set(workdir, own);
+    return own;
   }
 }
 
@@ -59,7 +59,12 @@ function both(path: string, name: string): [string, string][] {
   } catch {
     // not there (yet): nothing can name what is behind it
   }
-  return [...paths].sort((a, b) => b.length - a.length).map((one) => [one, name]);
+  return longestFirst([...paths].map((one) => [one, name]));
+}
+
+/** Of a path that begins as another does, the end would be left. */
+function longestFirst(paths: [string, string][]): [string, string][] {
+  return paths.toSorted(([a], [b]) => b.length - a.length);
 }
 
 /** Values that the pipeline hands to servers and endpoints: variables, headers, keys, passwords in addresses. */

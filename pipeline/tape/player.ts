@@ -5,19 +5,20 @@
  * had the path of its folder, rollouts see another that is as long and the same in every replay.
  * @module
  */
-import { type Diagnostic, tape as messages } from "../diagnostics/mod.ts";
+import { type Diagnostic, HoneError, tape as messages } from "../diagnostics/mod.ts";
 import type { Catalog, Json, Outcome } from "../events.ts";
 import type { PipelineConfig } from "../config/pipeline_schema.ts";
 import { joinCatalogs } from "../mcp/catalog/catalog.ts";
 import { describeDrift } from "../mcp/catalog/drift.ts";
 import type { Environments, Lease } from "../mcp/pool/pool.ts";
-import type { Log, Policy } from "../plugin.ts";
-import { retryable, scenarioDigest, tapeName } from "./lines.ts";
+import type { LlmReply, Log, Policy } from "../plugin.ts";
+import { LlmAnswers } from "./llm_answers.ts";
+import { lastWords, retryable, scenarioDigest, tapeName } from "./lines.ts";
 import type { Mask } from "./mask.ts";
 import { sameReply, type TapeContent } from "./reader.ts";
 import { type Answer, asked, type Clerk, ReplyDesk } from "./replies.ts";
 import { ReplayedLease } from "./replayed_lease.ts";
-import type { LeaseArgs, Tape } from "./tape.ts";
+import type { LeaseArgs, LlmQuestion, Tape } from "./tape.ts";
 
 /** What a replay is made with. */
 export interface PlayerOptions {
@@ -36,9 +37,14 @@ export interface PlayerOptions {
 /** Replays. */
 export class Player implements Tape {
   readonly environments: Environments;
+  readonly replays = true;
+  readonly #answers: LlmAnswers;
+  /** What rollouts so far see in place of their folders. */
+  readonly #workdirs = new Set<string>();
   #started: Promise<Catalog> | undefined;
 
   constructor(readonly options: PlayerOptions) {
+    this.#answers = new LlmAnswers(options.content.llm);
     this.environments = {
       discover: (server) => Promise.resolve(options.content.catalogs.get(server)!),
       lease: (args) => this.#lease(args),
@@ -61,6 +67,17 @@ export class Player implements Tape {
     if (taped) return lease.show(taped.observation ?? null);
     await lease.missed(messages.observation_missed(tapeName(lease.id), judge, [...lease.taped.observations.keys()]));
     return await observe();
+  }
+
+  async answered({ stage, request }: LlmQuestion, ask: () => Promise<LlmReply>): Promise<LlmReply> {
+    const { mask, on_miss } = this.options;
+    const asked = mask.hide(request, this.#workdirs);
+    const taped = this.#answers.take(asked);
+    if (taped?.reply) return taped.reply as LlmReply;
+    if (taped) throw new HoneError({ code: taped.outcome, message: taped.outcome, ...taped.failed });
+    if (on_miss === "live") return await ask();
+    const near = this.#answers.near(stage, asked);
+    throw new HoneError(messages.llm_missed(stage, String(asked.model), lastWords(asked.messages), near));
   }
 
   settled(lease: Lease, outcome: Outcome): Outcome {
@@ -104,6 +121,7 @@ export class Player implements Tape {
       : undefined;
     const lease = new ReplayedLease(args, problem ? undefined : taped, this);
     if (problem) await lease.missed(problem);
+    if (lease.shown_workdir !== null) this.#workdirs.add(lease.shown_workdir);
     return lease;
   }
 

@@ -16,6 +16,7 @@ import {
   tape_line,
   TAPE_VERSION,
   type TapedCall,
+  type TapedLlm,
   type TapedObservation,
   type TapedReply,
   type TapeLine,
@@ -36,11 +37,13 @@ export interface TapeContent {
   /** By server. */
   catalogs: Map<string, Catalog>;
   rollouts: Map<string, TapedRollout>;
+  /** What language models answered to stages, in the order of the recording. */
+  llm: TapedLlm[];
 }
 
 /** Reads the tape at `path`. Throws a HoneError where it is missing, newer, or no tape. */
 export async function readTape(path: string): Promise<TapeContent> {
-  const content: TapeContent = { path, catalogs: new Map(), rollouts: new Map() };
+  const content: TapeContent = { path, catalogs: new Map(), rollouts: new Map(), llm: [] };
   let number = 0;
   let unread: { number: number; cause: string } | undefined;
   const refuse = ({ number, cause }: { number: number; cause: string }) =>
@@ -95,6 +98,9 @@ function add(content: TapeContent, line: TapeLine) {
         replies: [],
         observations: new Map(),
       });
+      return;
+    case "llm":
+      content.llm.push(line);
       return;
   }
   const rollout = content.rollouts.get(line.rollout);

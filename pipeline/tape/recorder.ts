@@ -7,13 +7,13 @@ import type { CallSpec, Catalog, Json, JsonObject, Outcome, ToolSpec } from "../
 import { canonical } from "../common/json.ts";
 import { joinCatalogs } from "../mcp/catalog/catalog.ts";
 import type { Environments, Lease, LeaseStats } from "../mcp/pool/pool.ts";
-import type { CallResult, Policy } from "../plugin.ts";
-import { type AskedCall, retryable, scenarioDigest, type TapeLine, tapeName } from "./lines.ts";
+import type { CallResult, LlmReply, Policy } from "../plugin.ts";
+import { type AskedCall, digest, retryable, scenarioDigest, type TapeLine, tapeName } from "./lines.ts";
 import type { Mask } from "./mask.ts";
 import { asked, type Clerk, ReplyDesk, withoutTokens } from "./replies.ts";
-import type { LeaseArgs, Tape } from "./tape.ts";
+import type { LeaseArgs, LlmQuestion, Tape } from "./tape.ts";
 import type { TapeWriter } from "./writer.ts";
-import { messageOf } from "../diagnostics/mod.ts";
+import { HoneError, messageOf } from "../diagnostics/mod.ts";
 
 /** What a recording is made with. */
 export interface RecorderOptions {
@@ -29,6 +29,9 @@ export interface RecorderOptions {
 /** Records. */
 export class Recorder implements Tape {
   readonly environments: Environments;
+  readonly replays = false;
+  /** Folders of all rollouts so far: a question to a language model may speak of any of them. */
+  readonly #workdirs = new Set<string>();
 
   constructor(private readonly options: RecorderOptions) {
     this.environments = {
@@ -57,6 +60,26 @@ export class Recorder implements Tape {
     }
     await this.write({ ...head, observation: this.options.mask.hide(observation, lease.workdir) });
     return observation;
+  }
+
+  async answered({ stage, request }: LlmQuestion, ask: () => Promise<LlmReply>): Promise<LlmReply> {
+    const hide = <T extends Json>(value: T) => this.options.mask.hide(value, this.#workdirs);
+    const asked = hide(request);
+    const head = { type: "llm" as const, key: digest(asked), stage, request: asked };
+    let reply: LlmReply;
+    try {
+      reply = await ask();
+    } catch (error) {
+      // What is no HoneError is no answer either: the run was stopped.
+      if (!(error instanceof HoneError)) throw error;
+      const failed = { message: hide(error.message), ...(error.hint !== undefined && { hint: hide(error.hint) }) };
+      await this.write({ ...head, outcome: error.code, failed });
+      throw error;
+    }
+    const seconds = Math.round(reply.seconds * 1e6) / 1e6;
+    const hidden = hide({ ...reply, seconds } as unknown as JsonObject) as unknown as LlmReply;
+    await this.write({ ...head, outcome: "ok", reply: hidden });
+    return reply;
   }
 
   settled(lease: Lease, outcome: Outcome): Outcome {
@@ -101,6 +124,7 @@ export class Recorder implements Tape {
 
   async #lease(args: LeaseArgs): Promise<Lease> {
     const lease = await this.options.environments.lease(args);
+    if (lease.workdir !== null) this.#workdirs.add(lease.workdir);
     await this.write({
       type: "rollout",
       rollout: tapeName(args.rollout_id),

@@ -8,10 +8,10 @@ import { Buffer } from "node:buffer";
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Json, JsonObject } from "../events.ts";
+import type { Json } from "../events.ts";
 import { isObject } from "../common/json.ts";
 import type { Policy } from "../plugin.ts";
-import { type AskedReply, digest } from "./lines.ts";
+import { type AskedReply, digest, lastWords } from "./lines.ts";
 import { messageOf } from "../diagnostics/mod.ts";
 
 /** A request that a rollout made of its policy. */
@@ -37,8 +37,6 @@ interface Counter {
   policy: Policy;
   clerk: Clerk;
 }
-
-const SHOWN_CHARS = 120;
 
 /** The endpoints of all rollouts in flight. */
 export class ReplyDesk implements AsyncDisposable {
@@ -104,10 +102,9 @@ export function asked(path: string, body: Json): AskedReply {
     return { asked: { messages: digest(body), tools: digest(null), settings: digest(path) }, last: "" };
   }
   const { messages = null, tools = null, rollout: _, ...settings } = body;
-  const said = Array.isArray(messages) ? messages.at(-1) as JsonObject | undefined : undefined;
   return {
     asked: { messages: digest(messages), tools: digest(tools), settings: digest({ path, ...settings }) },
-    last: said ? `${said.role} ${cut(JSON.stringify(said.content ?? null))}` : "",
+    last: lastWords(messages),
   };
 }
 
@@ -163,8 +160,4 @@ function parsed(text: string): Json {
   } catch {
     return text;
   }
-}
-
-function cut(text: string): string {
-  return text.length > SHOWN_CHARS ? `${text.slice(0, SHOWN_CHARS)}…` : text;
 }

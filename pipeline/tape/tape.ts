@@ -1,14 +1,33 @@
 /**
  * What the runner sees of a tape, whether it records or replays: environments in place of the pool's, the policy as a
- * rollout reaches it, observations, and how a rollout ended. Rollout and judge plugins do not know of it.
+ * rollout reaches it, observations, what language models answered to stages, and how a rollout ended. Rollout and judge
+ * plugins do not know of it.
  * @module
  */
-import type { Json, Outcome } from "../events.ts";
+import type { Json, JsonObject, Outcome } from "../events.ts";
 import type { Environments, Lease } from "../mcp/pool/pool.ts";
-import type { Policy } from "../plugin.ts";
+import type { LlmReply, Policy } from "../plugin.ts";
+
+/** A question that a stage put to a language model. */
+export interface LlmQuestion {
+  stage: string;
+  /** All that the answer depends on; no key and no header. */
+  request: JsonObject;
+}
+
+/** What the run's client for language models needs of a tape. */
+export interface LlmTape {
+  /** True where questions are answered from the tape: then nothing is read from hone's cache, or written there. */
+  readonly replays: boolean;
+  /**
+   * The answer to a question: what `ask` gives, or what the tape has. Throws what `ask` throws, what went wrong when the
+   * tape was recorded, or a HoneError (TAPE_MISS) where the tape does not have the question.
+   */
+  answered(question: LlmQuestion, ask: () => Promise<LlmReply>): Promise<LlmReply>;
+}
 
 /** A tape that a run records or replays. */
-export interface Tape extends AsyncDisposable {
+export interface Tape extends AsyncDisposable, LlmTape {
   environments: Environments;
   /** The policy for this rollout: the same, reached by another address where replies are on the tape. */
   policy(lease: Lease, policy: Policy): Policy;

@@ -1,0 +1,99 @@
+/**
+ * A question before it is asked: where it goes, what its answer depends on, and the key that equal questions share.
+ * Secrets that it is sent with (keys, headers, a user in the address) are known from here on, and are no part of it.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { canonical } from "../common/json.ts";
+import { protect, protectAddress, redact } from "../common/redact.ts";
+import { schemaProblem } from "../common/schema_check.ts";
+import { HoneError, llm as say } from "../diagnostics/mod.ts";
+import type { ChatMessage, Json, JsonObject } from "../events.ts";
+import type { LlmEndpoint, LlmRequest } from "../plugin.ts";
+import { anthropic } from "./anthropic_messages.ts";
+import type { Api } from "./llm_api.ts";
+import { openai } from "./openai_chat.ts";
+
+/** A question that can be asked. */
+export interface Question {
+  /** SHA-256 of `content`, in hexadecimal. */
+  key: string;
+  /** All that the answer depends on, as plain JSON of its own. */
+  content: JsonObject;
+  messages: ChatMessage[];
+  request: LlmRequest;
+  api: Api;
+  /** Where it is posted to, without the user that the address may name. */
+  url: string;
+  /** That user, as a header. */
+  basic?: string;
+}
+
+const APIS: Record<LlmEndpoint["api"], Api> = { openai, anthropic };
+
+/** Throws a HoneError where the address or the schema cannot be used. */
+export function questionOf(request: LlmRequest): Question {
+  const { endpoint, messages, max_tokens, temperature = 0, seed, schema } = request;
+  const { base, url, basic } = addressOf(endpoint);
+  protect([keyOf(endpoint) ?? "", ...Object.values(endpoint.headers ?? {}).map(bare)]);
+  const problem = schema && schemaProblem(schema);
+  if (problem) throw new HoneError(say.bad_schema(endpoint.model, problem));
+  const text = canonical({
+    api: endpoint.api,
+    base_url: redact(base),
+    model: endpoint.model,
+    messages: messages as unknown as Json,
+    max_tokens,
+    temperature,
+    ...(seed !== undefined && { seed }),
+    ...(schema && { schema }),
+    body: endpoint.body ?? {},
+  });
+  const content = JSON.parse(text) as JsonObject;
+  return {
+    key: createHash("sha256").update(text).digest("hex"),
+    content,
+    messages: content.messages as unknown as ChatMessage[],
+    request,
+    api: APIS[endpoint.api],
+    url,
+    ...(basic !== undefined && { basic }),
+  };
+}
+
+/** The key that the environment holds for an endpoint, or undefined where it names none or has none. */
+export function keyOf({ api_key_env }: LlmEndpoint): string | undefined {
+  return (api_key_env && Deno.env.get(api_key_env)) || undefined;
+}
+
+/** A header's value without the name of its scheme. */
+function bare(value: string): string {
+  return value.replace(/^(Bearer|Basic)\s+/i, "");
+}
+
+function addressOf({ api, base_url }: LlmEndpoint): { base: string; url: string; basic?: string } {
+  const address = URL.canParse(base_url) ? new URL(base_url) : undefined;
+  if (!address || !/^https?:$/.test(address.protocol)) {
+    throw new HoneError(say.bad_address(base_url.replace(/\/\/[^/]*@/, "//")));
+  }
+  protectAddress(base_url);
+  const [user, password] = [decoded(address.username), decoded(address.password)];
+  const basic = btoa(String.fromCharCode(...new TextEncoder().encode(`${user}:${password}`)));
+  // A user without a password is a token.
+  if (user !== "") protect([password || user, basic]);
+  const { origin, search } = address;
+  const path = address.pathname.replace(/\/+$/, "");
+  return {
+    base: origin + path + search,
+    url: origin + APIS[api].path(path) + search,
+    ...(user !== "" && { basic: `Basic ${basic}` }),
+  };
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * JSON out of a model's reply, read leniently (code fences, prose around it) and checked against the schema, and what a
+ * model is told about that in words. Linear in the length of the reply.
+ * @module
+ */
+import { jsonEnd, readJson } from "../chat/json_text.ts";
+import { canonical } from "../common/json.ts";
+import { misfit } from "../common/schema_check.ts";
+import { messageOf } from "../diagnostics/mod.ts";
+import type { ChatMessage, Json, JsonObject } from "../events.ts";
+import type { Said } from "./llm_api.ts";
+
+/** The reply as JSON, or why it is none, in words for the model; `none` where it did not even try. */
+export type Read = { value: Json } | { problem: string; none?: true };
+
+const REPLY = { whole: "the reply", unknown_field: "is not a field of the schema" };
+
+/** Reads and checks what was said. */
+export function readReply({ json, text }: Pick<Said, "json" | "text">, schema: JsonObject): Read {
+  const found = json === undefined ? valuesIn(text, schema.type === "array" ? "list" : "object") : { values: [json] };
+  if ("problem" in found) return found;
+  const { values } = found;
+  const fitting = values.filter((value) => problemOf(schema, value) === null);
+  if (fitting.length === 1) return { value: fitting[0]! };
+  if (fitting.length > 1) return { problem: `there are ${fitting.length} JSON values in it, wanted one` };
+  return { problem: problemOf(schema, values.at(-1)!)! };
+}
+
+function problemOf(schema: JsonObject, value: Json): string | null {
+  try {
+    return misfit(schema, value, REPLY);
+  } catch (error) {
+    return `the reply cannot be checked against its schema: ${messageOf(error)}`;
+  }
+}
+
+const FENCED = /```[^\n`]*\n([\s\S]*?)```/g;
+/** Where a value may begin; a brace in prose begins none. */
+const STARTS = { object: /\{\s*["}]/g, list: /\[/g };
+
+type Found = { values: Json[] } | { problem: string; none?: true };
+
+/** Different JSON values of a text: the whole, or what stands in code fences, or what stands in prose. */
+function valuesIn(text: string, wanted: keyof typeof STARTS): Found {
+  const whole = readJson(text.trim());
+  if ("value" in whole) return { values: [whole.value] };
+  const fenced = [...text.matchAll(FENCED)].map(([, inside]) => readJson(inside!.trim()));
+  const values = fenced.flatMap((read) => "value" in read ? [read.value] : []);
+  return values.length > 0 ? { values: different(values) } : inProse(text, wanted);
+}
+
+function inProse(text: string, wanted: keyof typeof STARTS): Found {
+  const values: Json[] = [];
+  const start = new RegExp(STARTS[wanted]);
+  let wrong: string | undefined;
+  for (let found = start.exec(text); found; found = start.exec(text)) {
+    const end = jsonEnd(text, found.index);
+    // Nothing inside half a value is the reply.
+    if (end < 0) return { problem: "its JSON is cut off: the brackets do not close" };
+    const read = readJson(text.slice(found.index, end));
+    if ("value" in read) values.push(read.value);
+    else wrong = `it is not JSON: ${read.error}`;
+    start.lastIndex = end;
+  }
+  if (values.length > 0) return { values: different(values) };
+  return wrong === undefined ? { problem: "there is no JSON in it", none: true } : { problem: wrong };
+}
+
+function different(values: Json[]): Json[] {
+  return [...new Map(values.map((value) => [canonical(value), value])).values()];
+}
+
+/** The conversation with the schema in words at its end, for who asks an endpoint that takes no schema. */
+export function withSchema(messages: readonly ChatMessage[], schema: JsonObject): ChatMessage[] {
+  const words = "Answer with one JSON value and nothing else: no prose, no code fence. It must be valid against this " +
+    `JSON Schema:\n${JSON.stringify(schema)}`;
+  const last = messages.at(-1);
+  return last?.role === "user"
+    ? [...messages.slice(0, -1), { ...last, content: `${last.content}\n\n${words}` }]
+    : [...messages, { role: "user", content: words }];
+}
+
+/** What a model is told of a reply that cannot be used. */
+export function repairText(problem: string): string {
+  return `That reply cannot be used: ${problem}. Answer again.`;
+}
