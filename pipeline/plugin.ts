@@ -139,7 +139,7 @@ export interface LlmRequest {
   endpoint: LlmEndpoint;
   messages: ChatMessage[];
   max_tokens: number;
-  /** 0 when left out. */
+  /** 0 when left out, or the endpoint's own where it refuses that. */
   temperature?: number;
   seed?: number;
   /** JSON Schema of the reply; `json` of the reply is then valid against it, or the question fails. */
@@ -168,7 +168,10 @@ export interface LlmReply {
  * redacted, and on the tape.
  */
 export interface Llm {
-  /** Asks. Throws a HoneError where there is no usable reply, or where a limit of the run is used up. */
+  /**
+   * Asks. Throws a HoneError where there is no usable reply (its code says why: LLM_REFUSED, LLM_CUT_OFF, …) or where a
+   * limit of the run is used up (LLM_LIMIT), and the stage's own reason where the stage was stopped.
+   */
   ask(request: LlmRequest): Promise<LlmReply>;
 }
 

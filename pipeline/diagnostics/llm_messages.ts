@@ -67,20 +67,23 @@ export const llm = {
     say("LLM_UNREADABLE", `Cannot read what ${named(asked)} answered: wanted ${wanted}, got ${quote(body)}`),
   too_large: (asked: Asked, bytes: number) =>
     say("LLM_TOO_LARGE", `Cannot read what ${named(asked)} answered: it is larger than ${bytes / MIB} MiB`),
-  empty: (asked: Asked) =>
-    say("LLM_EMPTY", `Cannot use the reply of ${named(asked)}: it is empty`),
+  empty: (asked: Asked) => say("LLM_EMPTY", `Cannot use the reply of ${named(asked)}: it is empty`),
   refused: (asked: Asked, words: string) =>
     say("LLM_REFUSED", `Cannot use the reply of ${named(asked)}: the model refused (${one(words)})`),
   cut_off: (asked: Asked, max_tokens: number) =>
     say(
       "LLM_CUT_OFF",
-      `Cannot use the reply of ${named(asked)}: it was cut off, at \`max_tokens\` (${max_tokens}) or where its context ends`,
+      `Cannot use the reply of ${
+        named(asked)
+      }: it was cut off, at \`max_tokens\` (${max_tokens}) or where its context ends`,
       "Raise `max_tokens`; a model that thinks first needs room for that too.",
     ),
   not_as_asked: (asked: Asked, problem: string, text: string) =>
     say(
       "LLM_NOT_AS_ASKED",
-      `Cannot use the reply of ${named(asked)}, not as JSON that fits its schema: ${one(problem)}; it said ${quote(text)}`,
+      `Cannot use the reply of ${named(asked)}, not as JSON that fits its schema: ${one(problem)}; it said ${
+        quote(text)
+      }`,
       "Ask a model that keeps to a schema, or make the schema simpler.",
     ),
   cache_unusable: (folder: string, cause: string): Diagnostic =>
