@@ -77,7 +77,7 @@ function read({ content, stop_reason, model, usage }: JsonObject): Said | undefi
   const cached = [count("cache_creation_input_tokens"), count("cache_read_input_tokens")];
   const prompt = [count("input_tokens"), ...cached.filter((value) => typeof value === "number")] as number[];
   return {
-    text: text.trim() || (json === undefined ? "" : JSON.stringify(json)),
+    text: json === undefined ? text.trim() : JSON.stringify(json),
     ...(json !== undefined && { json }),
     ended: ended(stop_reason),
     ...(stop_reason === "refusal" && { refusal: text.trim() || "stop_reason: refusal" }),

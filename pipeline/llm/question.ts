@@ -74,19 +74,20 @@ function bare(value: string): string {
 function addressOf({ api, base_url }: LlmEndpoint): { base: string; url: string; basic?: string } {
   const address = URL.canParse(base_url) ? new URL(base_url) : undefined;
   if (!address || !/^https?:$/.test(address.protocol)) {
-    throw new HoneError(say.bad_address(base_url.replace(/\/\/[^/]*@/, "//")));
+    throw new HoneError(say.bad_address(base_url.replace(/^(.*\/\/)?.*@/s, "$1").replace(/[?#].*$/s, "")));
   }
   protectAddress(base_url);
   const [user, password] = [decoded(address.username), decoded(address.password)];
   const basic = btoa(String.fromCharCode(...new TextEncoder().encode(`${user}:${password}`)));
   // A user without a password is a token.
-  if (user !== "") protect([password || user, basic]);
+  const has_user = user !== "" || password !== "";
+  if (has_user) protect([password || user, basic]);
   const { origin, search } = address;
   const path = address.pathname.replace(/\/+$/, "");
   return {
     base: origin + path + search,
     url: origin + APIS[api].path(path) + search,
-    ...(user !== "" && { basic: `Basic ${basic}` }),
+    ...(has_user && { basic: `Basic ${basic}` }),
   };
 }
 

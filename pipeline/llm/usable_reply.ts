@@ -41,7 +41,7 @@ export async function usableReply(
     checkComplete(question, said);
     return usable(said);
   }
-  const read = readReply(checkRefusal(question, said), schema);
+  const read = readReply(checkJson(question, said), schema);
   if ("value" in read) return usable(said, read.value);
   checkComplete(question, said);
   if (read.none) client.ignoresSchema(question);
@@ -51,7 +51,7 @@ export async function usableReply(
     { role: "user" as const, content: repairText(read.problem) },
   ];
   const mended = await client.say(question, { messages: again, in_words: true }, effort, signal);
-  const second = readReply(checkRefusal(question, mended), schema);
+  const second = readReply(checkJson(question, mended), schema);
   if ("value" in second) return usable(mended, second.value);
   checkComplete(question, mended);
   throw new HoneError(say.not_as_asked(asked, second.problem, mended.text));
@@ -60,6 +60,12 @@ export async function usableReply(
 function checkRefusal({ url, request: { endpoint } }: Question, said: Said): Said {
   if (said.ended !== "refusal") return said;
   throw new HoneError(say.refused({ model: endpoint.model, url }, said.refusal ?? ""));
+}
+
+/** JSON in text is whole where its brackets close; what a tool was called with may have been cut and closed again. */
+function checkJson(question: Question, said: Said): Said {
+  if (said.json !== undefined) checkComplete(question, said);
+  return checkRefusal(question, said);
 }
 
 function checkComplete(question: Question, said: Said): void {

@@ -83,7 +83,7 @@ Deno.test("ask() tells an empty reply, a refusal and a cut-off apart, under both
     [anthropic([{ type: "text", text: "So" }], "max_tokens"), "LLM_CUT_OFF", said[4]![2]],
     [anthropic([{ type: "text", text: "So" }], "model_context_window_exceeded"), "LLM_CUT_OFF", said[4]![2]],
     [
-      anthropic([{ type: "tool_use", id: "t", name: "reply", input: {} }], "max_tokens"),
+      anthropic([{ type: "tool_use", id: "t", name: "reply", input: { score: 1 } }], "max_tokens"),
       "LLM_CUT_OFF",
       said[4]![2],
     ],
