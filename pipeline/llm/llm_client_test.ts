@@ -229,9 +229,11 @@ Deno.test("ask() counts tokens as the endpoint does, of repairs and failures too
 
 Deno.test("ask() sends so many requests at once and no more", async () => {
   let [now, most] = [0, 0];
+  const three = Promise.withResolvers<void>();
   await using endpoint = openaiStandIn(async () => {
     most = Math.max(most, ++now);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    if (now === 3) three.resolve();
+    await three.promise;
     now--;
     return "ok";
   });
