@@ -297,12 +297,12 @@ export interface EventMap {
   "turn.completed": { rollout_id: string; turn: TurnRecord };
   "tool.called": { rollout_id: string; call: ToolCallRecord };
   "observation.made": { rollout_id: string; judge: string; observation: Json };
+  "llm.called": LlmCall;
   "rollout.completed": RolloutRef & { outcome: Outcome; seconds: number };
   "rollout.abandoned": { rollout_id: string; reason: string };
   "group.completed": { group_id: string; scenario_id: string; step: number; rollout_ids: string[] };
   "judgement.made": Judgement;
   "reward.shaped": Reward & { success: boolean; group_id: string };
-  "llm.called": LlmCall;
   "batch.ready": {
     step: number;
     kind: "supervised" | "rl";
