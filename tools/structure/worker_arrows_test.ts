@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { lineOf } from "./finding.ts";
+import { WORKER, workerArrows } from "./worker_arrows.ts";
+
+function found(module: string, target: string, lazy = false): string[] {
+  const path = target.endsWith(".py") ? `${WORKER}/${target}` : target;
+  return workerArrows([{ file: `${WORKER}/${module}`, line: 2, specifier: target, target: path, lazy }]).map(lineOf);
+}
+
+Deno.test("workerArrows() lets engines use neutral modules, their own libraries and their own modules", () => {
+  for (
+    const [module, target, lazy] of [
+      ["mlx/general.py", "packing.py"],
+      ["mlx/general.py", "endpoint/http.py"],
+      ["mlx/general.py", "mlx/lora.py"],
+      ["mlx/general.py", "mlx.core"],
+      ["cpu_llama/cascade.py", "numpy"],
+      ["endpoint/http.py", "protocol.py"],
+      ["__main__.py", "mlx/worker.py"],
+      ["engine.py", "mlx/worker.py", true],
+    ] as const
+  ) assert.deepEqual(found(module, target, lazy), [], `${module} ${target}`);
+});
+
+Deno.test("workerArrows() refuses engines in neutral modules, and what is another engine's", () => {
+  const neutral = "neutral modules load without any engine; only the place that chooses one imports it, in a function";
+  assert.deepEqual(found("packing.py", "mlx/ops.py"), [
+    `${WORKER}/packing.py:2: imports mlx/ops.py; wanted: ${neutral}`,
+  ]);
+  assert.deepEqual(found("endpoint/http.py", "mlx.core"), [
+    `${WORKER}/endpoint/http.py:2: imports mlx.core; wanted: ${neutral}`,
+  ]);
+  assert.deepEqual(found("mlx/general.py", "cpu_llama/ops.py", true), [
+    `${WORKER}/mlx/general.py:2: imports cpu_llama/ops.py; wanted: engines use neutral modules and never each other`,
+  ]);
+  assert.deepEqual(found("cpu_llama/ops.py", "mlx.core", true), [
+    `${WORKER}/cpu_llama/ops.py:2: imports mlx.core; wanted: only mlx/ imports the library of its engine`,
+  ]);
+});
