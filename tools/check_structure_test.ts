@@ -46,8 +46,8 @@ Deno.test("check_structure prints what all rules find and ends with 1", async ()
   assert.deepEqual(err.split("\n"), [
     `warning: ${WORKER}/packing.py:401: the file has 401 lines; wanted: at most 400`,
     "pipeline/chat/state.ts:1: imports ../../plugins/mod.ts; wanted: the core knows no plugin and no runner",
-    `${WORKER}/packing.py:1: imports mlx.core; wanted: neutral modules load without any engine; only the place that ` +
-    "chooses one imports it, in a function",
+    `${WORKER}/packing.py:1: imports mlx.core; wanted: neutral modules load without any engine; engine_choice.py alone ` +
+    "imports one",
     "pipeline/events.ts:1: a circle of files: pipeline/events.ts → pipeline/plugin.ts → pipeline/events.ts; wanted: " +
     "files that import one way; move what both need into a file of its own",
     "notes.txt:1: lies loose at the top level; wanted: only mod.ts, deno.json, deno.lock, README.md, CHANGELOG.md, " +

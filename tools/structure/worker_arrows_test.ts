@@ -16,14 +16,15 @@ Deno.test("workerArrows() lets engines use neutral modules, their own libraries 
       ["mlx/general.py", "mlx.core"],
       ["cpu_llama/cascade.py", "numpy"],
       ["endpoint/http.py", "protocol.py"],
-      ["__main__.py", "mlx/worker.py"],
-      ["engine.py", "mlx/worker.py", true],
+      ["engine_choice.py", "mlx/mlx_engine.py"],
+      ["worker.py", "mlx/mlx_engine.py", true],
+      ["cpu_llama/from_mlx.py", "mlx.core"],
     ] as const
   ) assert.deepEqual(found(module, target, lazy), [], `${module} ${target}`);
 });
 
 Deno.test("workerArrows() refuses engines in neutral modules, and what is another engine's", () => {
-  const neutral = "neutral modules load without any engine; only the place that chooses one imports it, in a function";
+  const neutral = "neutral modules load without any engine; engine_choice.py alone imports one";
   assert.deepEqual(found("packing.py", "mlx/ops.py"), [
     `${WORKER}/packing.py:2: imports mlx/ops.py; wanted: ${neutral}`,
   ]);
@@ -34,6 +35,6 @@ Deno.test("workerArrows() refuses engines in neutral modules, and what is anothe
     `${WORKER}/mlx/general.py:2: imports cpu_llama/ops.py; wanted: engines use neutral modules and never each other`,
   ]);
   assert.deepEqual(found("cpu_llama/ops.py", "mlx.core", true), [
-    `${WORKER}/cpu_llama/ops.py:2: imports mlx.core; wanted: only mlx/ imports the library of its engine`,
+    `${WORKER}/cpu_llama/ops.py:2: imports mlx.core; wanted: only mlx/ imports this library`,
   ]);
 });
