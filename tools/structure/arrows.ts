@@ -44,9 +44,8 @@ const LAYERS: Layer[] = [
   },
   {
     at: "runners/cli/",
-    uses: [...VERBS_AND_BELOW, "runners/cli/"],
-    later: ["runners/mcp/server.ts"],
-    wanted: "the command line uses verbs, plugins by plugins/mod.ts, and starts the MCP server by import()",
+    uses: [...VERBS_AND_BELOW, "runners/cli/", "runners/mcp/"],
+    wanted: "the command line uses verbs, the MCP server that it starts, and plugins by plugins/mod.ts",
   },
   {
     at: "runners/binary/",

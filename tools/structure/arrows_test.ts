@@ -20,7 +20,7 @@ Deno.test("arrows() lets imports through that point the right way", () => {
       ["runners/verbs/run.ts", "plugins/mod.ts"],
       ["runners/verbs/run.ts", "pipeline/config/pipeline_file.ts"],
       ["runners/cli/help.ts", "runners/verbs/mod.ts"],
-      ["runners/cli/command_line.ts", "runners/mcp/server.ts", { lazy: true }],
+      ["runners/cli/command_line.ts", "runners/mcp/server.ts"],
       ["runners/mcp/tools.ts", "runners/verbs/mod.ts"],
       ["runners/binary/main.ts", "runners/cli/command_line.ts"],
       ["mod.ts", "pipeline/plugin.ts"],
@@ -81,7 +81,7 @@ Deno.test("arrows() says what is wanted in place of an import that points the wr
     ],
     [
       found("runners/cli/help.ts", "plugins/judge/state.ts"),
-      "runners/cli/help.ts:3: imports plugins/judge/state.ts; wanted: the command line uses verbs, plugins by plugins/mod.ts, and starts the MCP server by import()",
+      "runners/cli/help.ts:3: imports plugins/judge/state.ts; wanted: the command line uses verbs, the MCP server that it starts, and plugins by plugins/mod.ts",
     ],
     [
       found("runners/binary/main.ts", "runners/verbs/mod.ts"),
