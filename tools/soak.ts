@@ -19,7 +19,7 @@ import { cacheDir } from "../pipeline/common/cache_dir.ts";
 import { lockHolder } from "../pipeline/store/live_run.ts";
 import { stream } from "../pipeline/common/random.ts";
 import { descendants, leftovers } from "../tests/runs/processes.ts";
-import { ROOT, rows, type Running, SCRIPTED, settings, start } from "../tests/runs/command_line.ts";
+import { ROOT, rows, type Running, SCRIPTED, settings, start } from "../tests/runs/hone_process.ts";
 
 /** What is run, and what is killed when. */
 interface Plan {

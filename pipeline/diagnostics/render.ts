@@ -3,8 +3,8 @@
  * Knows no message. What a server or a file says in one is shown: control characters escaped, hone's secrets left out.
  * @module
  */
-import type { Diagnostic } from "./mod.ts";
 import { withoutHanded } from "../common/redact.ts";
+import type { Diagnostic } from "./diagnostic.ts";
 
 /** Longest line that a frame shows whole. */
 const FRAME_WIDTH = 160;

@@ -7,12 +7,11 @@ import { offeredTools } from "../chat/conversation.ts";
 import { type Diagnostic, HoneError, messageOf, tape as messages } from "../diagnostics/mod.ts";
 import type { CallSpec, Json, JsonObject, ToolSpec } from "../events.ts";
 import type { Lease, LeaseStats } from "../mcp/pool/pool.ts";
-import type { CallResult } from "../plugin.ts";
+import type { CallResult, Log } from "../plugin.ts";
 import { type AskedCall, type TapedCall, type TapedReply, tapeName } from "./lines.ts";
-import { replaced } from "./mask.ts";
+import { type Mask, replaced } from "./mask.ts";
 import { calledTool, observedTool } from "./recorder.ts";
 import { sameCall, Sequence, type TapedRollout } from "./reader.ts";
-import type { Player } from "./player.ts";
 import type { LeaseArgs } from "./tape.ts";
 
 /** Calls that never reached a server. */
@@ -25,6 +24,13 @@ const NOTHING: TapedRollout = {
   replies: [],
   observations: new Map(),
 };
+
+/** The replay that a lease is part of. */
+export interface Replay {
+  readonly options: { mask: Mask; on_miss: "fail" | "live"; log: Log };
+  /** A real environment for this rollout. */
+  lease(args: LeaseArgs): Promise<Lease>;
+}
 
 /** A lease that a tape answers. */
 export class ReplayedLease implements Lease {
@@ -44,7 +50,7 @@ export class ReplayedLease implements Lease {
   #going_live: Promise<Lease> | undefined;
   #live: Lease | undefined;
 
-  constructor(private readonly args: LeaseArgs, taped: TapedRollout | undefined, private readonly player: Player) {
+  constructor(private readonly args: LeaseArgs, taped: TapedRollout | undefined, private readonly replay: Replay) {
     this.id = args.rollout_id;
     this.tools = offeredTools(args.scenario, args.catalog.tools);
     this.taped = taped ?? NOTHING;
@@ -91,7 +97,7 @@ export class ReplayedLease implements Lease {
 
   /** Goes live, or remembers what was missed. Throws where there is no live server to go on with. */
   async missed(diagnostic: Diagnostic): Promise<Lease> {
-    if (this.player.options.on_miss === "fail") {
+    if (this.replay.options.on_miss === "fail") {
       this.miss ??= diagnostic;
       throw new HoneError(diagnostic);
     }
@@ -99,7 +105,7 @@ export class ReplayedLease implements Lease {
   }
 
   async #answer(asked: AskedCall, run: (live: Lease) => Promise<CallResult>): Promise<CallResult> {
-    const { mask } = this.player.options;
+    const { mask } = this.replay.options;
     const call = { ...asked, arguments: mask.hide(asked.arguments, this.shown_workdir) };
     const taped = this.#going_live ? undefined : this.#calls.take((entry) => sameCall(entry, call));
     if (taped) {
@@ -121,12 +127,12 @@ export class ReplayedLease implements Lease {
 
   /** A real environment that has done what the tape has answered. */
   async #goLive(): Promise<Lease> {
-    const live = await this.player.lease(this.args);
+    const live = await this.replay.lease(this.args);
     for (const call of this.#answered.filter(({ outcome }) => !REFUSED.has(outcome))) {
       const { server, tool } = call;
       const now = await live.observe({ ...(server && { server }), tool, arguments: call.arguments });
       if (now.outcome === call.outcome) continue;
-      this.player.options.log.warn(messages.not_repeated(tapeName(this.id), call, now.outcome).message);
+      this.replay.options.log.warn(messages.not_repeated(tapeName(this.id), call, now.outcome).message);
     }
     return this.#live = live;
   }

@@ -9,7 +9,7 @@ import { runVerb } from "../fixtures/small_run.ts";
 import resume from "../../runners/verbs/resume.ts";
 import run from "../../runners/verbs/run.ts";
 import { TEST_SERVER } from "../fixtures/test_pool.ts";
-import { folder, hone } from "../runs/command_line.ts";
+import { folder, hone } from "../runs/hone_process.ts";
 
 const PIPELINE = resolve(import.meta.dirname!, "../fixtures/scripted/pipeline.yaml");
 

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { scriptedEndpoint, type ScriptedReply, type ScriptedRequest } from "../fixtures/scripted_endpoint.ts";
 import { startProcess } from "../../pipeline/mcp/session/process.ts";
 import { killProcess } from "../../pipeline/mcp/session/process.ts";
-import { folder, hone, rows } from "../runs/command_line.ts";
+import { folder, hone, rows } from "../runs/hone_process.ts";
 
 const PACKAGE = "npm:@modelcontextprotocol/server-everything@2026.8.31";
 const COMMAND = ["deno", "run", "-A", "--no-config", "--no-lock", "--quiet", PACKAGE];

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { assertWhole, folder, hone, record, rows, startRun, together, until } from "../runs/command_line.ts";
+import { assertWhole, folder, hone, record, rows, startRun, together, until } from "../runs/hone_process.ts";
 import { chosenCheckpoint, VALIDATED, withValidation } from "../runs/validation.ts";
 
 const MOMENTS = {

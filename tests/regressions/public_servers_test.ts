@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { pipeline_schema } from "../../pipeline/config/pipeline_schema.ts";
 import { startLimit } from "../../pipeline/mcp/session/server_endpoint.ts";
-import { folder, hone } from "../runs/command_line.ts";
+import { folder, hone } from "../runs/hone_process.ts";
 
 const FIXTURES = join(import.meta.dirname!, "../fixtures");
 const odd = (mode: string) => ["--", "deno", "run", "-A", join(FIXTURES, "odd_server.ts"), mode];

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Store } from "../../pipeline/store/store.ts";
-import { folder, hone, startRun } from "../runs/command_line.ts";
+import { folder, hone, startRun } from "../runs/hone_process.ts";
 
 Deno.test("resume waits for a reader of the run's file to finish", async () => {
   await using dir = await folder();

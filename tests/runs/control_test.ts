@@ -5,7 +5,18 @@ import { openRun } from "../../pipeline/store/live_run.ts";
 import { Store } from "../../pipeline/store/store.ts";
 import { SCHEMA_VERSION } from "../../pipeline/store/tables.ts";
 import { leftovers } from "./processes.ts";
-import { assertWhole, folder, hone, messages, MOMENTS, record, ROOT, startRun, together, until } from "./command_line.ts";
+import {
+  assertWhole,
+  folder,
+  hone,
+  messages,
+  MOMENTS,
+  record,
+  ROOT,
+  startRun,
+  together,
+  until,
+} from "./hone_process.ts";
 
 const { sql, slow } = MOMENTS["RL rollouts"]!;
 

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { leftovers } from "./processes.ts";
-import { folder, hone, messages, ROOT, SCRIPTED, startRun, together } from "./command_line.ts";
+import { folder, hone, messages, ROOT, SCRIPTED, startRun, together } from "./hone_process.ts";
 
 interface Case {
   name: string;

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { leftovers } from "./processes.ts";
-import { assertWhole, folder, hone, MOMENTS, record, startRun, together, until } from "./command_line.ts";
+import { assertWhole, folder, hone, MOMENTS, record, startRun, together, until } from "./hone_process.ts";
 
 async function stopped(signal: "SIGINT" | "SIGKILL", moment: string) {
   await using dir = await folder();

@@ -4,7 +4,7 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { EventMap } from "../../pipeline/events.ts";
 import { leftovers } from "./processes.ts";
-import { assertWhole, folder, record, rows, startRun } from "./command_line.ts";
+import { assertWhole, folder, record, rows, startRun } from "./hone_process.ts";
 
 Deno.test("hone run leaves verdict, reports, records and log when it is done", async () => {
   await using dir = await folder();

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Store } from "../../pipeline/store/store.ts";
-import { folder, hone, MOMENTS, rows, startRun, together, until } from "./command_line.ts";
+import { folder, hone, MOMENTS, rows, startRun, together, until } from "./hone_process.ts";
 import { chosenCheckpoint, VALIDATED, withValidation } from "./validation.ts";
 
 together(

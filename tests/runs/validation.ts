@@ -1,7 +1,7 @@
 /** The scripted pipeline with two validation scenarios, and what validation chose in a run of it. @module */
 import { appendFile, cp } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { rows, SCRIPTED } from "./command_line.ts";
+import { rows, SCRIPTED } from "./hone_process.ts";
 
 /** Settings that validate after every step; the second step's policy is the first that solves both scenarios. */
 export const VALIDATED = { "train.validate_every": 1 };

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { readTape } from "../../pipeline/tape/reader.ts";
-import { folder, hone, record, rows, SCRIPTED, settings, startRun, until } from "../runs/command_line.ts";
+import { folder, hone, record, rows, SCRIPTED, settings, startRun, until } from "../runs/hone_process.ts";
 
 Deno.test("a recording killed with SIGKILL has lost no call, is resumed, and is trained on without its server", async () => {
   await using dir = await folder();

@@ -8,7 +8,7 @@ import { builtins } from "../../plugins/mod.ts";
 import evaluate from "../../runners/verbs/evaluate.ts";
 import { runVerb } from "../fixtures/small_run.ts";
 import { evaluateTaped, solve, TAPE, TAPED } from "../fixtures/tape/record_fixture.ts";
-import { folder, rows } from "../runs/command_line.ts";
+import { folder, rows } from "../runs/hone_process.ts";
 import { records } from "./tape_runs.ts";
 
 const NO_SERVER = "servers.files.command=no-such-program";

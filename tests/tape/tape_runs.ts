@@ -1,5 +1,5 @@
 /** What a run recorded, without what differs from run to run: times. @module */
-import { rows } from "../runs/command_line.ts";
+import { rows } from "../runs/hone_process.ts";
 
 /** Rollouts, turns, calls, observations, judgements and rewards, in an order that does not depend on time. */
 export async function records(run_dir: string): Promise<string> {

@@ -7,7 +7,7 @@ import { openRun } from "../../pipeline/store/live_run.ts";
 import { runVerb } from "../fixtures/small_run.ts";
 import resume from "../../runners/verbs/resume.ts";
 import run from "../../runners/verbs/run.ts";
-import { folder } from "../runs/command_line.ts";
+import { folder } from "../runs/hone_process.ts";
 import { changingServer, writePipeline, writeTools } from "./changing_runs.ts";
 
 const TOOLS = Array.from({ length: 253 }, (_, i) => ({

@@ -9,7 +9,7 @@ import evaluate from "../../runners/verbs/evaluate.ts";
 import { runVerb } from "../fixtures/small_run.ts";
 import resume from "../../runners/verbs/resume.ts";
 import run from "../../runners/verbs/run.ts";
-import { folder } from "../runs/command_line.ts";
+import { folder } from "../runs/hone_process.ts";
 import { changingServer, writePipeline, writeTools } from "./changing_runs.ts";
 
 const tool = (name: string, type: string, required: string[] = []) => ({

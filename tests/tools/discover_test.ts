@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import discover from "../../runners/verbs/discover.ts";
 import { runVerb } from "../fixtures/small_run.ts";
-import { folder } from "../runs/command_line.ts";
+import { folder } from "../runs/hone_process.ts";
 import { changingServer, writeTools } from "./changing_runs.ts";
 
 const MEMORY = "npm:@modelcontextprotocol/server-memory@2026.8.31";

@@ -8,7 +8,7 @@ import { Store } from "../../pipeline/store/store.ts";
 import { evaluationEpisodes } from "../../pipeline/verdict/evaluated_rollouts.ts";
 import { runVerb } from "../fixtures/small_run.ts";
 import run from "../../runners/verbs/run.ts";
-import { folder, rows } from "../runs/command_line.ts";
+import { folder, rows } from "../runs/hone_process.ts";
 import { records } from "../tape/tape_runs.ts";
 import { writePipeline } from "./changing_runs.ts";
 

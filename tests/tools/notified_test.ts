@@ -8,7 +8,7 @@ import type { ToolsChange } from "../../pipeline/mcp/pool/server_table.ts";
 import { runVerb } from "../fixtures/small_run.ts";
 import run from "../../runners/verbs/run.ts";
 import { openPool, scenario, serverConfig } from "../fixtures/test_pool.ts";
-import { folder } from "../runs/command_line.ts";
+import { folder } from "../runs/hone_process.ts";
 import { changingServer, writePipeline, writeTools } from "./changing_runs.ts";
 
 const tool = (name: string, type = "string") => ({

@@ -5,8 +5,8 @@
  * @module
  */
 import { auth, computeScopeUnion, extractWWWAuthenticateParams, OAuthError } from "@modelcontextprotocol/client";
+import { findCause } from "../../common/causes.ts";
 import { auth as say, HoneError, messageOf } from "../../diagnostics/mod.ts";
-import { findCause } from "../session/failure.ts";
 import { type Browser, type OAuthSettings, Provider } from "./oauth_provider.ts";
 import { LoginStore } from "./oauth_store.ts";
 

@@ -4,6 +4,7 @@
  * @module
  */
 import { ProtocolError, SdkError, SdkErrorCode } from "@modelcontextprotocol/client";
+import { findCause, innermost } from "../../common/causes.ts";
 import { type Diagnostic, HoneError, mcp } from "../../diagnostics/mod.ts";
 import { TooManyRequests } from "./fetch.ts";
 import type { Endpoint, OpenTransport } from "./transport.ts";
@@ -73,22 +74,6 @@ export function explain(
   const page = /content type: (\S+)/i.exec(message)?.[1];
   if (page !== undefined) return failure(mcp.not_mcp(server, endpoint.url, page.replace(/;$/, "")), "sse");
   return failure(networkProblem(server, endpoint.url, message), "sse");
-}
-
-/** The message of the deepest cause: wrappers say less than what they wrap. */
-export function innermost(error: Error): string {
-  let deepest = error;
-  while (deepest.cause instanceof Error) deepest = deepest.cause;
-  return deepest.message || error.message;
-}
-
-/** The first error of a kind among an error and its causes. */
-export function findCause<T extends Error>(
-  error: unknown,
-  // deno-lint-ignore no-explicit-any -- constructors differ in what they take
-  kind: abstract new (...args: any[]) => T,
-): T | undefined {
-  for (let at = error; at instanceof Error; at = at.cause) if (at instanceof kind) return at;
 }
 
 function networkProblem(server: string, url: string, message: string): Diagnostic {
