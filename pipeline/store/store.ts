@@ -10,7 +10,7 @@ import { type DuckDBConnection, DuckDBInstance, StatementType } from "@duckdb/no
 import { control, HoneError, messageOf, store as messages } from "../diagnostics/mod.ts";
 import type { Envelope } from "../events.ts";
 import { appendRows } from "./append.ts";
-import { type Cell, RowWriter, SCHEMA_VERSION, type TableName, tablesDdl, VIEWS } from "./tables.ts";
+import { type Cell, ddl, RowWriter, SCHEMA_VERSION, type TableName } from "./tables.ts";
 
 /** Files that this process has open: DuckDB's own lock only keeps other processes out. */
 const OPEN = new Set<string>();
@@ -247,15 +247,15 @@ async function prepare(connection: DuckDBConnection, path: string) {
       "SELECT table_name FROM information_schema.tables WHERE table_name = 'meta'",
     );
     if (tables.length > 0) {
-      // Files of before there were these tables and columns.
-      await connection.run(tablesDdl());
+      // Files of before there were these columns.
       await connection.run('ALTER TABLE turns ADD COLUMN IF NOT EXISTS "tools" VARCHAR[]');
       await connection.run('ALTER TABLE turns ADD COLUMN IF NOT EXISTS "policy_version" INTEGER');
       await connection.run('ALTER TABLE turns ADD COLUMN IF NOT EXISTS "shortened" JSON');
-      await connection.run(VIEWS);
+      // And of before there were some of the tables.
+      await connection.run(ddl());
       return;
     }
-    await connection.run(tablesDdl() + VIEWS);
+    await connection.run(ddl());
     await connection.run(`INSERT INTO meta VALUES (${SCHEMA_VERSION})`);
   } catch (error) {
     throw new HoneError(messages.write_failed(path, messageOf(error)), { cause: error });

@@ -176,7 +176,7 @@ export const TABLES = {
 export type TableName = keyof typeof TABLES;
 
 /** Views for people and for the verdict; made anew whenever a file is opened for writing. */
-export const VIEWS = `
+const VIEWS = `
 CREATE OR REPLACE VIEW rollouts AS
   SELECT r.*, e.outcome_end, e.answer, e.cause, e.seconds, e.ended_at,
     CASE WHEN e.rollout_id IS NULL THEN coalesce(a.abandoned, 'unfinished') END AS abandoned
@@ -195,13 +195,13 @@ CREATE OR REPLACE VIEW runs AS
   FROM run_starts s LEFT JOIN run_ends e USING (run_id) GROUP BY s.run_id;
 `;
 
-/** DDL of all tables that are not there yet. */
-export function tablesDdl(): string {
+/** DDL of the tables that are not there yet, and of all views. */
+export function ddl(): string {
   const tables = Object.entries(TABLES).map(([name, columns]) => {
     const list = Object.entries(columns).map(([column, type]) => `"${column}" ${type}`).join(", ");
     return `CREATE TABLE IF NOT EXISTS ${name} (${list});`;
   });
-  return tables.join("\n");
+  return tables.join("\n") + VIEWS;
 }
 
 /** Receives one row, cells in the table's column order. */
