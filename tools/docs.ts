@@ -11,7 +11,7 @@ import { pipeline_schema } from "../pipeline/config/pipeline_schema.ts";
 import type { Plugin } from "../pipeline/plugin.ts";
 import { fieldRows, markdownTable, pipelineJsonSchema } from "../pipeline/config/schema_tables.ts";
 import { builtins } from "../plugins/mod.ts";
-import type { Verb } from "../runners/verbs/verb.ts";
+import { EFFECTS, formatsOf, type Verb } from "../runners/verbs/verb.ts";
 import { ROOT } from "./sources.ts";
 
 const GENERATED = "<!-- Written by tools/docs.ts (deno task docs); do not edit. -->";
@@ -53,7 +53,7 @@ function verbSection(verb: Verb): string {
     return optional ? `[${word}]` : `<${word}>`;
   });
   const flags = fieldRows(verb.args).map((row) => ({ ...row, field: `--${row.field.replaceAll("_", "-")}` }));
-  const formats = (verb.formats ?? ["text", "json"]).map((format) => `"${format}"`).join(" | ");
+  const formats = formatsOf(verb).map((format) => `"${format}"`).join(" | ");
   const format = {
     field: "--format",
     type: formats,
@@ -63,7 +63,7 @@ function verbSection(verb: Verb): string {
   };
   return [
     `## hone ${[verb.name, ...words].join(" ")}`,
-    verb.description,
+    `${verb.description} ${EFFECTS[verb.effect]}`,
     ...(verb.positional.length
       ? [verb.positional.map(({ name, description }) => `- \`${name}\`: ${description}`).join("\n")]
       : []),

@@ -48,7 +48,12 @@ export interface FieldRow {
 
 /** All fields of a schema, nested ones by dotted name. */
 export function fieldRows(schema: z.ZodType): FieldRow[] {
-  return rows(jsonSchema(schema), "");
+  return schemaRows(jsonSchema(schema));
+}
+
+/** The same of a JSON Schema. */
+export function schemaRows(schema: Schema): FieldRow[] {
+  return rows(schema, "");
 }
 
 function rows(schema: Schema, prefix: string): FieldRow[] {

@@ -1,22 +1,11 @@
 /**
- * From a command line to a verb's flags: names, types, defaults and help all come from the verb's zod schema.
+ * Reads a command line by a verb's own flags and schema, or refuses it.
  * @module
  */
 import { parseArgs } from "node:util";
-import { z } from "zod";
 import { cli, HoneError, nearest } from "../../pipeline/diagnostics/mod.ts";
-import type { Verb } from "../verbs/verb.ts";
-
-/** A flag as help and completion show it. */
-export interface Flag {
-  name: string;
-  key: string;
-  type: "boolean" | "string";
-  multiple: boolean;
-  value: string;
-  description: string;
-  standard: unknown;
-}
+import { type Flag, flagsOf } from "../verbs/flags.ts";
+import { formatsOf, type Verb } from "../verbs/verb.ts";
 
 /** What was read from a command line. */
 export interface ParsedLine {
@@ -26,33 +15,10 @@ export interface ParsedLine {
   help: boolean;
 }
 
-interface JsonSchema {
-  type?: string;
-  description?: string;
-  default?: unknown;
-  enum?: string[];
-  items?: JsonSchema;
-  properties?: Record<string, JsonSchema>;
-}
-
-/** The flags of a verb. */
-export function flagsOf(verb: Verb): Flag[] {
-  const schema = z.toJSONSchema(verb.args, { io: "input", unrepresentable: "any" }) as JsonSchema;
-  return Object.entries(schema.properties ?? {}).map(([key, field]) => ({
-    name: key.replaceAll("_", "-"),
-    key,
-    type: field.type === "boolean" ? "boolean" : "string",
-    multiple: field.type === "array",
-    value: field.enum?.join("|") ?? field.items?.type ?? field.type ?? "value",
-    description: field.description ?? "",
-    standard: field.default,
-  }));
-}
-
 /** Reads the arguments after the verb. Throws a HoneError for what does not fit. */
 export function parseLine(verb: Verb, words: string[]): ParsedLine {
   const flags = flagsOf(verb);
-  const formats = verb.formats ?? ["text", "json"];
+  const formats = formatsOf(verb);
   const { values, positionals } = split(verb, flags, words);
   const format = (values.format as string | undefined) ?? formats[0]!;
   if (!formats.includes(format)) throw new HoneError(cli.bad_value("--format", format, formats.join(", ")));

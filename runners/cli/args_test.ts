@@ -2,13 +2,15 @@ import assert from "node:assert/strict";
 import { z } from "zod";
 import { HoneError } from "../../pipeline/diagnostics/mod.ts";
 import call from "../verbs/call.ts";
-import { flagsOf, parseLine } from "./args.ts";
+import { parseLine } from "./args.ts";
+import { flagsOf } from "../verbs/flags.ts";
 import { defineVerb } from "../verbs/verb.ts";
 
 const verb = defineVerb({
   name: "try",
   summary: "Try.",
   description: "Tries.",
+  effect: "reads",
   positional: [{ name: "first", description: "One." }, {
     name: "rest",
     description: "More.",
@@ -21,8 +23,10 @@ const verb = defineVerb({
     set: z.array(z.string()).default([]).describe("Values."),
     yes: z.boolean().default(false).describe("Do not ask."),
   }),
+  result: z.null(),
   examples: ["hone try a"],
-  run: () => Promise.resolve(0),
+  run: () => Promise.resolve(null),
+  text: () => "",
 });
 
 function refusal(words: string[]): string {

@@ -1,19 +1,15 @@
 import assert from "node:assert/strict";
+import { recordingTerminal } from "../../tests/fixtures/recording_terminal.ts";
 import { main } from "./command_line.ts";
 import { VERBS } from "../verbs/mod.ts";
 import { VERSION } from "../../pipeline/common/version.ts";
 
 /** Runs a command line in this process; what it wrote, and its exit code. */
 async function hone(...words: string[]): Promise<{ code: number; out: string; err: string }> {
-  const said = { out: "", err: "" };
-  const { log, error } = console;
-  console.log = (text: unknown) => void (said.out += `${text}\n`);
-  console.error = (text: unknown) => void (said.err += `${text}\n`);
-  try {
-    return { code: await main(words), ...said };
-  } finally {
-    Object.assign(console, { log, error });
-  }
+  const { terminal, said } = recordingTerminal();
+  const code = await main(words, terminal);
+  const text = (pieces: string[]) => pieces.map((piece) => `${piece}\n`).join("");
+  return { code, out: text(said.out), err: text(said.err) };
 }
 
 Deno.test("main() refuses an unknown verb and says what was meant", async () => {

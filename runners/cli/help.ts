@@ -1,8 +1,8 @@
 /** What `--help` prints: examples first, then what there is. @module */
 import { VERSION } from "../../pipeline/common/version.ts";
-import type { Flag } from "./args.ts";
-import type { Verb } from "../verbs/verb.ts";
+import type { Flag } from "../verbs/flags.ts";
 import { VERBS } from "../verbs/mod.ts";
+import { EFFECTS, formatsOf, type Verb } from "../verbs/verb.ts";
 
 /** Exit codes, as help and documentation list them. */
 const EXIT_CODES: [number, string][] = [
@@ -46,12 +46,13 @@ export function verbHelp(verb: Verb, flags: Flag[]): string {
       `--${name}${type === "boolean" ? "" : ` <${value}>`}`,
       description + (worthSaying(standard) ? ` (default ${JSON.stringify(standard)})` : ""),
     ]),
-    ["--format <format>", `One of ${(verb.formats ?? ["text", "json"]).join(", ")}.`],
+    ["--format <format>", `One of ${formatsOf(verb).join(", ")}.`],
   ];
   const width = Math.max(...rows.map(([name]) => name.length));
   return `hone ${verb.name} ${usage.join(" ")}
 
 ${verb.description}
+${EFFECTS[verb.effect]}
 
 examples:
 ${verb.examples.map((line) => `  ${line}`).join("\n")}

@@ -3,18 +3,12 @@
  * free of control characters (`oneLine`); they are cut to the terminal's width, wide characters counted as two.
  * @module
  */
-import process from "node:process";
 import { eastAsianWidth } from "get-east-asian-width";
 
 /** How large a terminal is, in characters. */
 export interface Size {
   columns: number;
   rows: number;
-}
-
-/** Whether a stream is a terminal whose cursor can be moved. */
-export function isTerminal(stream: { isTTY?: boolean }): boolean {
-  return stream.isTTY === true && process.env.TERM !== "dumb";
 }
 
 /** The size of the terminal, or that of a small one where it cannot be told. */

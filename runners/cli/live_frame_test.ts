@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { cell, fit, isTerminal, LiveFrame, widthOf } from "./live_frame.ts";
+import { cell, fit, LiveFrame, widthOf } from "./live_frame.ts";
 import { Screen } from "../../tests/fixtures/screen.ts";
 
 Deno.test("widthOf() counts wide characters as two, combining marks as none, and joined ones for themselves", () => {
@@ -40,17 +40,4 @@ Deno.test("LiveFrame is lower than the screen, and clears what a narrower window
   screen.resize(10);
   frame.draw(["z"]);
   assert.deepEqual(screen.lines, ["z"]);
-});
-
-Deno.test("isTerminal() does not trust one that cannot move its cursor", () => {
-  const before = Deno.env.get("TERM");
-  try {
-    Deno.env.set("TERM", "dumb");
-    assert.equal(isTerminal({ isTTY: true }), false);
-    Deno.env.set("TERM", "xterm");
-    assert.deepEqual([isTerminal({ isTTY: true }), isTerminal({}), isTerminal({ isTTY: false })], [true, false, false]);
-  } finally {
-    if (before === undefined) Deno.env.delete("TERM");
-    else Deno.env.set("TERM", before);
-  }
 });

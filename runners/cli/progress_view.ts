@@ -6,7 +6,7 @@
 import type { RunningRollout } from "../../pipeline/run/progress/in_flight.ts";
 import type { ProgressSnapshot } from "../../pipeline/run/progress/progress.ts";
 import { cell, LiveFrame, type Size, terminalSize } from "./live_frame.ts";
-import { oneLine } from "./table.ts";
+import { oneLine } from "../verbs/table.ts";
 
 /** Characters of a line at most; some of it comes from models, tools and servers. */
 const WIDEST = 1000;

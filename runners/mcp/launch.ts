@@ -8,38 +8,32 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, open, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, join, resolve } from "node:path";
+import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
-import { findRun, lockHolder } from "../../pipeline/store/live_run.ts";
-import { newId } from "../verbs/run.ts";
-import type { Verb } from "../verbs/verb.ts";
-import { result } from "./tool_results.ts";
+import { lockHolder } from "../../pipeline/store/live_run.ts";
+import { ownCommand } from "./own_command.ts";
+import { objectIn, result } from "./tool_results.ts";
 
 const POLL_MS = 100;
 
-/** Starts `run`, `resume` or `evaluate`. A run that ends before it is at work is answered with what it said. */
-export async function launch(
-  verb: Verb,
-  args: Record<string, unknown>,
-  positional: string[],
-  signal: AbortSignal,
-): Promise<CallToolResult> {
-  const resumed = verb.name === "resume";
-  const run_dir = resumed ? await findRun(positional[0] ?? "latest") : resolve("runs", newId(nameOf(positional[0]!)));
-  const words = [verb.name, ...(resumed ? [run_dir] : positional), ...flags(args), "--yes", "--format", "json"];
+/** Starts hone with `words`, which work on `run_dir`. A run that ends before it is at work is answered with what it said. */
+export async function launch(words: string[], run_dir: string, signal: AbortSignal): Promise<CallToolResult> {
+  const [command, ...args] = [...ownCommand(), ...words];
   const folder = await mkdtemp(join(tmpdir(), "hone-mcp-"));
   const log = await open(join(folder, "said"), "w");
   try {
-    const command = [...self(), ...words, ...(resumed ? [] : ["--run-dir", run_dir])];
-    const child = spawn(command[0]!, command.slice(1), { stdio: ["ignore", log.fd, log.fd], detached: true });
+    const child = spawn(command!, args, { stdio: ["ignore", log.fd, log.fd], detached: true });
     let ended: number | null = null;
     child.once("error", () => ended ??= 1);
     child.once("exit", (code) => ended ??= code ?? 1);
     while (ended === null && !(await atWork(run_dir, child.pid))) await sleep(POLL_MS, undefined, { signal });
     child.unref();
-    if (ended !== null) return result(await readFile(join(folder, "said"), "utf8"), "", ended !== 0);
-    return result(JSON.stringify({ run: basename(run_dir), run_dir, status: "running" }), "", false);
+    if (ended !== null) {
+      const said = await readFile(join(folder, "said"), "utf8");
+      return result([said], objectIn(said), ended !== 0);
+    }
+    const handle = { run: basename(run_dir), run_dir, status: "running" };
+    return result([JSON.stringify(handle)], handle, false);
   } finally {
     await log.close();
     await rm(folder, { recursive: true, force: true });
@@ -51,22 +45,11 @@ async function atWork(run_dir: string, pid: number | undefined): Promise<boolean
   return existsSync(join(run_dir, "control.json")) && (await lockHolder(run_dir)) === pid;
 }
 
-/** The command that is hone: the binary, or this checkout under Deno. */
-function self(): string[] {
-  if (Deno.build.standalone) return [Deno.execPath()];
-  return [Deno.execPath(), "run", "-A", fileURLToPath(new URL("../../mod.ts", import.meta.url))];
-}
-
-function flags(args: Record<string, unknown>): string[] {
+/** Arguments of a tool as flags of the command line. */
+export function flags(args: Record<string, unknown>): string[] {
   return Object.entries(args).flatMap(([key, value]) => {
     const flag = `--${key.replaceAll("_", "-")}`;
     if (typeof value === "boolean") return value ? [flag] : [];
     return (Array.isArray(value) ? value : [value]).filter((one) => one !== undefined).map((one) => `${flag}=${one}`);
   });
-}
-
-/** A run is named after its file's folder where the file is just a pipeline.yaml. */
-function nameOf(path: string): string {
-  const name = basename(path).replace(/\.ya?ml$/i, "");
-  return (name === "pipeline" ? basename(resolve(path, "..")) : name).replaceAll(/[^A-Za-z0-9._-]/g, "-").slice(0, 40);
 }

@@ -1,51 +1,33 @@
 /**
- * `hone --mcp`: hone as an MCP server over stdio. The same verbs as the command line, made from the same schemas.
+ * hone as an MCP server over stdio: the verbs as tools, and the runs as resources.
  * @module
  */
 import { McpServer, ResourceTemplate } from "@modelcontextprotocol/server";
-import { serveStdio } from "@modelcontextprotocol/server/stdio";
+import { serveStdio, StdioServerTransport } from "@modelcontextprotocol/server/stdio";
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { z } from "zod";
-import { cli, HoneError, nearest, render } from "../../pipeline/diagnostics/mod.ts";
 import { findRun, listRuns } from "../../pipeline/store/live_run.ts";
 import { redact } from "../../pipeline/common/redact.ts";
 import { VERSION } from "../../pipeline/common/version.ts";
-import { answered, result } from "./tool_results.ts";
+import { protocolStream } from "./own_stdout.ts";
 import { FILES, statusOf } from "./status.ts";
+import { answered, result } from "./tool_results.ts";
 import { type HoneTool, honeTools } from "./tools.ts";
 
-const HELP = `hone --mcp: the verbs of hone as MCP tools, over stdio.
-
-examples:
-  { "mcpServers": { "hone": { "command": "hone", "args": ["--mcp"] } } }
-  { "mcpServers": { "hone": { "command": "hone", "args": ["--mcp", "--allow-run"] } } }
-
-  --allow-run  Also offer what starts programs, writes or stops runs: run, resume, evaluate, discover, call, new,
-               pause, cancel. Without it: validate, list, runs, query, report, doctor, status.
-
-  Runs are looked for in ./runs of the folder that the server is started in.
-`;
-
-/** Serves until the client closes stdin; resolves to the exit code. */
-export async function serve(words: string[]): Promise<number> {
-  const strange = words.find((word) => !["--allow-run", "--help", "-h"].includes(word));
-  if (strange !== undefined) {
-    const known = ["--allow-run", "--help"];
-    const refusal = new HoneError(cli.unknown_flag("--mcp", strange, nearest(strange, known), known));
-    console.error(render(refusal.diagnostics, "text"));
-    return 2;
-  }
-  if (words.includes("--help") || words.includes("-h")) {
-    console.log(HELP);
-    return 0;
-  }
-  // stdout is the protocol's: plugins that print must not break it.
-  console.log = console.info = console.debug = console.error;
-  const tools = await honeTools(words.includes("--allow-run"));
-  const ended = new Promise((resolve) => process.stdin.once("close", resolve).once("end", resolve));
-  const handle = serveStdio(() => honeServer(tools), { onerror: (error) => console.error(error.message) });
+/** Serves until the client closes stdin or is gone; resolves to the exit code. */
+export async function serveHone(allow_run: boolean): Promise<number> {
+  const tools = await honeTools(allow_run);
+  const stdout = protocolStream();
+  const ended = new Promise((resolve) => {
+    process.stdin.once("close", resolve).once("end", resolve);
+    stdout.once("close", resolve);
+  });
+  const handle = serveStdio(() => honeServer(tools), {
+    transport: new StdioServerTransport(process.stdin, stdout),
+    onerror: (error) => console.error(error.message),
+  });
   await ended;
   await handle.close();
   return 0;
@@ -58,10 +40,10 @@ function honeServer(tools: HoneTool[]): McpServer {
       "hone trains small models to use MCP servers and measures the result. `validate` checks a pipeline, `run` (where " +
       "allowed) starts it and returns a run id, `status` says how far it is, `query` reads its records in SQL.",
   });
-  for (const { name, description, input, annotations, call } of tools) {
+  for (const { name, description, input, output, annotations, call } of tools) {
     server.registerTool(
       name,
-      { description, inputSchema: input, annotations },
+      { description, inputSchema: input, outputSchema: output, annotations },
       (given, { mcpReq }) => call(given, mcpReq.signal),
     );
   }
@@ -71,7 +53,11 @@ function honeServer(tools: HoneTool[]): McpServer {
       run: z.string().default("latest").describe("A run's folder, its id or the beginning of one, or latest."),
     }),
     annotations: { readOnlyHint: true, openWorldHint: false },
-  }, ({ run }) => answered(async () => result(JSON.stringify(await statusOf(await findRun(run))), "", false)));
+  }, ({ run }) =>
+    answered(async () => {
+      const status = await statusOf(await findRun(run));
+      return result([JSON.stringify(status)], status, false);
+    }));
   addRuns(server);
   return server;
 }

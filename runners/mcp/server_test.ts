@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { TEST_SERVER } from "../../tests/fixtures/test_pool.ts";
+import { VERBS } from "../verbs/mod.ts";
 import { liveRun } from "../../tests/fixtures/small_run.ts";
 
 const MOD = fileURLToPath(new URL("../../mod.ts", import.meta.url));
@@ -46,6 +48,43 @@ Deno.test("serve() offers only tools that read, or write reports anew, when --al
     assert.ok(!Object.hasOwn(tools.find(({ name }) => name === "report")!.inputSchema.properties!, "open"));
   }));
 
+Deno.test("serve() makes a tool of every verb that is not for a terminal, annotated by what the verb does", () =>
+  connected(["--allow-run"], async (client) => {
+    const { tools } = await client.listTools();
+    const verbs = await Promise.all(VERBS.map(async ({ load }) => (await load()).default));
+    const offered = verbs.filter(({ personal }) => !personal);
+    assert.deepEqual(tools.map(({ name }) => name), [...offered.map(({ name }) => name), "status"]);
+    assert.deepEqual(verbs.flatMap(({ name, personal }) => personal ? [name] : []), ["login", "watch", "completion"]);
+    const hints = {
+      reads: { readOnlyHint: true, openWorldHint: false, idempotentHint: true },
+      acts: { readOnlyHint: false, openWorldHint: false, idempotentHint: true },
+      runs: { readOnlyHint: false, openWorldHint: true, idempotentHint: false },
+    };
+    for (const [i, { name, effect, harmless }] of offered.entries()) {
+      assert.deepEqual(tools[i]!.annotations, { ...hints[effect], ...(harmless && { destructiveHint: false }) }, name);
+    }
+    const personal = ["open", "yes", "verbose", "run_dir"];
+    const fields = tools.flatMap(({ inputSchema }) => Object.keys(inputSchema.properties ?? {}));
+    assert.deepEqual(fields.filter((field) => personal.includes(field)), []);
+  }));
+
+Deno.test("a tool answers with its verb's value as text and as structured content, and beside it what the verb noted", () =>
+  connected(["--allow-run"], async (client, dir) => {
+    const server = ["deno", "run", "-A", TEST_SERVER];
+    const good = await called(client, "call", { server, tool: "append", input: '{"text": "x"}' });
+    assert.deepEqual([good.failed, good.data?.outcome, good.data?.text], [false, "ok", '["x"]']);
+    assert.deepEqual(JSON.parse(good.text), good.data);
+    const bad = await called(client, "call", { server, tool: "fail" });
+    assert.deepEqual([bad.failed, bad.data?.outcome], [true, "tool_error"]);
+    const found = await called(client, "discover", { server });
+    assert.deepEqual([found.failed, (found.data!.servers as { name: string }[])[0]!.name], [false, "mcp_server"]);
+    await called(client, "new", { kind: "judge", name: "tone", dir });
+    const { content } = await client.callTool({ name: "new", arguments: { kind: "judge", name: "other", dir } });
+    assert.equal((content as { text: string }[])[1]!.text, "deno.json is there already and was left as it is");
+    const { data } = await called(client, "runs");
+    assert.deepEqual(data, { result: [] });
+  }));
+
 Deno.test("serve() without --allow-run loads no code that a pipeline or a caller names", () =>
   connected([], async (client, dir) => {
     const loud = `Deno.writeTextFileSync(${JSON.stringify(join(dir, "loaded"))}, ""); export default {};`;
@@ -54,6 +93,10 @@ Deno.test("serve() without --allow-run loads no code that a pipeline or a caller
     const checked = await called(client, "validate", { files: [join(dir, "p.yaml")] });
     assert.deepEqual([checked.failed, checked.data?.ok], [false, false]);
     assert.match(checked.text, /UNKNOWN_FIELD/);
+    const { tools } = await client.listTools();
+    assert.ok(tools.find(({ name }) => name === "validate")!.description!.endsWith(
+      " This server looks at the text alone: plugins of your own are not loaded, paths and variables not looked up.",
+    ));
     const listed = await called(client, "list", { plugin: join(dir, "loud.ts") });
     assert.equal(listed.failed, true);
     assert.ok(listed.text.startsWith(`error[PLUGIN_NOT_ALLOWED] Cannot show plugin "${dir}/loud.ts"`), listed.text);

@@ -1,19 +1,20 @@
-/** Results of hone's MCP tools: what a verb wrote, and what hone refuses, as text that a model can act on. @module */
+/** Results of hone's MCP tools: a verb's value, and what hone refuses, as text that a model can act on. @module */
 import type { CallToolResult } from "@modelcontextprotocol/server";
+import { asObject } from "../../pipeline/common/json.ts";
 import { HoneError, render } from "../../pipeline/diagnostics/mod.ts";
 
-/** A tool's result; an object in JSON is structured content too. */
-export function result(out: string, err: string, failed: boolean): CallToolResult {
-  const content = [out, err].filter((text) => text !== "").map((text) => ({ type: "text" as const, text }));
-  return { content, ...structured(out), ...(failed && { isError: true }) };
+/** A tool's result: texts, the value that they tell as structured content, and whether the tool failed. */
+export function result(texts: string[], value: unknown, failed: boolean): CallToolResult {
+  const content = texts.filter((text) => text !== "").map((text) => ({ type: "text" as const, text }));
+  return { content, ...(value !== undefined && { structuredContent: value }), ...(failed && { isError: true }) };
 }
 
-function structured(text: string): { structuredContent?: Record<string, unknown> } {
+/** The object that a text is in JSON, if it is one. */
+export function objectIn(text: string): Record<string, unknown> | undefined {
   try {
-    const value = JSON.parse(text);
-    return value !== null && typeof value === "object" && !Array.isArray(value) ? { structuredContent: value } : {};
+    return asObject(JSON.parse(text));
   } catch {
-    return {};
+    return undefined;
   }
 }
 
@@ -23,6 +24,6 @@ export async function answered(work: () => Promise<CallToolResult>): Promise<Cal
     return await work();
   } catch (error) {
     if (!(error instanceof HoneError)) throw error;
-    return result(render(error.diagnostics, "text"), "", true);
+    return result([render(error.diagnostics, "text")], undefined, true);
   }
 }

@@ -1,17 +1,15 @@
 /**
  * Verbs as MCP tools: one description, two surfaces. Flags and arguments of a verb are the fields of its tool, results
- * are the verb's JSON. Tools that read (and `report`, which writes a run's own
- * reports anew) are always there; those that start programs, write or stop runs only with `--allow-run`, and a run is always a process of its own, which is asked about afterwards.
+ * are the verb's value, and what the tool may do follows from what the verb says of itself. Tools that read (or only make
+ * anew what is there) are always there; those that act or run programs only with `--allow-run`, and what takes long is
+ * always a process of its own, which is asked about afterwards.
  * @module
  */
 import type { CallToolResult, ToolAnnotations } from "@modelcontextprotocol/server";
 import { z } from "zod";
-import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
-import { KINDS } from "../../pipeline/loader.ts";
-import { builtins } from "../../plugins/mod.ts";
-import type { Positional, Verb } from "../verbs/verb.ts";
 import { VERBS } from "../verbs/mod.ts";
-import { launch } from "./launch.ts";
+import { type Attendant, type Positional, shownAs, type Verb } from "../verbs/verb.ts";
+import { flags, launch } from "./launch.ts";
 import { answered, result } from "./tool_results.ts";
 
 /** A tool, ready to be registered. */
@@ -19,76 +17,85 @@ export interface HoneTool {
   name: string;
   description: string;
   input: z.ZodObject;
+  /** Of its structured content; left out where the value has more than one form. */
+  output?: z.ZodType;
   annotations: ToolAnnotations;
   call(input: Record<string, unknown>, signal: AbortSignal): Promise<CallToolResult>;
 }
 
-const READ = ["validate", "list", "runs", "query", "report", "doctor"];
-/** Of these, what writes after all: the reports of a run that is there. */
-const REWRITES = ["report"];
-const ACT = ["discover", "call", "new", "pause", "cancel"];
-const LONG = ["run", "resume", "evaluate"];
-/** Verbs whose exit code is part of the answer, and no failure of the tool. */
-const ANSWERS = ["validate", "doctor"];
-/** Flags that only make sense for a person at a terminal, or that consent has settled. */
-const PERSONAL = ["open", "yes", "verbose", "run_dir"];
-
-/** The tools of a server: those that read, and with `allow_run` all. */
+/** The tools of a server: those that anybody may use, and with `allow_run` all. */
 export async function honeTools(allow_run: boolean): Promise<HoneTool[]> {
-  const wanted = allow_run ? [...READ, ...LONG, ...ACT] : READ;
-  const entries = wanted.map((name) => VERBS.find((entry) => entry.name === name)!);
-  return await Promise.all(entries.map(async ({ load }) => toolOf((await load()).default, allow_run)));
+  const verbs = await offered();
+  return verbs.filter((verb) => allow_run || isFree(verb)).map((verb) => toolOf(verb, allow_run));
+}
+
+/** Names of the tools that need no permission, and of those that `--allow-run` adds. */
+export async function toolNames(): Promise<{ free: string[]; allowed: string[] }> {
+  const { true: free = [], false: allowed = [] } = Object.groupBy(await offered(), (verb) => `${isFree(verb)}`);
+  return { free: free.map(({ name }) => name), allowed: allowed.map(({ name }) => name) };
+}
+
+async function offered(): Promise<Verb[]> {
+  const verbs = await Promise.all(VERBS.map(async ({ load }) => (await load()).default));
+  return verbs.filter((verb) => !verb.personal);
+}
+
+function isFree({ effect, harmless }: Verb): boolean {
+  return effect === "reads" || harmless === true;
 }
 
 function toolOf(verb: Verb, allow_run: boolean): HoneTool {
-  const { name } = verb;
-  const long = LONG.includes(name);
-  const after = long
-    ? " Returns a run id as soon as the run has started; ask `status` how far it is, `query` for its records."
-    : name === "validate" && !allow_run
-    ? " This server looks at the text alone: plugins of your own are not loaded, paths and variables not looked up."
-    : "";
   return {
-    name,
-    description: `${verb.summary} ${verb.description}${after}`,
+    name: verb.name,
+    description: describe(verb, allow_run),
     input: inputOf(verb),
-    annotations: {
-      readOnlyHint: READ.includes(name) && !REWRITES.includes(name),
-      ...(REWRITES.includes(name) && { destructiveHint: false }),
-      openWorldHint: !READ.includes(name),
-      idempotentHint: !long,
-    },
+    output: outputOf(verb),
+    annotations: annotationsOf(verb),
     call: (input, signal) =>
       answered(async () => {
-        if (!allow_run) guard(name, input);
         const { args, positional } = taken(verb, input);
-        if (long) return await launch(verb, args, positional, signal);
-        return await ran(
-          verb,
-          allow_run || name !== "validate" ? args : { ...args, text_only: true },
-          positional,
-          signal,
-        );
+        if (!verb.apart) return await ran(verb, args, positional, { allow_run, signal });
+        const { run_dir, words } = await verb.apart(positional);
+        return await launch([verb.name, ...words, ...flags(args), "--format", "json"], run_dir, signal);
       }),
   };
 }
 
-/** Loading a plugin runs its code: without `--allow-run` only built-ins are shown. */
-function guard(name: string, { plugin }: Record<string, unknown>) {
-  if (name !== "list" || plugin === undefined) return;
-  if (Object.hasOwn(builtins, String(plugin)) || KINDS.some((kind) => kind === plugin)) return;
-  throw new HoneError(cli.plugin_not_allowed(String(plugin), Object.keys(builtins)));
+function describe({ summary, description, apart, confined }: Verb, allow_run: boolean): string {
+  return [
+    summary,
+    description,
+    ...(apart
+      ? ["Returns a run id as soon as the run has started; ask `status` how far it is, `query` for its records."]
+      : []),
+    ...(confined && !allow_run ? [confined] : []),
+  ].join(" ");
 }
 
-/** Positional arguments first, then flags. */
+function annotationsOf({ effect, harmless }: Verb): ToolAnnotations {
+  return {
+    readOnlyHint: effect === "reads",
+    ...(harmless && { destructiveHint: false }),
+    openWorldHint: effect === "runs",
+    idempotentHint: effect !== "runs",
+  };
+}
+
+/** Positional arguments first, then the flags that are not for a person at a terminal. */
 function inputOf(verb: Verb): z.ZodObject {
   const positional = verb.positional.map((one): [string, z.ZodType] => {
     const { description, optional, variadic } = one;
     const field = (variadic ? z.array(z.string()) : z.string()).describe(description);
     return [fieldOf(one), optional ? field.optional() : field];
   });
-  const flags = Object.entries((verb.args as z.ZodObject).shape).filter(([name]) => !PERSONAL.includes(name));
+  const flags = Object.entries((verb.args as z.ZodObject).shape as Record<string, z.ZodType>)
+    .filter(([, flag]) => !flag.meta()?.personal);
   return z.strictObject(Object.fromEntries([...positional, ...flags]));
+}
+
+/** What takes long answers with a handle first, and a union is a form that MCP's clients cannot be promised. */
+function outputOf({ apart, result }: Verb): z.ZodType | undefined {
+  return apart || result instanceof z.ZodUnion ? undefined : result;
 }
 
 function fieldOf({ name }: Positional): string {
@@ -102,16 +109,33 @@ function taken(verb: Verb, input: Record<string, unknown>) {
   return { positional, args };
 }
 
-async function ran(verb: Verb, args: Record<string, unknown>, positional: string[], signal: AbortSignal) {
-  const said = { out: [] as string[], err: [] as string[] };
-  const code = await verb.run({
-    args: verb.args.parse(args),
+async function ran(
+  verb: Verb,
+  given: Record<string, unknown>,
+  positional: string[],
+  { allow_run, signal }: { allow_run: boolean; signal: AbortSignal },
+): Promise<CallToolResult> {
+  const notes: string[] = [];
+  const value = await verb.run({
+    args: verb.args.parse(given),
     positional,
-    out: (text) => void said.out.push(text),
-    err: (text) => void said.err.push(text),
     signal,
-    format: (verb.formats ?? ["json"]).includes("json") ? "json" : "text",
+    attendant: clientOf(notes, allow_run),
   });
-  const failed = code !== 0 && !ANSWERS.includes(verb.name);
-  return result(said.out.join("\n"), said.err.join("\n"), failed);
+  const failed = (verb.exit?.(value) ?? 0) !== 0 && !verb.judges;
+  const text = shownAs("json", value, verb);
+  return result([text, notes.join("\n")], JSON.parse(text), failed);
+}
+
+/** The attendant of a tool's call: collects what the answer says beside the value; nobody watches, and nobody is asked. */
+function clientOf(notes: string[], allow_run: boolean): Attendant {
+  return {
+    loads_code: allow_run,
+    note: (text) => void notes.push(text),
+    progress() {},
+    log() {},
+    event() {},
+    confirm: () => Promise.resolve(allow_run),
+    open: () => Promise.resolve(),
+  };
 }

@@ -4,9 +4,9 @@ import { HoneError, mcp, messageOf } from "../../pipeline/diagnostics/mod.ts";
 import type { JsonObject } from "../../pipeline/events.ts";
 import { isObject } from "../../pipeline/common/json.ts";
 import { callTool } from "../../pipeline/mcp/catalog/inspect.ts";
-import { declaredBy, server_flags, server_words } from "./discover.ts";
-import { someLines } from "../cli/table.ts";
-import { defineVerb } from "./verb.ts";
+import { declaredBy, server_flags, server_words } from "./named_server.ts";
+import { someLines } from "./table.ts";
+import { defineVerb, indented } from "./verb.ts";
 
 const args = z.strictObject({
   ...server_flags,
@@ -20,22 +20,40 @@ export default defineVerb({
   description:
     "Starts or reaches the server as a rollout would, checks the arguments against the tool's schema, calls it under " +
     "hone's limits, and prints what a trajectory would record. Exit code 1 when the outcome is not ok.",
+  effect: "runs",
   positional: [server_words],
   args,
+  result: z.object({
+    server: z.string(),
+    tool: z.string(),
+    arguments: z.record(z.string(), z.json()),
+    outcome: z.enum([
+      "ok",
+      "tool_error",
+      "protocol_error",
+      "timeout",
+      "server_died",
+      "unknown_tool",
+      "invalid_arguments",
+      "denied",
+      "cancelled",
+    ]),
+    text: z.string().describe("What a model would read."),
+    result: z.json().describe("The whole answer of the server, or its error."),
+    seconds: z.number(),
+  }),
   examples: [
     `hone call --tool echo --input '{"message": "hi"}' -- npx -y @modelcontextprotocol/server-everything`,
     `hone call --config mcp.json files --tool list_directory --input '{"path": "."}' --format json`,
   ],
-  async run({ args, positional, out, err, signal, format }) {
+  async run({ args, positional, signal }) {
     const declared = await declaredBy(args, positional);
-    const called = await callTool(declared, { tool: args.tool, arguments: parseInput(args.input) }, signal);
-    if (format === "json") out(JSON.stringify(called, null, 2));
-    else {
-      out(someLines(called.text));
-      err(`${called.outcome} in ${called.seconds.toFixed(3)} s`);
-    }
-    return called.outcome === "ok" ? 0 : 1;
+    return await callTool(declared, { tool: args.tool, arguments: parseInput(args.input) }, signal);
   },
+  formats: { json: indented },
+  text: ({ text }) => someLines(text),
+  remarks: ({ outcome, seconds }) => [`${outcome} in ${seconds.toFixed(3)} s`],
+  exit: ({ outcome }) => outcome === "ok" ? 0 : 1,
 });
 
 function parseInput(text: string): JsonObject {

@@ -4,9 +4,9 @@
  */
 import { z } from "zod";
 import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
-import { flagsOf } from "../cli/args.ts";
-import { defineVerb, type Verb } from "./verb.ts";
+import { flagsOf } from "./flags.ts";
 import { VERBS } from "./mod.ts";
+import { defineVerb, formatsOf, type Verb } from "./verb.ts";
 
 const SHELLS: Record<string, (verbs: Verb[]) => string> = { bash, zsh, fish };
 
@@ -15,22 +15,26 @@ export default defineVerb({
   summary: "Print a completion script for your shell.",
   description:
     "Prints a script for bash, zsh or fish. It completes verbs, flags and their values; files stand for the rest.",
+  effect: "reads",
+  personal: true,
   positional: [{ name: "shell", description: `One of ${Object.keys(SHELLS).join(", ")}.` }],
   args: z.strictObject({}),
-  formats: ["text"],
+  result: z.object({ shell: z.string(), script: z.string() }),
   examples: [
     'eval "$(hone completion bash)"',
     "hone completion zsh > ~/.zfunc/_hone",
     "hone completion fish > ~/.config/fish/completions/hone.fish",
   ],
-  async run({ positional: [shell], out }) {
-    if (!Object.hasOwn(SHELLS, shell!)) {
-      throw new HoneError(cli.bad_value("<shell>", shell!, `wanted one of ${Object.keys(SHELLS).join(", ")}`));
+  async run({ positional: [shell = ""] }) {
+    const scriptOf = Object.hasOwn(SHELLS, shell) ? SHELLS[shell] : undefined;
+    if (!scriptOf) {
+      throw new HoneError(cli.bad_value("<shell>", shell, `wanted one of ${Object.keys(SHELLS).join(", ")}`));
     }
     const verbs = await Promise.all(VERBS.map(async ({ load }) => (await load()).default));
-    out(SHELLS[shell!]!(verbs));
-    return 0;
+    return { shell, script: scriptOf(verbs) };
   },
+  formats: {},
+  text: ({ script }) => script,
 });
 
 /** `--flag` words of a verb, with the two that every verb has. */
@@ -41,7 +45,7 @@ function words(verb: Verb): string[] {
 /** Flags with a closed set of values. */
 function choices(verb: Verb): [string, string[]][] {
   const closed = flagsOf(verb).filter(({ value }) => value.includes("|"));
-  const formats: [string, string[]] = ["format", verb.formats ?? ["text", "json"]];
+  const formats: [string, string[]] = ["format", formatsOf(verb)];
   return [...closed.map(({ name, value }): [string, string[]] => [name, value.split("|")]), formats];
 }
 
@@ -104,7 +108,7 @@ function fish(verbs: Verb[]): string {
       `${value.includes("|") ? ` -f -a ${quoted(value.replaceAll("|", " "))}` : ""} -d ${quoted(description)}`
     ),
     `complete -c hone -n '__fish_seen_subcommand_from ${verb.name}' -l format -r -f -a ${
-      quoted((verb.formats ?? ["text", "json"]).join(" "))
+      quoted(formatsOf(verb).join(" "))
     }`,
   ]).join("\n");
 }

@@ -3,48 +3,60 @@ import { readFile, writeFile } from "node:fs/promises";
 import { z } from "zod";
 import { config, counted, HoneError, mcp, render } from "../../pipeline/diagnostics/mod.ts";
 import type { Catalog } from "../../pipeline/events.ts";
-import { type Declared, declareServers } from "../../pipeline/mcp/declared/declare.ts";
 import { describeDrift } from "../../pipeline/mcp/catalog/drift.ts";
 import { type InspectedServer, inspectServers } from "../../pipeline/mcp/catalog/inspect.ts";
-import { someLines } from "../cli/table.ts";
-import { defineVerb } from "./verb.ts";
-
-/** The flags that name a server, shared by `discover` and `call`. */
-export const server_flags = {
-  config: z.string().optional().describe("File with servers: a client's mcpServers JSON, or a pipeline.")
-    .meta({ examples: ["mcp.json"] }),
-  header: z.array(z.string()).default([]).describe("Header sent with every request, as `Name: value`.")
-    .meta({ examples: [["Authorization: Bearer …"]] }),
-  env: z.array(z.string()).default([]).describe(
-    "Variable for a server's process: `NAME=value`, or the NAME of a set one.",
-  )
-    .meta({ examples: [["GITHUB_TOKEN"]] }),
-  start_timeout_secs: z.number().positive().optional().describe("Longest wait for a server's first answer."),
-};
-
-/** The flags and words of a command line as declarations. */
-export function declaredBy(
-  args: { config?: string; header: string[]; env: string[]; start_timeout_secs?: number },
-  words: string[],
-): Promise<Declared> {
-  const { config, header: headers, env: variables, start_timeout_secs } = args;
-  return declareServers({ words, headers, config, variables, start_timeout_secs });
-}
-
-/** The words that name a server, shared by `discover` and `call`. */
-export const server_words = {
-  name: "server",
-  description: "A command and its arguments (after --), a URL, or with --config a name. MCP_URL when left out.",
-  optional: true,
-  variadic: true,
-  command: true,
-};
+import { declaredBy, server_flags, server_words } from "./named_server.ts";
+import { diagnostic } from "./results.ts";
+import { someLines } from "./table.ts";
+import { defineVerb, indented } from "./verb.ts";
 
 const args = z.strictObject({
   ...server_flags,
   out: z.string().optional().describe("File to write the catalog to.").meta({ examples: ["catalog.json"] }),
   against: z.string().optional().describe("Catalog of an earlier `--out`: say what changed since; exit code 1 if any.")
     .meta({ examples: ["catalog.json"] }),
+});
+
+const tool = z.object({
+  name: z.string().describe("By the server's own name."),
+  model_name: z.string().describe("As models are told."),
+  description: z.string(),
+  input_schema: z.record(z.string(), z.json()),
+  output_schema: z.record(z.string(), z.json()).optional(),
+  annotations: z.object({
+    read_only: z.boolean().optional(),
+    destructive: z.boolean().optional(),
+    idempotent: z.boolean().optional(),
+    open_world: z.boolean().optional(),
+  }).describe("What the server says of it."),
+  tokens: z.number().describe("Estimated, as the tool is told to a model."),
+});
+
+const server: z.ZodType<InspectedServer> = z.object({
+  name: z.string(),
+  transport: z.enum(["stdio", "http", "sse"]),
+  protocol: z.string().describe("Revision of MCP."),
+  implementation: z.object({ name: z.string(), version: z.string() }),
+  instructions: z.string().optional(),
+  resources: z.array(z.object({
+    uri: z.string(),
+    name: z.string(),
+    description: z.string().optional(),
+    mime_type: z.string().optional(),
+  })),
+  resource_templates: z.array(
+    z.object({ uri_template: z.string(), name: z.string(), description: z.string().optional() }),
+  ),
+  prompts: z.array(z.object({
+    name: z.string(),
+    description: z.string().optional(),
+    arguments: z.array(z.object({ name: z.string(), required: z.boolean() })),
+  })),
+  problems: z.array(z.string()).optional().describe("Lists that the server says it has and could not give."),
+  tools: z.array(tool),
+  tokens: z.number().describe("Of all its tools, estimated."),
+  compact_tokens: z.number().describe("The same under agent.tool_schemas: compact."),
+  risks: z.array(z.string()).describe("What may go wrong with these tools."),
 });
 
 export default defineVerb({
@@ -55,29 +67,35 @@ export default defineVerb({
     "resources, prompts, and what may go wrong: schemas that cannot be checked, twins, too many tools, renamed ones, " +
     "texts that give the model orders. " +
     "Server commands are started with a folder, HOME and environment of their own.",
+  effect: "runs",
   positional: [server_words],
   args,
+  result: z.object({
+    servers: z.array(server),
+    failed: z.array(z.object({ name: z.string(), error: diagnostic })).describe(
+      "Servers that cannot be used, and why.",
+    ),
+    schema_hash: z.string().describe("Over all names and schemas: equal where nothing has changed."),
+    changes: z.array(z.string()).optional().describe("With `against`: what is no longer as it was."),
+  }),
   examples: [
     "hone discover -- npx -y @modelcontextprotocol/server-everything",
     "hone discover https://example.com/mcp --header 'Authorization: Bearer …'",
     "hone discover --config mcp.json files --out catalog.json",
   ],
-  async run({ args, positional, out, err, signal, format }) {
+  async run({ args, positional, signal }) {
     const declared = await declaredBy(args, positional);
     const { servers, failed, catalog } = await inspectServers(declared, signal);
     const changes = args.against === undefined ? undefined : describeDrift(await readCatalog(args.against), catalog);
     if (args.out !== undefined) await writeFile(args.out, JSON.stringify(catalog, null, 2) + "\n");
-    if (format === "json") {
-      const broken = failed.map(({ name, error }) => ({ name, error: error.diagnostics[0] }));
-      const { schema_hash } = catalog;
-      out(JSON.stringify({ servers, failed: broken, schema_hash, ...(changes && { changes }) }, null, 2));
-    } else {
-      for (const server of servers) out(someLines(asText(server)));
-      if (changes) out(someLines(asChanges(args.against!, changes)));
-      for (const { error } of failed) err(render(error.diagnostics, "text"));
-    }
-    return failed.length || changes?.length ? 1 : 0;
+    const broken = failed.map(({ name, error }) => ({ name, error: error.diagnostics[0]! }));
+    return { servers, failed: broken, schema_hash: catalog.schema_hash, ...(changes && { changes }) };
   },
+  formats: { json: indented },
+  text: ({ servers, changes }, { args }) =>
+    someLines([...servers.map(asText), ...(changes ? [asChanges(args.against!, changes)] : [])].join("\n")),
+  remarks: ({ failed }) => failed.map(({ error }) => render([error], "text")),
+  exit: ({ failed, changes }) => failed.length || changes?.length ? 1 : 0,
 });
 
 async function readCatalog(path: string): Promise<Catalog> {

@@ -2,22 +2,16 @@ import assert from "node:assert/strict";
 import { TEST_SERVER } from "../../tests/fixtures/test_pool.ts";
 import { HoneError } from "../../pipeline/diagnostics/mod.ts";
 import { declareServers } from "../../pipeline/mcp/declared/declare.ts";
+import { runVerb } from "../../tests/fixtures/small_run.ts";
 import call from "./call.ts";
 import discover from "./discover.ts";
+import type { Verb } from "./verb.ts";
 
 const COMMAND = ["deno", "run", "-A", TEST_SERVER];
 
-async function run(verb: typeof discover | typeof call, flags: object, positional: string[], format = "json") {
-  const [said, told]: [string[], string[]] = [[], []];
-  const code = await (verb as typeof call).run({
-    args: verb.args.parse(flags) as Parameters<typeof call.run>[0]["args"],
-    positional,
-    out: (text) => void said.push(text),
-    err: (text) => void told.push(text),
-    signal: new AbortController().signal,
-    format,
-  });
-  return { code, said: said.join("\n"), told: told.join("\n") };
+async function run(verb: Verb, args: Record<string, unknown>, positional: string[], format = "json") {
+  const { code, out, err } = await runVerb(verb, { args, positional, format });
+  return { code, said: out.join("\n"), told: err.join("\n") };
 }
 
 async function withFile(content: unknown, use: (path: string) => Promise<void>) {

@@ -10,17 +10,17 @@ import { z } from "zod";
 import { cacheDir } from "../../pipeline/common/cache_dir.ts";
 import { findEngine } from "../../pipeline/mcp/session/container.ts";
 import { execute, findPython, workerEnvState } from "../../pipeline/program/worker_env.ts";
-import { defineVerb } from "./verb.ts";
+import { defineVerb, indented } from "./verb.ts";
 
-/** One thing looked for. `ok: null` is neither good nor bad: it will be made, or is not needed here. */
-interface Finding {
-  name: string;
-  ok: boolean | null;
-  found: string;
-  needed_for: string;
-  /** True where nothing can be trained without it. */
-  required: boolean;
-}
+/** One thing looked for. */
+const finding = z.object({
+  name: z.string(),
+  ok: z.boolean().nullable().describe("null is neither good nor bad: it will be made, or is not needed here."),
+  found: z.string(),
+  needed_for: z.string(),
+  required: z.boolean().describe("True where nothing can be trained without it."),
+});
+type Finding = z.output<typeof finding>;
 
 const GB = 1e9;
 const DISK_GB = 2;
@@ -33,22 +33,28 @@ export default defineVerb({
   description:
     "Looks for programs, room and memory, and says what each is needed for. Starts nothing that stays and writes " +
     "nothing. Exit code 1 when something is missing without which the main job cannot run.",
+  effect: "reads",
+  judges: true,
   positional: [],
   args: z.strictObject({}),
+  result: z.object({
+    ok: z.boolean().describe("False where something is missing without which the main job cannot run."),
+    findings: z.array(finding),
+  }),
   examples: ["hone doctor", "hone doctor --format json"],
-  async run({ out, format, signal }) {
+  async run({ signal }) {
     const findings = await examine(signal);
-    const ok = findings.every((finding) => finding.ok !== false || !finding.required);
-    if (format === "json") out(JSON.stringify({ ok, findings }, null, 2));
-    else {
-      const width = Math.max(...findings.map(({ name }) => name.length));
-      for (const { name, ok, found, needed_for } of findings) {
-        const mark = ok === null ? "-      " : ok ? "ok     " : "missing";
-        out(`${mark}  ${name.padEnd(width)}  ${found}; ${needed_for}`);
-      }
-    }
-    return ok ? 0 : 1;
+    return { ok: findings.every(({ ok, required }) => ok !== false || !required), findings };
   },
+  formats: { json: indented },
+  text({ findings }) {
+    const width = Math.max(...findings.map(({ name }) => name.length));
+    return findings.map(({ name, ok, found, needed_for }) => {
+      const mark = ok === null ? "-      " : ok ? "ok     " : "missing";
+      return `${mark}  ${name.padEnd(width)}  ${found}; ${needed_for}`;
+    }).join("\n");
+  },
+  exit: ({ ok }) => ok ? 0 : 1,
 });
 
 async function examine(signal: AbortSignal): Promise<Finding[]> {

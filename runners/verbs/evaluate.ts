@@ -15,14 +15,18 @@ import { evaluateRun, type PolicyName } from "../../pipeline/run/evaluate_run.ts
 import { recordedCatalog } from "../../pipeline/store/recorded.ts";
 import { evaluationEpisodes } from "../../pipeline/verdict/evaluated_rollouts.ts";
 import { compare } from "../../pipeline/verdict/summary.ts";
-import type { Comparison, Sampling, Verdict } from "../../pipeline/verdict/verdict_types.ts";
+import type { Comparison, Verdict } from "../../pipeline/verdict/verdict_types.ts";
 import { builtins } from "../../plugins/mod.ts";
+import { type Ended, ended, endedJson } from "./ended.ts";
+import { newId, newRunApart, overridesOf, performing } from "./new_run.ts";
 import { attended, conclude } from "./perform.ts";
-import { newId, overridesOf } from "./run.ts";
-import { defineVerb } from "./verb.ts";
+import { interval_fields, measured_fields, policy_fields } from "./results.ts";
+import { defineVerb, personal } from "./verb.ts";
+
+const policies = z.enum(["base", "prompt", "warm_start", "tuned"]);
 
 const args = z.strictObject({
-  policy: z.enum(["base", "prompt", "warm_start", "tuned"]).optional().describe(
+  policy: policies.optional().describe(
     "What to measure; of a run its last policy, of a pipeline base (tuned with an adapter), when left out.",
   ),
   adapter: z.string().optional().describe("Folder of an adapter to measure instead, as a run's adapter/."),
@@ -33,12 +37,22 @@ const args = z.strictObject({
   set: z.array(z.string()).default([]).describe(
     "A value that replaces one of the pipeline, as seed=8; may be repeated.",
   ),
-  run_dir: z.string().optional().describe("Folder of the evaluation's records; evaluations/<id> beside the run."),
-  yes: z.boolean().default(false).describe(
-    "Do not ask before the pipeline's programs are started for the first time.",
+  run_dir: personal(
+    z.string().optional().describe("Folder of the evaluation's records; evaluations/<id> beside the run."),
   ),
-  verbose: z.boolean().default(false).describe("Show the plugins' debug lines too."),
+  ...performing,
 });
+
+const measured = z.object({
+  policy: policies,
+  ...measured_fields,
+  ...policy_fields,
+  notes: z.array(z.string()).describe("What to know before trusting the figures."),
+  run_dir: z.string().describe("Absolute folder of the evaluation's records."),
+  differences: z.array(z.object({ against: z.string(), ...interval_fields }))
+    .describe("Success minus that of each policy which the run measured, on the scenarios that both attempted."),
+});
+type Measured = z.output<typeof measured>;
 
 export default defineVerb({
   name: "evaluate",
@@ -47,28 +61,22 @@ export default defineVerb({
     "Runs every scenario of a split with one policy and prints its success with a 95 % interval. Given a run, its " +
     "pipeline and its checkpoints are used, and the difference to each policy that the run measured on the same " +
     "scenarios is printed too.",
+  effect: "runs",
   positional: [{ name: "run or pipeline", description: "A pipeline's YAML file; or a run's folder, id, or `latest`." }],
   args,
+  result: z.union([measured, ended]),
   examples: [
     "hone evaluate latest --split validation",
     "hone evaluate latest --policy tuned --sampling sampled --tries 4",
     "hone evaluate my.yaml --adapter runs/files-20261121-104500-a1b2/adapter",
   ],
-  async run({ args, positional, out, err, signal, format }) {
+  apart: newRunApart,
+  async run(call): Promise<Measured | Ended> {
+    const { args, positional, signal, attendant } = call;
     const word = positional[0]!;
     const source = /\.ya?ml$/i.test(word) ? null : await findRun(word);
     const { policy, weights } = await subject(args, source);
-    const overrides = overridesOf([
-      ...args.set,
-      ...(["split", "tries"] as const).flatMap((key) => args[key] ? [`evaluate.${key}=${args[key]}`] : []),
-      ...(args.sampling ? [`evaluate.sampling=[${args.sampling}]`] : []),
-    ]);
-    const loaded = await loadPipeline(source ? join(source, "pipeline.yaml") : word, {
-      builtins,
-      signal,
-      overrides,
-      trains: false,
-    });
+    const loaded = await load(word, source, args, signal);
     if (weights && !loaded.stages.some(({ plugin }) => plugin.kind === "trainer")) {
       throw new HoneError(cli.weights_without_trainer());
     }
@@ -76,21 +84,32 @@ export default defineVerb({
     const run_dir = resolve(args.run_dir ?? join(beside, "evaluations", newId(`${loaded.config.name}-${policy}`)));
     if (existsSync(join(run_dir, "run.duckdb"))) throw new HoneError(cli.run_exists(run_dir));
     const trained_with = await catalogOf(source, args.adapter);
-    const options = { run_dir, resume: false, yes: args.yes, verbose: args.verbose, format, signal, out, err };
     const result = await attended(
       loaded,
-      options,
+      call,
       (hooks) => evaluateRun(loaded, { run_dir, signal, policy, weights, trained_with, ...hooks }),
     );
-    if (result.status !== "completed") return conclude(result, { ...options, resumable: false });
-    const measured = { ...result.verdict!, policy, run_dir };
+    if (result.status !== "completed") return conclude(result, attendant, { resumable: false });
+    const { split, sampling, scenarios, tries, policies, notes } = result.verdict!;
     const differences = source ? await against(source, run_dir, result.verdict!, loaded) : [];
-    if (format === "json") out(JSON.stringify({ ...summary(measured), differences }));
-    else for (const line of lines(measured, differences)) out(line);
-    // A program that asks by the exit code must not take "nothing was measured" for a measurement.
-    return measured.policies[policy]!.success.n === 0 ? 1 : 0;
+    return { policy, split, sampling, scenarios, tries, ...policies[policy]!, notes, run_dir, differences };
   },
+  formats: { json: endedJson },
+  text: (value) => "policy" in value ? inWords(value) : "",
+  // A program that asks by the exit code must not take "nothing was measured" for a measurement.
+  exit: (value) => "exit" in value ? value.exit : value.success.n === 0 ? 1 : 0,
 });
+
+/** The pipeline with what the flags replace of it. */
+async function load(word: string, source: string | null, given: z.output<typeof args>, signal: AbortSignal) {
+  const overrides = overridesOf([
+    ...given.set,
+    ...(["split", "tries"] as const).flatMap((key) => given[key] ? [`evaluate.${key}=${given[key]}`] : []),
+    ...(given.sampling ? [`evaluate.sampling=[${given.sampling}]`] : []),
+  ]);
+  const path = source ? join(source, "pipeline.yaml") : word;
+  return await loadPipeline(path, { builtins, signal, overrides, trains: false });
+}
 
 /** Which policy, and whose weights. */
 async function subject(args_: z.output<typeof args>, source: string | null) {
@@ -158,8 +177,6 @@ async function against(source: string, run_dir: string, verdict: Verdict, loaded
 /** A name that no policy of a run has. */
 const MEASURED = "(measured)";
 
-type Difference = Pick<Comparison, "against" | "mean" | "low" | "high" | "n">;
-
 function successOf(comparisons: Comparison[]): Comparison {
   return comparisons.find(({ metric }) => metric === "success")!;
 }
@@ -169,16 +186,11 @@ async function episodes(run_dir: string, split: Split) {
   return await evaluationEpisodes(run, split);
 }
 
-type Measured = Verdict & { policy: PolicyName; run_dir: string };
-
-function summary({ policy, run_dir, split, sampling, scenarios, tries, policies, notes }: Measured) {
-  return { policy, split, sampling, scenarios, tries, ...policies[policy], notes, run_dir };
-}
-
-function lines({ policy, split, sampling, policies, notes, run_dir }: Measured, differences: Difference[]): string[] {
-  const { mean, low, high, n } = policies[policy]!.success;
-  const other: Sampling = sampling === "greedy" ? "sampled" : "greedy";
-  const second = policies[policy]![`${other}_success`];
+function inWords(measured: Measured): string {
+  const { policy, split, sampling, notes, run_dir, differences } = measured;
+  const { mean, low, high, n } = measured.success;
+  const other = sampling === "greedy" ? "sampled" : "greedy";
+  const second = measured[`${other}_success`];
   const success = n === 0
     ? "nothing could be judged"
     : `${share(mean)} (95 % interval ${share(low)} to ${share(high)}, n ${n})`;
@@ -192,7 +204,7 @@ function lines({ policy, split, sampling, policies, notes, run_dir }: Measured, 
     ),
     ...notes.map((note) => `- ${note}`),
     join(run_dir, "report.html"),
-  ];
+  ].join("\n");
 }
 
 function share(value: number): string {

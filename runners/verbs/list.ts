@@ -8,9 +8,20 @@ import { jsonSchema } from "../../pipeline/config/issues.ts";
 import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import { KINDS, loadPlugin } from "../../pipeline/loader.ts";
 import type { Plugin } from "../../pipeline/plugin.ts";
-import { fieldRows } from "../../pipeline/config/schema_tables.ts";
+import { schemaRows } from "../../pipeline/config/schema_tables.ts";
 import { builtins } from "../../plugins/mod.ts";
-import { defineVerb } from "./verb.ts";
+import { defineVerb, indented } from "./verb.ts";
+
+const shown = z.object({
+  use: z.string().describe("As a pipeline names it."),
+  kind: z.string(),
+  name: z.string(),
+  summary: z.string(),
+  config: z.record(z.string(), z.unknown()).describe("JSON Schema of its settings."),
+  examples: z.array(z.object({ title: z.string(), with: z.record(z.string(), z.unknown()) })),
+});
+
+type Shown = z.output<typeof shown>;
 
 export default defineVerb({
   name: "list",
@@ -18,35 +29,37 @@ export default defineVerb({
   description:
     "Without an argument, all built-in plugins by kind. With a kind, those of the kind. With a plugin (as `use:` " +
     "names it: built-in, path, npm: or exec:), its settings, their defaults, and examples.",
+  effect: "reads",
   positional: [{ name: "plugin", description: "A kind, or a plugin as `use:` names it.", optional: true }],
   args: z.strictObject({}),
+  result: z.union([shown, z.array(shown)]),
   examples: ["hone list", "hone list judge", "hone list judge/state", "hone list ./my_judge.ts --format json"],
-  async run({ positional: [what], out, format, signal }) {
-    const load = (use: string) => loadPlugin(use, { base_dir: Deno.cwd(), builtins, signal });
+  async run({ positional: [what], signal, attendant }): Promise<Shown | Shown[]> {
+    const load = async (use: string) => asShown(use, await loadPlugin(use, { base_dir: Deno.cwd(), builtins, signal }));
     if (what !== undefined && !KINDS.some((kind) => kind === what)) {
-      const plugin = await load(what);
-      out(format === "json" ? JSON.stringify(asJson(what, plugin), null, 2) : describe(what, plugin));
-      return 0;
+      const known = Object.keys(builtins);
+      if (!attendant.loads_code && !known.includes(what)) throw new HoneError(cli.plugin_not_allowed(what, known));
+      return await load(what);
     }
     const uses = Object.keys(builtins).filter((use) => what === undefined || use.startsWith(what + "/"));
     if (uses.length === 0) throw new HoneError(cli.no_plugins_of(what!));
-    const plugins = await Promise.all(uses.map(async (use) => [use, await load(use)] as const));
-    if (format === "json") out(JSON.stringify(plugins.map(([use, plugin]) => asJson(use, plugin)), null, 2));
-    else {
-      const width = Math.max(...uses.map((use) => use.length));
-      for (const [use, { summary }] of plugins) out(`${use.padEnd(width)}  ${summary}`);
-    }
-    return 0;
+    return await Promise.all(uses.map(load));
+  },
+  formats: { json: indented },
+  text(value) {
+    if (!Array.isArray(value)) return describe(value);
+    const width = Math.max(...value.map(({ use }) => use.length));
+    return value.map(({ use, summary }) => `${use.padEnd(width)}  ${summary}`).join("\n");
   },
 });
 
-function asJson(use: string, { kind, name, summary, config, examples }: Plugin) {
+function asShown(use: string, { kind, name, summary, config, examples }: Plugin): Shown {
   return { use, kind, name, summary, config: jsonSchema(config), examples };
 }
 
 /** A plugin as text: what it does, its settings, its examples as YAML. */
-function describe(use: string, { kind, summary, config, examples }: Plugin): string {
-  const rows = fieldRows(config);
+function describe({ use, kind, summary, config, examples }: Shown): string {
+  const rows = schemaRows(config);
   const width = Math.max(0, ...rows.map(({ field }) => field.length));
   const fields = rows.map(({ field, type, required, default: standard, description }) => {
     const note = required ? "required" : standard ? `default ${standard}` : "optional";

@@ -1,20 +1,13 @@
 import assert from "node:assert/strict";
 import { HoneError } from "../../pipeline/diagnostics/mod.ts";
 import { builtins } from "../../plugins/mod.ts";
+import { runVerb } from "../../tests/fixtures/small_run.ts";
 import list from "./list.ts";
 
 async function run(positional: string[], format = "text"): Promise<string> {
-  const said: string[] = [];
-  const code = await list.run({
-    args: {},
-    positional,
-    out: (text) => void said.push(text),
-    err: () => {},
-    signal: new AbortController().signal,
-    format,
-  });
+  const { code, out } = await runVerb(list, { positional, format });
   assert.equal(code, 0);
-  return said.join("\n");
+  return out.join("\n");
 }
 
 Deno.test("list shows every built-in plugin with its summary", async () => {

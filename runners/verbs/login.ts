@@ -4,7 +4,7 @@ import { auth as say, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import { type Browser, OAuth } from "../../pipeline/mcp/auth/oauth.ts";
 import { Session } from "../../pipeline/mcp/session/session.ts";
 import { shutDown } from "../../pipeline/common/shut_down.ts";
-import { defineVerb } from "./verb.ts";
+import { type Attendant, defineVerb, indented } from "./verb.ts";
 
 const args = z.strictObject({
   client_id: z.string().optional().describe("A client that is registered there; hone registers itself when left out.")
@@ -23,29 +23,36 @@ export default defineVerb({
   description:
     "Prints the address at which a person agrees, waits for the answer on this machine, and keeps the tokens in " +
     "hone's cache (readable by you alone). Runs, discover and call use and renew them for exactly this address.",
+  effect: "acts",
+  personal: true,
   positional: [{ name: "url", description: "Address of the server, as the pipeline writes it." }],
   args,
+  result: z.object({
+    url: z.string(),
+    implementation: z.object({ name: z.string(), version: z.string() }),
+    protocol: z.string().describe("Revision of MCP."),
+  }),
   examples: ["hone login https://mcp.example.com/mcp"],
-  async run({ args, positional: [url = ""], out, err, signal, format }) {
+  async run({ args, positional: [url = ""], signal, attendant }) {
     if (!URL.canParse(url) || !/^https?:/.test(url)) throw new HoneError(say.bad_address(url));
     const { client_id, client_secret_env, scope, port, wait_secs } = args;
     const client_secret = client_secret_env === undefined ? undefined : Deno.env.get(client_secret_env);
     const settings = { grant: "refresh_token", client_id, client_secret, scope, key_algorithm: "ES256" } as const;
-    await using callback = listen(port, AbortSignal.any([signal, AbortSignal.timeout(wait_secs * 1000)]), err);
+    await using callback = listen(port, AbortSignal.any([signal, AbortSignal.timeout(wait_secs * 1000)]), attendant);
     const auth = new OAuth(url, settings, callback);
     const endpoint = { kind: "url", url, transport: "auto", headers: {}, auth, max_message_bytes: 1e7 } as const;
     const session = await Session.open("it", endpoint, { start_timeout_secs: wait_secs, signal });
     const { protocol, implementation } = session.description;
     await session.close();
     if (await auth.token() === undefined) throw new HoneError(say.none_wanted(url));
-    if (format === "json") out(JSON.stringify({ url, implementation, protocol }, null, 2));
-    else out(`logged in to ${url} (${implementation.name} ${implementation.version})`);
-    return 0;
+    return { url, implementation, protocol };
   },
+  formats: { json: indented },
+  text: ({ url, implementation: { name, version } }) => `logged in to ${url} (${name} ${version})`,
 });
 
-/** The callback of one login: prints the address to visit and resolves with what the browser brings back. */
-function listen(port: number, signal: AbortSignal, err: (text: string) => void): Browser & AsyncDisposable {
+/** The callback of one login: tells the address to visit and resolves with what the browser brings back. */
+function listen(port: number, signal: AbortSignal, attendant: Attendant): Browser & AsyncDisposable {
   const answer = Promise.withResolvers<URLSearchParams>();
   answer.promise.catch(() => {});
   signal.addEventListener("abort", () => answer.reject(signal.reason), { once: true });
@@ -58,7 +65,7 @@ function listen(port: number, signal: AbortSignal, err: (text: string) => void):
   return {
     redirect_url: `http://127.0.0.1:${server.addr.port}/callback`,
     visit(address) {
-      err(`Open this address and agree:\n${address}`);
+      attendant.note(`Open this address and agree:\n${address}`);
       return answer.promise;
     },
     [Symbol.asyncDispose]: () => shutDown(server),

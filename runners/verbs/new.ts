@@ -10,7 +10,7 @@ import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import { KINDS } from "../../pipeline/loader.ts";
 import type { Kind } from "../../pipeline/plugin.ts";
 import { pluginText, testText } from "./new_templates.ts";
-import { defineVerb } from "./verb.ts";
+import { defineVerb, indented } from "./verb.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 
@@ -20,13 +20,18 @@ export default defineVerb({
   description:
     "Writes <name>.ts, <name>_test.ts and, where there is none, a deno.json. The plugin works as it is: use it " +
     "from a pipeline by its path.",
+  effect: "acts",
   positional: [
     { name: "kind", description: `One of ${KINDS.join(", ")}.` },
     { name: "name", description: "Name of the plugin: lower case letters, digits and -." },
   ],
   args: z.strictObject({ dir: z.string().default(".").describe("Folder to write to.") }),
+  result: z.object({
+    use: z.string().describe("The plugin as a pipeline in this folder names it."),
+    written: z.array(z.string()).describe("Absolute paths."),
+  }),
   examples: ["hone new judge tone", "hone new scenario-source tickets --dir ./plugins"],
-  async run({ args, positional: [kind = "", name = ""], out, err, format }) {
+  async run({ args, positional: [kind = "", name = ""], attendant }) {
     if (!KINDS.some((known) => known === kind)) throw new HoneError(cli.unknown_kind(kind, KINDS));
     if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name)) throw new HoneError(cli.plugin_name(name));
     const stem = name.replaceAll("-", "_");
@@ -37,7 +42,7 @@ export default defineVerb({
     };
     const dir = resolve(args.dir);
     await mkdir(dir, { recursive: true });
-    const written = [];
+    const written: string[] = [];
     for (const [file, text] of Object.entries(files)) {
       const path = join(dir, file);
       const done = await writeFile(path, text, { flag: "wx" }).then(() => true, (error) => {
@@ -46,14 +51,14 @@ export default defineVerb({
         return false;
       });
       if (done) written.push(path);
-      else err(`${file} is there already and was left as it is`);
+      else attendant.note(`${file} is there already and was left as it is`);
     }
-    const use = `./${relative(Deno.cwd(), join(dir, `${stem}.ts`))}`;
-    if (format === "json") out(JSON.stringify({ use, written }, null, 2));
-    else {out(
-        `${written.join("\n")}\n\nTest it:  deno test -A ${use.replace(/\.ts$/, "_test.ts")}\nUse it:   - use: ${use}`,
-      );}
-    return 0;
+    return { use: `./${relative(Deno.cwd(), join(dir, `${stem}.ts`))}`, written };
+  },
+  formats: { json: indented },
+  text({ use, written }) {
+    const test = use.replace(/\.ts$/, "_test.ts");
+    return `${written.join("\n")}\n\nTest it:  deno test -A ${test}\nUse it:   - use: ${use}`;
   },
 });
 

@@ -6,20 +6,11 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { HoneError } from "../../pipeline/diagnostics/mod.ts";
 import { KINDS, loadPlugin } from "../../pipeline/loader.ts";
+import { runVerb } from "../../tests/fixtures/small_run.ts";
 import newVerb from "./new.ts";
 
-async function run(positional: string[], dir: string) {
-  const out: string[] = [];
-  const err: string[] = [];
-  const code = await newVerb.run({
-    args: { dir },
-    positional,
-    out: (text) => void out.push(text),
-    err: (text) => void err.push(text),
-    signal: new AbortController().signal,
-    format: "json",
-  });
-  return { code, out, err };
+function run(positional: string[], dir: string) {
+  return runVerb(newVerb, { positional, args: { dir }, format: "json" });
 }
 
 async function withFolder(work: (dir: string) => Promise<void>): Promise<void> {

@@ -7,7 +7,7 @@ import { liveRun, runVerb } from "../../tests/fixtures/small_run.ts";
 import pause from "./pause.ts";
 import query from "./query.ts";
 import runs from "./runs.ts";
-import { oneLine, table } from "../cli/table.ts";
+import { oneLine, table } from "./table.ts";
 import watch from "./watch.ts";
 
 async function inFolder(work: (runs_dir: string) => Promise<void>) {
@@ -106,7 +106,7 @@ Deno.test("watch follows a live run to its end, as lines or as whole events", as
       const { run_dir, bus, end } = await liveRun(runs_dir, `files-${format}`);
       const first = Promise.withResolvers<void>();
       const args = { only: ["metric.", "run.ended"] };
-      const watching = runVerb(watch, { positional: [run_dir], args, format, out: () => first.resolve() });
+      const watching = runVerb(watch, { positional: [run_dir], args, format, on_out: () => first.resolve() });
       // The reader may join at any time: events go on until it has seen one.
       const beat = setInterval(() => bus.emit("trainer", "metric.recorded", metric(1)), 5);
       await first.promise;

@@ -10,7 +10,8 @@ import { z } from "zod";
 import { pipeline_schema } from "../../pipeline/config/pipeline_schema.ts";
 import { findRun, openRun } from "../../pipeline/store/live_run.ts";
 import { makeVerdict, writeReports } from "../../pipeline/verdict/mod.ts";
-import { defineVerb } from "./verb.ts";
+import { verdict } from "./results.ts";
+import { defineVerb, personal } from "./verb.ts";
 
 /** What the verdict needs of the run's own `pipeline.yaml`. */
 const settings = z.object(pipeline_schema.pick({ name: true, seed: true, evaluate: true }).shape);
@@ -21,37 +22,26 @@ export default defineVerb({
   description:
     "Reads a run's records, makes its verdict again and writes verdict.json, report.md and report.html into " +
     "its folder. Works on a run that is still going: what is not judged yet is said to be missing.",
+  effect: "acts",
+  harmless: true,
   positional: [{ name: "run", description: "A run's folder, its id or the beginning of one, or `latest`." }],
   args: z.strictObject({
-    open: z.boolean().default(false).describe("Open report.html in the browser."),
+    open: personal(z.boolean().default(false).describe("Open report.html in the browser.")),
+  }),
+  result: z.object({
+    files: z.object({ verdict: z.string(), markdown: z.string(), html: z.string() }).describe("What was written."),
+    verdict,
   }),
   examples: ["hone report runs/files-20261121-104500-a1b2", "hone report latest --open"],
-  async run({ args, positional, out, err, format }) {
+  async run({ args, positional, attendant }) {
     const dir = await findRun(positional[0]!);
     await using run = await openRun(dir);
     const config = settings.parse(parse(await readFile(join(dir, "pipeline.yaml"), "utf8")));
     const verdict = await makeVerdict({ store: run, config });
     if (run.live) verdict.notes.unshift("The run is still going: these figures are provisional.");
     const files = await writeReports(dir, run, verdict, { status: run.live ? "running" : "interrupted" });
-    if (format === "json") out(JSON.stringify({ files, verdict }));
-    else {
-      out(verdict.sentence);
-      for (const note of verdict.notes) out(`- ${note}`);
-      out(files.html);
-    }
-    if (args.open) await openInBrowser(files.html, err);
-    return 0;
+    if (args.open) await attendant.open(files.html);
+    return { files, verdict };
   },
+  text: ({ files, verdict }) => [verdict.sentence, ...verdict.notes.map((note) => `- ${note}`), files.html].join("\n"),
 });
-
-/** Hands a file to the desktop's browser; where there is none, says where the file is. */
-async function openInBrowser(file: string, err: (text: string) => void): Promise<void> {
-  const [command, ...args] = { darwin: ["open"], windows: ["explorer"] }[Deno.build.os as string] ?? ["xdg-open"];
-  try {
-    const { success } = await new Deno.Command(command!, { args: [...args, file], stdout: "null", stderr: "null" })
-      .output();
-    if (!success) err(`could not open a browser: the report is ${file}`);
-  } catch {
-    err(`could not open a browser (${command} is missing): the report is ${file}`);
-  }
-}

@@ -4,22 +4,15 @@ import { lockRun, serveControl } from "../../pipeline/store/live_run.ts";
 import { Bus } from "../../pipeline/bus.ts";
 import { Store } from "../../pipeline/store/store.ts";
 import { writeRun } from "../../tests/fixtures/stored_run.ts";
+import { runVerb } from "../../tests/fixtures/small_run.ts";
 import report from "./report.ts";
 
 const PIPELINE = "name: files\nseed: 7\nstages: []\nevaluate:\n  sampling: [greedy, sampled]\n";
 
-async function runVerb(dir: string, format: string): Promise<string> {
-  const lines: string[] = [];
-  const code = await report.run({
-    args: { open: false },
-    positional: [dir],
-    out: (text) => lines.push(text),
-    err: (text) => lines.push(`err: ${text}`),
-    signal: AbortSignal.timeout(30_000),
-    format,
-  });
-  assert.equal(code, 0);
-  return lines.join("\n");
+async function run(dir: string, format: string): Promise<string> {
+  const { code, out, err } = await runVerb(report, { positional: [dir], format });
+  assert.deepEqual([code, err], [0, []]);
+  return out.join("\n");
 }
 
 Deno.test("report makes the verdict and the reports anew when a run has ended", async () => {
@@ -30,11 +23,11 @@ Deno.test("report makes the verdict and the reports anew when a run has ended", 
       await using store = await Store.open(join(dir, "run.duckdb"), { run_id: "files-1", mode: "create" });
       await writeRun(store, "files-1");
     }
-    const shown = await runVerb(dir, "text");
+    const shown = await run(dir, "text");
     assert.match(shown, /^Tuned solves 6 of 8 held-out scenarios, base 0: \+0\.75 /);
     assert.ok(shown.endsWith(join(dir, "report.html")));
     assert.ok((await Deno.readTextFile(join(dir, "report.html"))).includes("<span>interrupted</span>"));
-    const json = JSON.parse(await runVerb(dir, "json"));
+    const json = JSON.parse(await run(dir, "json"));
     assert.equal(json.verdict.difference.mean, 0.75);
     assert.equal(json.files.markdown, join(dir, "report.md"));
   } finally {
@@ -60,7 +53,7 @@ Deno.test("report reads through the process that holds the run when it is alive"
       on_cancel: nothing,
     });
     assert.match(
-      await runVerb(dir, "text"),
+      await run(dir, "text"),
       /^Tuned solves 6 of 8.*\n- The run is still going: these figures are provisional\.\n/,
     );
     assert.ok((await Deno.readTextFile(join(dir, "report.html"))).includes("<span>running</span>"));

@@ -1,11 +1,19 @@
 /** `hone resume`: goes on with a run that was stopped, killed or paused. @module */
-import { join, relative } from "node:path";
+import { join } from "node:path";
 import { z } from "zod";
 import { loadPipeline } from "../../pipeline/config/pipeline_file.ts";
 import { findRun, lockHolder, openRun } from "../../pipeline/store/live_run.ts";
 import { builtins } from "../../plugins/mod.ts";
+import { type Ended, ended, endedJson, endedText, reportIn } from "./ended.ts";
+import { performing } from "./new_run.ts";
 import { perform } from "./perform.ts";
 import { defineVerb } from "./verb.ts";
+
+const complete = z.object({
+  status: z.literal("completed"),
+  run_dir: z.string(),
+  report: z.string().describe("The report that is there already: nothing was left to do."),
+});
 
 export default defineVerb({
   name: "resume",
@@ -15,33 +23,38 @@ export default defineVerb({
     "The run's own pipeline.yaml is what runs; the files that it names, such as scenarios, are read as they are now. " +
     "Where a server's tools are no longer what the run began with, it says exactly what changed, and goes on only with " +
     "--accept-changes. A run that is complete is left as it is.",
+  effect: "runs",
   positional: [{
     name: "run",
     description: "A run's folder, its id or the beginning of one; the newest when left out.",
     optional: true,
   }],
   args: z.strictObject({
-    yes: z.boolean().default(false).describe(
-      "Do not ask before the pipeline's programs are started for the first time.",
-    ),
+    yes: performing.yes,
     accept_changes: z.boolean().default(false).describe(
       "Go on although the servers' tools have changed since the run began.",
     ),
-    verbose: z.boolean().default(false).describe("Show the plugins' debug lines too."),
+    verbose: performing.verbose,
   }),
+  result: z.union([ended, complete]),
   examples: ["hone resume", "hone resume runs/files-20261121-104500-a1b2"],
-  async run({ args, positional, out, err, signal, format }) {
-    const run_dir = await findRun(positional[0] ?? "latest");
-    if (await isComplete(run_dir)) {
-      const dir = relative(Deno.cwd(), run_dir) || ".";
-      if (format === "json") {
-        out(JSON.stringify({ status: "completed", run_dir, report: join(run_dir, "report.html") }));
-      } else out(`complete: there is nothing left to do; the report is ${dir}/report.html`);
-      return 0;
-    }
-    const loaded = await loadPipeline(join(run_dir, "pipeline.yaml"), { builtins, signal });
-    return await perform(loaded, { run_dir, resume: true, ...args, format, signal, out, err });
+  async apart([word = "latest"]) {
+    const run_dir = await findRun(word);
+    return { run_dir, words: [run_dir, "--yes"] };
   },
+  async run(call): Promise<Ended | z.output<typeof complete>> {
+    const { args: { accept_changes }, positional, signal } = call;
+    const run_dir = await findRun(positional[0] ?? "latest");
+    if (await isComplete(run_dir)) return { status: "completed", run_dir, report: join(run_dir, "report.html") };
+    const loaded = await loadPipeline(join(run_dir, "pipeline.yaml"), { builtins, signal });
+    return await perform(loaded, call, { run_dir, resume: true, accept_changes });
+  },
+  formats: { json: endedJson },
+  text: (value) =>
+    "report" in value
+      ? `complete: there is nothing left to do; the report is ${reportIn(value.run_dir)}`
+      : endedText(value),
+  exit: (value) => "exit" in value ? value.exit : 0,
 });
 
 async function isComplete(run_dir: string): Promise<boolean> {

@@ -2,8 +2,21 @@
 import { z } from "zod";
 import { type FoundRun, listRuns, openRun } from "../../pipeline/store/live_run.ts";
 import { HoneError } from "../../pipeline/diagnostics/mod.ts";
-import { table } from "../cli/table.ts";
+import { table } from "./table.ts";
 import { defineVerb } from "./verb.ts";
+
+const described_run = z.object({
+  id: z.string(),
+  status: z.string().nullable().describe(
+    "`running (pid)`, `interrupted`, how it ended, or why its records cannot be read.",
+  ),
+  changed: z.string().describe("When its records were written last, in UTC."),
+  rollouts: z.int().nullable(),
+  steps: z.int().nullable(),
+  sentence: z.string().nullable().describe("The verdict's."),
+  run_dir: z.string(),
+});
+type DescribedRun = z.output<typeof described_run>;
 
 export default defineVerb({
   name: "runs",
@@ -11,34 +24,36 @@ export default defineVerb({
   description:
     "Lists the runs of a folder, newest first: their status, how many rollouts and steps they hold, and the verdict's " +
     "sentence. `interrupted` means that the process is gone and `hone resume` can go on.",
+  effect: "reads",
   positional: [],
   args: z.strictObject({
     dir: z.string().default("runs").describe("The folder that holds the runs."),
     limit: z.int().min(1).default(20).describe("Runs shown at most."),
   }),
+  result: z.array(described_run),
   examples: ["hone runs", "hone runs --limit 100 --format json"],
-  async run({ args, out, err, format }) {
-    const found = (await listRuns(args.dir)).slice(0, args.limit);
+  async run({ args }) {
     const rows = [];
-    for (const run of found) rows.push(await described(run));
-    if (format === "json") out(JSON.stringify(rows));
-    else if (rows.length === 0) err(`no runs in ${args.dir}: \`hone run pipeline.yaml\` makes one`);
-    else out(table(rows.map(({ run_dir: _dir, ...row }) => row)));
-    return 0;
+    for (const run of (await listRuns(args.dir)).slice(0, args.limit)) rows.push(await described(run));
+    return rows;
   },
+  text: (rows) => rows.length > 0 ? table(rows.map(({ run_dir: _dir, ...row }) => row)) : "",
+  remarks: (rows, { args }) => rows.length > 0 ? [] : [`no runs in ${args.dir}: \`hone run pipeline.yaml\` makes one`],
 });
 
 const FACTS = `SELECT (SELECT status FROM runs) AS status, (SELECT sentence FROM runs) AS sentence,
   (SELECT count(*) FROM rollout_ends) AS rollouts, (SELECT count(*) FROM train_steps) AS steps`;
 
+type Facts = Pick<DescribedRun, "status" | "sentence" | "rollouts" | "steps">;
+
 /** One run that cannot be read does not hide the others. */
-async function described({ id, run_dir, pid, modified }: FoundRun) {
+async function described({ id, run_dir, pid, modified }: FoundRun): Promise<DescribedRun> {
   const changed = new Date(modified).toISOString().slice(0, 19) + "Z";
   try {
     await using run = await openRun(run_dir);
-    const [facts = {}] = await run.query(FACTS);
-    const status = run.live ? `running (${pid})` : facts.status === "running" ? "interrupted" : facts.status;
-    return { id, status, changed, rollouts: facts.rollouts, steps: facts.steps, sentence: facts.sentence, run_dir };
+    const [{ status, rollouts, steps, sentence }] = await run.query(FACTS) as unknown as [Facts];
+    const now = run.live ? `running (${pid})` : status === "running" ? "interrupted" : status;
+    return { id, status: now, changed, rollouts, steps, sentence, run_dir };
   } catch (error) {
     if (!(error instanceof HoneError)) throw error;
     return { id, status: error.code, changed, rollouts: null, steps: null, sentence: error.message, run_dir };

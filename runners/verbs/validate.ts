@@ -8,15 +8,22 @@ import { join } from "node:path";
 import { parseDocument } from "yaml";
 import { z } from "zod";
 import { examinePipeline } from "../../pipeline/config/pipeline_file.ts";
-import { cli, type Diagnostic, HoneError, render } from "../../pipeline/diagnostics/mod.ts";
+import { cli, HoneError, render } from "../../pipeline/diagnostics/mod.ts";
 import { builtins } from "../../plugins/mod.ts";
-import { defineVerb } from "./verb.ts";
+import { diagnostic } from "./results.ts";
+import { defineVerb, indented } from "./verb.ts";
 
 const args = z.strictObject({
   text_only: z.boolean().default(false).describe(
     "Look at the text alone: no plugins of your own are loaded, no paths and variables looked up.",
   ),
 });
+
+const checked = z.object({
+  file: z.string(),
+  diagnostics: z.array(diagnostic).describe("What is wrong; empty where nothing is."),
+});
+type Checked = z.output<typeof checked>;
 
 export default defineVerb({
   name: "validate",
@@ -25,33 +32,36 @@ export default defineVerb({
     "Reads each pipeline as a run would: fields, plugins and their settings, paths, environment variables, and " +
     "whether the stages can run together. All problems at once, each at its place. In Markdown, YAML fences that hold a " +
     "whole pipeline are checked too, but not the paths and variables that they name.",
+  effect: "reads",
+  judges: true,
+  confined:
+    "This server looks at the text alone: plugins of your own are not loaded, paths and variables not looked up.",
   positional: [{ name: "files", description: "Pipelines, folders, globs or Markdown files.", variadic: true }],
   args,
-  formats: ["text", "json", "github"],
+  result: z.object({ ok: z.boolean(), files: z.array(checked) }),
   examples: [
     "hone validate examples/files/pipeline.yaml",
     "hone validate 'examples/**/*.yaml' README.md --format github",
   ],
-  async run({ args, positional, out, signal, format }) {
-    const checked: { file: string; diagnostics: Diagnostic[] }[] = [];
-    for (const file of await expand(positional)) checked.push(...await check(file, !args.text_only, signal));
-    const diagnostics = checked.flatMap((each) => each.diagnostics);
-    const ok = diagnostics.length === 0;
-    if (format === "json") out(JSON.stringify({ ok, files: checked }, null, 2));
-    else {
-      if (!ok) out(render(diagnostics, format === "github" ? "github" : "text"));
-      const good = checked.filter((each) => each.diagnostics.length === 0);
-      if (format === "text") { for (const { file } of good) out(`${file}: ok`); }
-    }
-    return ok ? 0 : 2;
+  async run({ args, positional, signal, attendant }) {
+    const files: Checked[] = [];
+    const world = attendant.loads_code && !args.text_only;
+    for (const file of await expand(positional)) files.push(...await check(file, world, signal));
+    return { ok: files.every(({ diagnostics }) => diagnostics.length === 0), files };
   },
+  formats: { json: indented, github: ({ files }) => render(problems(files), "github") },
+  text({ ok, files }) {
+    const good = files.filter(({ diagnostics }) => diagnostics.length === 0).map(({ file }) => `${file}: ok`);
+    return [...(ok ? [] : [render(problems(files), "text")]), ...good].join("\n");
+  },
+  exit: ({ ok }) => ok ? 0 : 2,
 });
 
-async function check(
-  file: string,
-  world: boolean,
-  signal: AbortSignal,
-): Promise<{ file: string; diagnostics: Diagnostic[] }[]> {
+function problems(files: Checked[]) {
+  return files.flatMap(({ diagnostics }) => diagnostics);
+}
+
+async function check(file: string, world: boolean, signal: AbortSignal): Promise<Checked[]> {
   const text = await readFile(file, "utf8");
   if (!file.endsWith(".md")) {
     return [{ file, diagnostics: (await examinePipeline(text, file, { builtins, signal, world })).diagnostics }];

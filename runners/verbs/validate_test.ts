@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HoneError } from "../../pipeline/diagnostics/mod.ts";
+import { runVerb } from "../../tests/fixtures/small_run.ts";
 import validate, { pipelineFences } from "./validate.ts";
 
 const SCENARIOS = `- { id: one, task: Write., split: train, checks: [{ file: a.txt }] }
@@ -28,16 +29,8 @@ async function run(files: Record<string, string>, names: string[], format = "tex
       await mkdir(join(dir, name, ".."), { recursive: true });
       await writeFile(join(dir, name), text);
     }
-    const said: string[] = [];
-    const code = await validate.run({
-      args: { text_only: false },
-      positional: names.map((name) => join(dir, name)),
-      out: (text) => void said.push(text),
-      err: () => {},
-      signal: new AbortController().signal,
-      format,
-    });
-    return { code, said: said.join("\n").replaceAll(dir, "{dir}") };
+    const { code, out } = await runVerb(validate, { positional: names.map((name) => join(dir, name)), format });
+    return { code, said: out.join("\n").replaceAll(dir, "{dir}") };
   } finally {
     await rm(dir, { recursive: true });
   }

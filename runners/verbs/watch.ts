@@ -1,19 +1,17 @@
-/** `hone watch`: a live run as it goes on, in a terminal as `hone run` shows it, or its events. @module */
-import process from "node:process";
+/** `hone watch`: a live run as it goes on, with its progress, or its events alone. @module */
 import { z } from "zod";
 import { control as messages, HoneError } from "../../pipeline/diagnostics/mod.ts";
-import { findRun, openRun, type RunClient, toLine } from "../../pipeline/store/live_run.ts";
 import type { Envelope } from "../../pipeline/events.ts";
+import { findRun, openRun, type RunClient } from "../../pipeline/store/live_run.ts";
 import { NO_PROGRESS, type ProgressSnapshot } from "../../pipeline/run/progress/progress.ts";
-import { isTerminal } from "../cli/live_frame.ts";
-import { ProgressView } from "../cli/progress_view.ts";
-import { oneLine } from "../cli/table.ts";
 import { defineVerb } from "./verb.ts";
 
 /** Between two readings of the run's progress. */
 const POLL_MS = 400;
-/** Events that are lines above the live view. */
-const MILESTONES = ["rung.started", "train.stepped", "evaluation.completed", "stage.failed", "run.ended"];
+
+const status = z.enum(["completed", "failed", "cancelled", "paused", "running", "gone"])
+  .describe("How the run ended; running where nobody watches any more, gone where its process is.");
+type Status = z.output<typeof status>;
 
 export default defineVerb({
   name: "watch",
@@ -22,6 +20,9 @@ export default defineVerb({
     "Until the run ends or Ctrl-C; the run itself is not touched. A terminal shows what `hone run` shows: where the run " +
     "is and its rollouts in flight. Elsewhere, and with --events or --only, its events from now on: as text one line " +
     "per event, as json the whole events as JSON lines. A reader that is too slow misses events; seq shows the gap.",
+  effect: "reads",
+  personal: true,
+  streams: true,
   positional: [{
     name: "run",
     description: "A run's folder, its id or the beginning of one; the newest when left out.",
@@ -31,69 +32,42 @@ export default defineVerb({
     only: z.array(z.string()).default([]).describe("Show events whose name begins so, as train.; may be repeated."),
     events: z.boolean().default(false).describe("Show the events on a terminal too."),
   }),
+  result: z.object({ run_dir: z.string(), status }),
   examples: ["hone watch", "hone watch latest --only train. --only evaluation.", "hone watch --format json"],
-  async run({ args, positional, out, err, signal, format }) {
+  async run({ args: { only, events }, positional, signal, attendant }) {
     await using run = await openRun(await findRun(positional[0] ?? "latest"));
-    if (!run.live) throw new HoneError(messages.run_not_live(run.run_dir));
-    const live = format === "text" && !args.events && args.only.length === 0 && isTerminal(process.stdout);
-    let ended = false;
-    using view = live ? follow(run, (text) => void process.stdout.write(text)) : null;
-    const only = live ? MILESTONES : args.only;
+    const { run_dir } = run;
+    if (!run.live) throw new HoneError(messages.run_not_live(run_dir));
+    if (!events && only.length === 0) attendant.progress(await readings(run));
+    let seen: Status = "gone";
     try {
       for await (const event of run.watch(signal)) {
-        ended ||= event.type === "run.ended";
-        if (only.length > 0 && !only.some((start) => event.type.startsWith(start))) continue;
-        if (view) view.line(line(event));
-        else out(format === "json" ? toLine(event).trimEnd() : line(event));
+        if (event.type === "run.ended") seen = (event as Envelope<"run.ended">).data.status;
+        if (only.length === 0 || only.some((start) => event.type.startsWith(start))) attendant.event(event);
       }
     } catch (error) {
       if (!signal.aborted) throw error;
     }
-    view?.[Symbol.dispose]();
-    if (ended || signal.aborted) return 0;
-    err("the run's process is gone: `hone resume` goes on from what it recorded");
-    return 1;
+    if (seen === "gone" && signal.aborted) seen = "running";
+    if (seen === "gone") attendant.note("the run's process is gone: `hone resume` goes on from what it recorded");
+    return { run_dir, status: seen };
   },
+  text: ({ status }) => status,
+  exit: ({ status }) => status === "gone" ? 1 : 0,
 });
 
-/** Shows a run's progress until disposed, read from its process. */
-export function follow(run: Pick<RunClient, "status">, write: (text: string) => void) {
-  const view = new ProgressView({ live: true, write });
-  let over = false;
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const poll = async () => {
+/** Reads what the run's process says of its progress: asks it as long as somebody reads, and never too often. */
+export async function readings(run: Pick<RunClient, "status">): Promise<() => ProgressSnapshot> {
+  let latest = NO_PROGRESS;
+  let asked = 0;
+  const ask = async () => {
+    asked = performance.now();
     // A run that has just ended does not answer; its last event says so.
-    const status = await run.status().catch(() => null);
-    if (over) return;
-    if (status) {
-      const latest: ProgressSnapshot = { ...NO_PROGRESS, ...status };
-      view.update(() => latest);
-    }
-    timer = setTimeout(poll, POLL_MS);
+    latest = { ...latest, ...await run.status().catch(() => null) };
   };
-  void poll();
-  return {
-    line: (text: string) => view.line(text),
-    [Symbol.dispose]() {
-      over = true;
-      clearTimeout(timer);
-      view[Symbol.dispose]();
-    },
+  await ask();
+  return () => {
+    if (performance.now() - asked > POLL_MS) void ask();
+    return latest;
   };
-}
-
-/** An event in one line: time, number, name, and what of its payload is short. */
-function line({ seq, at, type, source, data }: Envelope): string {
-  const time = new Date(at).toISOString().slice(11, 19);
-  return `${time} ${String(seq).padStart(6)} ${type.padEnd(20)} ${source}: ${oneLine(words(data), 140)}`;
-}
-
-function words(data: object): string {
-  return Object.entries(data).flatMap(([name, value]) => {
-    if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") {
-      return [`${name}=${oneLine(value, 60)}`];
-    }
-    if (name === "turn" || name === "call" || name === "outcome") return [words(value)];
-    return [];
-  }).join(" ");
 }

@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
-import { follow } from "./watch.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Person } from "../cli/person.ts";
+import { recordingTerminal } from "../../tests/fixtures/recording_terminal.ts";
+import watch, { readings } from "./watch.ts";
 
-Deno.test("follow() shows on a terminal what the run's process says of its progress, and stops asking when told", async () => {
+const { signal } = new AbortController();
+
+Deno.test("readings() shows on a terminal what the run's process says of its progress, and stops asking when told", async () => {
   let asked = 0;
   const shown = Promise.withResolvers<string>();
   const rollouts = [
@@ -11,23 +16,27 @@ Deno.test("follow() shows on a terminal what the run's process says of its progr
     asked++;
     return Promise.resolve({ rung: "rl", step: 3, steps: 8, running: 1, rollouts, elapsed_secs: 65, eta_secs: 20 });
   };
+  const { terminal } = recordingTerminal({
+    live: true,
+    on_drawn: (text) => text.includes("move_file") && asked > 1 && shown.resolve(text),
+  });
   {
-    using view = follow({ status }, (text) => text.includes("move_file") && shown.resolve(text));
+    using person = new Person(terminal, watch, "text", signal);
+    person.progress(await readings({ status }));
     const lines = (await shown.promise).split("\n");
     assert.match(lines[0]!, /1:05 rl 3\/8 · 0:20 left$/);
     assert.match(lines[1]!, /^ {2}rename-1 +files +move_file +2\.0 s$/);
-    view.line("an event");
   }
   const before = asked;
-  await new Promise((resolve) => setTimeout(resolve, 600));
+  await sleep(600);
   assert.equal(asked, before);
 });
 
-Deno.test("follow() goes on when the run does not answer once", async () => {
-  const shown = Promise.withResolvers<void>();
+Deno.test("readings() goes on when the run does not answer once", async () => {
   let asked = 0;
   const status = () => ++asked === 1 ? Promise.reject(new Error("gone")) : Promise.resolve({ rung: "export" });
-  using _view = follow({ status }, (text) => text.includes("export") && shown.resolve());
-  await shown.promise;
-  assert.ok(asked >= 2);
+  const read = await readings({ status });
+  assert.equal(read().rung, "start");
+  while (read().rung !== "export") await sleep(50);
+  assert.equal(asked, 2);
 });

@@ -9,6 +9,7 @@ import { Session } from "../../pipeline/mcp/session/session.ts";
 import { redact } from "../../pipeline/common/redact.ts";
 import login from "../../runners/verbs/login.ts";
 import { oauthServers } from "../fixtures/oauth_server.ts";
+import { runVerb } from "../fixtures/small_run.ts";
 import { openPool, scenario, serverConfig } from "../fixtures/test_pool.ts";
 
 const LIMITS = { timeout_secs: 30 };
@@ -112,20 +113,11 @@ test("client credentials are renewed too, and need no refresh token", async () =
 
 test("hone login keeps tokens that later sessions use and renew without being told", async (cache) => {
   await using servers = oauthServers({ lifetime_ms: 600_000 });
-  const told: string[] = [];
-  const said: string[] = [];
-  const run = login.run({
-    args: login.args.parse({}),
+  const { code, out: said, err: told } = await runVerb(login, {
     positional: [servers.url],
-    out: (text) => void said.push(text),
-    err: (text) => {
-      told.push(text);
-      fetch(text.split("\n")[1]!).then((answer) => answer.text());
-    },
-    signal: new AbortController().signal,
-    format: "text",
+    on_err: (text) => void fetch(text.split("\n")[1]!).then((answer) => answer.text()),
   });
-  assert.equal(await run, 0);
+  assert.equal(code, 0);
   assert.deepEqual(said, [`logged in to ${servers.url} (guarded 1.0.0)`]);
   await stored(cache);
   servers.expire();

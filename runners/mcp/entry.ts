@@ -1,0 +1,41 @@
+/**
+ * `hone --mcp`: reads its flags, and starts the server behind a stdout of its own. Imports nothing heavy: this process
+ * only hands on what the server writes.
+ * @module
+ */
+import type { Terminal } from "../cli/terminal.ts";
+import { BEHIND, relay } from "./own_stdout.ts";
+
+/** Serves until the client closes stdin; resolves to the exit code. */
+export async function serve(words: string[], terminal: Terminal): Promise<number> {
+  const known = ["--allow-run", "--help"];
+  const strange = words.find((word) => ![...known, "-h", BEHIND].includes(word));
+  if (strange !== undefined) {
+    const { cli, HoneError, nearest, render } = await import("../../pipeline/diagnostics/mod.ts");
+    const refusal = new HoneError(cli.unknown_flag("--mcp", strange, nearest(strange, known), known));
+    terminal.err(render(refusal.diagnostics, "text"));
+    return 2;
+  }
+  if (words.includes("--help") || words.includes("-h")) {
+    terminal.out(await help());
+    return 0;
+  }
+  if (!words.includes(BEHIND)) return await relay(words);
+  return await (await import("./server.ts")).serveHone(words.includes("--allow-run"));
+}
+
+async function help(): Promise<string> {
+  const { toolNames } = await import("./tools.ts");
+  const { free, allowed } = await toolNames();
+  return `hone --mcp: the verbs of hone as MCP tools, over stdio.
+
+examples:
+  { "mcpServers": { "hone": { "command": "hone", "args": ["--mcp"] } } }
+  { "mcpServers": { "hone": { "command": "hone", "args": ["--mcp", "--allow-run"] } } }
+
+  --allow-run  Also offer what starts programs, writes or stops runs: ${allowed.join(", ")}.
+               Without it: ${[...free, "status"].join(", ")}.
+
+  Runs are looked for in ./runs of the folder that the server is started in.
+`;
+}

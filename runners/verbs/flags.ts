@@ -1,0 +1,41 @@
+/**
+ * The flags of a verb, as its zod schema tells them: names, types, defaults, help. What the command line, its help and
+ * completion read.
+ * @module
+ */
+import { z } from "zod";
+import type { Verb } from "./verb.ts";
+
+/** A flag as help and completion show it. */
+export interface Flag {
+  name: string;
+  key: string;
+  type: "boolean" | "string";
+  multiple: boolean;
+  value: string;
+  description: string;
+  standard: unknown;
+}
+
+interface JsonSchema {
+  type?: string;
+  description?: string;
+  default?: unknown;
+  enum?: string[];
+  items?: JsonSchema;
+  properties?: Record<string, JsonSchema>;
+}
+
+/** The flags of a verb. */
+export function flagsOf(verb: Verb): Flag[] {
+  const schema = z.toJSONSchema(verb.args, { io: "input", unrepresentable: "any" }) as JsonSchema;
+  return Object.entries(schema.properties ?? {}).map(([key, field]) => ({
+    name: key.replaceAll("_", "-"),
+    key,
+    type: field.type === "boolean" ? "boolean" : "string",
+    multiple: field.type === "array",
+    value: field.enum?.join("|") ?? field.items?.type ?? field.type ?? "value",
+    description: field.description ?? "",
+    standard: field.default,
+  }));
+}

@@ -1,0 +1,47 @@
+/**
+ * What the verbs that start a run share before anything is loaded: their flags, the run's id, its folder.
+ * @module
+ */
+import { randomBytes } from "node:crypto";
+import { basename, resolve } from "node:path";
+import { parse } from "yaml";
+import { z } from "zod";
+import type { LoadOptions } from "../../pipeline/config/pipeline_file.ts";
+import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
+import type { Json } from "../../pipeline/events.ts";
+import { personal } from "./verb.ts";
+
+/** Flags of every verb that runs a pipeline. */
+export const performing = {
+  yes: personal(
+    z.boolean().default(false).describe("Do not ask before the pipeline's programs are started for the first time."),
+  ),
+  verbose: personal(z.boolean().default(false).describe("Show the plugins' debug lines too.")),
+};
+
+/** `a.b=value` words as overrides; values are read as YAML. */
+export function overridesOf(words: string[]): NonNullable<LoadOptions["overrides"]> {
+  return Object.fromEntries(words.map((word) => {
+    const at = word.indexOf("=");
+    if (at < 1) throw new HoneError(cli.bad_value("--set", word, "wanted path=value, as in train.steps=20"));
+    return [word.slice(0, at), parse(word.slice(at + 1)) as Json];
+  }));
+}
+
+/** A run's id: the pipeline's name, the time, and four characters that tell two of the same second apart. */
+export function newId(name: string): string {
+  const time = new Date().toISOString().replace(/[-:]/g, "").replace("T", "-").slice(0, 15);
+  return `${name}-${time}-${randomBytes(2).toString("hex")}`;
+}
+
+/** `Verb.apart` of what makes a run of its own: the folder is chosen before it starts. */
+export async function newRunApart(positional: string[]): Promise<{ run_dir: string; words: string[] }> {
+  const run_dir = resolve("runs", newId(nameOf(positional[0]!)));
+  return { run_dir, words: [...positional, "--run-dir", run_dir, "--yes"] };
+}
+
+/** A run is named after its file's folder where the file is just a pipeline.yaml. */
+function nameOf(path: string): string {
+  const name = basename(path).replace(/\.ya?ml$/i, "");
+  return (name === "pipeline" ? basename(resolve(path, "..")) : name).replaceAll(/[^A-Za-z0-9._-]/g, "-").slice(0, 40);
+}
