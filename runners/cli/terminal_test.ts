@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import process from "node:process";
 import { isTerminal } from "./terminal.ts";
 
 Deno.test("isTerminal() does not trust one that cannot move its cursor", () => {

@@ -61,7 +61,11 @@ export interface Attendant {
   open(file: string): Promise<void>;
 }
 
-/** A verb. Flags are the fields of `args`: `max_rows` is `--max-rows`. */
+/**
+ * A verb. Flags are the fields of `args`: `max_rows` is `--max-rows`. The value `R` may hold more than `J`, which programs
+ * are told, where its text or its exit code needs more; such a verb makes its own JSON in `formats`.
+ */
+// deno-lint-ignore no-explicit-any -- whoever calls a verb hands its value from `run` to `text` and looks into neither
 export interface Verb<S extends z.ZodType = z.ZodType, J = unknown, R extends J = any> {
   name: string;
   /** One line. */

@@ -43,7 +43,7 @@ Deno.test("evaluate measures a run's published checkpoint and compares it with w
         yes: true,
       },
     });
-    assert.match(text.out[0]!, /^tuned on heldout, sampled: \d\.\d\d \(95 % interval .*, n 4\)$/);
+    assert.match(text.out[0]!, /^tuned on heldout, sampled: \d\.\d\d \(95 % interval .*, n 4\)$/m);
     {
       await using two = await openRun(join(home, "two"));
       assert.deepEqual(await two.query("SELECT DISTINCT temperature FROM rollouts"), [{ temperature: 0.5 }]);

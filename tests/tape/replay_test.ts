@@ -12,7 +12,7 @@ import { folder, rows } from "../runs/hone_process.ts";
 import { records } from "./tape_runs.ts";
 
 const NO_SERVER = "servers.files.command=no-such-program";
-const ALL_SOLVED = /^base on heldout, greedy: 1\.00 \(95 % interval .*, n 3\)$/;
+const ALL_SOLVED = /^base on heldout, greedy: 1\.00 \(95 % interval .*, n 3\)$/m;
 const ENDS = "SELECT rollout_id, outcome_end, cause FROM rollouts ORDER BY ALL";
 
 Deno.test("evaluate replays a whole tape without server, endpoint or key, the same each time", async () => {
