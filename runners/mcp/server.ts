@@ -30,6 +30,8 @@ export async function serveHone(allow_run: boolean): Promise<number> {
   });
   await ended;
   await handle.close();
+  // What was answered last is on its way still.
+  if (!stdout.destroyed) await new Promise<void>((resolve) => stdout.end(resolve));
   return 0;
 }
 

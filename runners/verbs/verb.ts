@@ -1,7 +1,7 @@
 /**
- * The form of a verb: one file each under `runners/verbs/`, listed in `mod.ts`, and nothing else anywhere. A verb takes
- * parsed arguments and returns a value. Who calls it shows the value: the command line prints it, the MCP runner answers
- * with it. What a verb has to say or ask before it is done goes through its attendant.
+ * The form of a verb: one file each, and its line in `mod.ts`, are all that a verb is. It takes parsed arguments and
+ * returns a value. Whoever calls it shows the value: the command line prints it, the MCP runner answers with it. What a
+ * verb has to say or ask before it is done goes through its attendant.
  * @module
  */
 import type { z } from "zod";
@@ -76,7 +76,7 @@ export interface Verb<S extends z.ZodType = z.ZodType, J = unknown, R extends J 
   positional: Positional[];
   /** A strict object schema; every field described. */
   args: S;
-  /** The value as JSON has it: `--format json`, and MCP's structured content. */
+  /** The value as JSON: `--format json`, and MCP's structured content. */
   result: z.ZodType<J>;
   /** Whole command lines. */
   examples: string[];
@@ -90,7 +90,7 @@ export interface Verb<S extends z.ZodType = z.ZodType, J = unknown, R extends J 
   remarks?(value: R, asked: Asked<z.output<S>>): string[];
   /** Exit code; 0 when left out. */
   exit?(value: R): number;
-  /** Its result are the events on the way: the value is not shown in a terminal. */
+  /** What it hands to `Attendant.event` on the way is its result: the command line shows that, and not the value. */
   streams?: true;
   /** An exit code other than 0 answers what was asked, and is no failure. */
   judges?: true;
