@@ -1,134 +1,249 @@
 /**
- * The typed event bus. `emit` checks the payload, gives it its place in the order, hands it to the sink (the store),
- * to taps and to listeners. Listeners are awaited: that is the back-pressure. Taps are not: each has a bounded queue
- * that drops and counts. The bus knows events, not stages.
+ * The typed event bus that carries a run. `publish` checks an event, gives it its place in the order, records it and
+ * hands it to every subscriber; it resolves when each subscriber's bounded queue has taken it, which is the
+ * back-pressure, and for durable nouns when it is committed. Subscribers publish in turn: such an event names the one
+ * that made it (`cause`). Taps only look on. Where a handler throws, or the run's signal is aborted, delivery ends, whoever
+ * waits for room is told, and events are still recorded. The bus knows events, not stages.
  * @module
  */
-import { DURABLE, type Envelope, type EventMap, type EventName } from "./events.ts";
 import { checkPayload } from "./common/payload_checks.ts";
+import { DURABLE, type Envelope, type EventMap, type EventName } from "./events.ts";
 
 /** Where envelopes are kept. The promise resolves when the envelope is on disk. */
 export interface Sink {
   append(envelope: Envelope): Promise<void>;
 }
 
-/** What `emit` returns: the envelope, and when it was ordered and when it was on disk. */
-export interface Emitted<K extends EventName = EventName> {
-  envelope: Envelope<K>;
-  /** Resolves when every listener has seen the event. */
-  ordered: Promise<void>;
-  /** Resolves when the record is on disk, for durable nouns; at once for the others. */
-  durable: Promise<void>;
+/** Publishes an event. Throws a TypeError at once when the payload is not of the event's shape. */
+export type Publish = <K extends EventName>(type: K, data: EventMap[K]) => Promise<void>;
+
+/** What a handler publishes with. `recall` delivers what is on record already: to subscribers, without a new record. */
+export interface Out {
+  publish: Publish;
+  recall: Publish;
 }
 
-type Listener = (envelope: Envelope) => void | Promise<void>;
+/** Handles one event; the events that it publishes depend on that event and on what is on record, and on nothing else. */
+export type Handler<K extends EventName> = (event: Envelope<K>, out: Out) => void | Promise<void>;
+
+/** How a subscriber takes its events. */
+export interface Subscription {
+  stage: string;
+  /** Events handled at once; 1 when left out. */
+  concurrency?: number;
+  /** Events that wait at most; publishers wait for room. 64 when left out. */
+  capacity?: number;
+}
+
+/** How a bus is made. */
+export interface BusOptions {
+  /** The number of the next event; a resumed run goes on counting. 1 when left out. */
+  first_seq?: number;
+  /** Ends delivery. */
+  signal?: AbortSignal;
+  /** Told of a handler that threw; it is expected to abort the signal. */
+  on_error?: (error: unknown, where: { stage: string; event: Envelope }) => void;
+}
 
 const AT_ONCE: Promise<void> = Promise.resolve();
 const TAP_LIMIT = 10_000;
 
-/** Orders and delivers the events of one run. */
+/** Orders, records and delivers the events of one run. */
 export class Bus {
   /** Envelopes that taps were too slow for. */
   dropped = 0;
-  #run_id: string;
-  #sink?: Sink;
+  readonly #run_id: string;
+  readonly #sink?: Sink;
+  readonly #options: BusOptions;
+  readonly #queues = new Map<EventName, Queue[]>();
+  readonly #taps = new Set<Tap>();
   #seq: number;
-  #listeners = new Map<EventName, Set<Listener>>();
-  #taps = new Set<Tap>();
+  #busy = 0;
+  #at_rest: (() => void)[] = [];
 
-  /** @param first_seq The number of the next event; a resumed run goes on counting. */
-  constructor(run_id: string, sink?: Sink, first_seq = 1) {
+  constructor(run_id: string, sink?: Sink, options: BusOptions = {}) {
     this.#run_id = run_id;
     this.#sink = sink;
-    this.#seq = first_seq;
+    this.#options = options;
+    this.#seq = options.first_seq ?? 1;
+    options.signal?.addEventListener("abort", () => this.#stop(), { once: true });
   }
 
-  /** Calls `listener` for each event of a type, in order; `emit(...).ordered` waits for it. */
-  on<K extends EventName>(
-    type: K,
-    listener: (envelope: Envelope<K>) => void | Promise<void>,
-    options: { signal?: AbortSignal } = {},
-  ): () => void {
-    const listeners = this.#listeners.get(type) ?? new Set<Listener>();
-    this.#listeners.set(type, listeners.add(listener as unknown as Listener));
-    return this.#until(options.signal, () => listeners.delete(listener as unknown as Listener));
-  }
-
-  /** Calls `tap` for every event, off the emitter's path; a slow tap loses events and never slows the run. */
-  onAny(tap: (envelope: Envelope) => void | Promise<void>, options: { signal?: AbortSignal; limit?: number } = {}) {
-    const entry = new Tap(tap, options.limit ?? TAP_LIMIT);
-    this.#taps.add(entry);
-    return this.#until(options.signal, () => this.#taps.delete(entry));
-  }
-
-  /** Publishes an event. Throws a TypeError when the payload is not of the event's shape. */
-  emit<K extends EventName>(source: string, type: K, data: EventMap[K]): Emitted<K> {
+  /** Publishes an event of `source`; see `Publish`. `cause` is the number of the event that made it. */
+  publish<K extends EventName>(source: string, type: K, data: EventMap[K], cause?: number): Promise<void> {
     checkPayload(type, data);
-    const envelope: Envelope<K> = { seq: this.#seq, at: Date.now(), run_id: this.#run_id, source, type, data };
-    const durable = this.#keep(envelope as unknown as Envelope);
+    const at = Date.now();
+    const envelope = { seq: this.#seq, at, run_id: this.#run_id, source, cause, type, data } as unknown as Envelope;
+    const kept = this.#keep(envelope);
     // Counted once it is kept: what the sink refuses leaves no gap.
     this.#seq++;
-    for (const tap of this.#taps) if (!tap.offer(envelope as unknown as Envelope)) this.dropped++;
-    return { envelope, ordered: this.#deliver(envelope as unknown as Envelope), durable };
+    for (const tap of this.#taps) if (!tap.offer(envelope)) this.dropped++;
+    const taken = this.#hand(envelope);
+    return taken ? both(taken, kept) : kept;
+  }
+
+  /** Calls `handler` for each event of a type that is published from now on. */
+  subscribe<K extends EventName>(type: K, subscription: Subscription, handler: Handler<K>): void {
+    const { stage, concurrency = 1, capacity = 64 } = subscription;
+    const settled = (count: number) => this.#settle(count);
+    const work = async (event: Envelope) => {
+      try {
+        await handler(event as unknown as Envelope<K>, this.#out(stage, event));
+      } catch (error) {
+        if (!this.#options.signal?.aborted) this.#options.on_error?.(error, { stage, event });
+      }
+    };
+    const queue = new Queue({ concurrency, capacity, work, settled });
+    this.#queues.set(type, [...this.#queues.get(type) ?? [], queue]);
+  }
+
+  /** Calls `tap` for every event, off the publisher's path; a slow tap loses events and never slows the run. */
+  tap(tap: (envelope: Envelope) => void | Promise<void>, options: { limit?: number } = {}): () => void {
+    const entry = new Tap(tap, options.limit ?? TAP_LIMIT);
+    this.#taps.add(entry);
+    return () => this.#taps.delete(entry);
+  }
+
+  /** Resolves when no event waits to be handled and no handler runs. */
+  async idle(): Promise<void> {
+    if (this.#busy > 0) await new Promise<void>((resolve) => this.#at_rest.push(resolve));
+  }
+
+  /** Resolves when every tap has seen what was published before. */
+  async seen(): Promise<void> {
+    await Promise.all([...this.#taps].map((tap) => tap.drained));
+  }
+
+  #out(stage: string, event: Envelope): Out {
+    const cause = event.seq || event.cause;
+    return {
+      publish: (type, data) => this.publish(stage, type, data, cause),
+      recall: async (type, data) => {
+        const recalled = { seq: 0, at: Date.now(), run_id: this.#run_id, source: stage, cause, type, data };
+        await this.#hand(recalled as unknown as Envelope);
+      },
+    };
   }
 
   #keep(envelope: Envelope): Promise<void> {
     const kept = this.#sink?.append(envelope);
     if (!kept) return AT_ONCE;
-    // Nobody awaits the others; a broken sink also refuses the next durable one, so nothing is lost in silence.
+    // Nobody need await it; a broken sink also refuses the next durable one, so nothing is lost in silence.
     kept.catch(() => {});
     return DURABLE.has(envelope.type) ? kept : AT_ONCE;
   }
 
-  #deliver(envelope: Envelope): Promise<void> {
-    const listeners = this.#listeners.get(envelope.type);
-    if (!listeners || listeners.size === 0) return AT_ONCE;
-    const pending: Promise<void>[] = [];
-    for (const listener of listeners) {
-      const result = listener(envelope);
-      if (result) pending.push(result);
+  /** Undefined where every queue has taken the event at once. */
+  #hand(envelope: Envelope): Promise<void> | undefined {
+    const queues = this.#queues.get(envelope.type);
+    if (!queues || this.#options.signal?.aborted) return undefined;
+    const waits: Promise<void>[] = [];
+    for (const queue of queues) {
+      this.#busy++;
+      const wait = queue.offer(envelope);
+      if (wait) waits.push(wait);
     }
-    return pending.length === 0 ? AT_ONCE : Promise.all(pending).then(() => {});
+    return waits.length > 0 ? both(...waits) : undefined;
   }
 
-  #until(signal: AbortSignal | undefined, off: () => void): () => void {
-    signal?.addEventListener("abort", off, { once: true });
-    return () => {
-      off();
-      signal?.removeEventListener("abort", off);
-    };
+  #settle(count: number) {
+    this.#busy -= count;
+    if (this.#busy > 0) return;
+    for (const rest of this.#at_rest.splice(0)) rest();
+  }
+
+  #stop() {
+    for (const queue of [...this.#queues.values()].flat()) queue.clear(this.#options.signal!.reason);
+  }
+}
+
+function both(...promises: Promise<void>[]): Promise<void> {
+  const all = Promise.all(promises).then(() => {});
+  all.catch(() => {});
+  return all;
+}
+
+interface QueueParts {
+  concurrency: number;
+  capacity: number;
+  /** Never rejects. */
+  work: (event: Envelope) => Promise<void>;
+  /** So many events are done with. */
+  settled: (count: number) => void;
+}
+
+/** The events that wait for one subscriber, in order. */
+class Queue {
+  #waiting: Envelope[] = [];
+  #late: { event: Envelope; taken: () => void; refused: (reason: unknown) => void }[] = [];
+  #running = 0;
+
+  constructor(private readonly parts: QueueParts) {}
+
+  /** Takes the event, at once or when there is room. */
+  offer(event: Envelope): Promise<void> | undefined {
+    if (this.#late.length > 0 || this.#waiting.length >= this.parts.capacity) {
+      return new Promise((taken, refused) => this.#late.push({ event, taken, refused }));
+    }
+    this.#waiting.push(event);
+    this.#start();
+  }
+
+  /** Gives up what waits. */
+  clear(reason: unknown) {
+    const [waiting, late] = [this.#waiting.splice(0), this.#late.splice(0)];
+    for (const { refused } of late) refused(reason);
+    if (waiting.length + late.length > 0) this.parts.settled(waiting.length + late.length);
+  }
+
+  #start() {
+    while (this.#running < this.parts.concurrency && this.#waiting.length > 0) {
+      const event = this.#waiting.shift()!;
+      const next = this.#late.shift();
+      if (next) {
+        this.#waiting.push(next.event);
+        next.taken();
+      }
+      this.#running++;
+      void this.#handle(event);
+    }
+  }
+
+  async #handle(event: Envelope) {
+    // Not on the publisher's stack: it goes on first.
+    await AT_ONCE;
+    await this.parts.work(event);
+    this.#running--;
+    this.#start();
+    this.parts.settled(1);
   }
 }
 
 /** A bounded queue in front of one tap. */
 class Tap {
+  drained: Promise<void> = AT_ONCE;
   #queue: Envelope[] = [];
   #running = false;
-  #tap: (envelope: Envelope) => void | Promise<void>;
-  #limit: number;
 
-  constructor(tap: (envelope: Envelope) => void | Promise<void>, limit: number) {
-    this.#tap = tap;
-    this.#limit = limit;
-  }
+  constructor(
+    private readonly tap: (envelope: Envelope) => void | Promise<void>,
+    private readonly limit: number,
+  ) {}
 
   offer(envelope: Envelope): boolean {
-    if (this.#queue.length >= this.#limit) return false;
+    if (this.#queue.length >= this.limit) return false;
     this.#queue.push(envelope);
-    if (!this.#running) {
-      this.#running = true;
-      queueMicrotask(() => this.#drain());
-    }
+    if (!this.#running) this.drained = this.#drain();
     return true;
   }
 
   async #drain() {
+    this.#running = true;
+    await AT_ONCE;
     while (this.#queue.length > 0) {
-      const batch = this.#queue;
-      this.#queue = [];
-      for (const envelope of batch) {
+      for (const envelope of this.#queue.splice(0)) {
         try {
-          const pending = this.#tap(envelope);
+          const pending = this.tap(envelope);
           if (pending) await pending;
         } catch {
           // A tap only looks on; what it throws is its own affair.

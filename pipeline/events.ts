@@ -78,16 +78,6 @@ export interface Matcher {
   tolerance?: number;
 }
 
-/** One thing that must hold of the world after the episode. */
-export type Check =
-  & (
-    | { file: string }
-    | { absent: string }
-    | { directory: string }
-    | { call: CallSpec; path?: string }
-  )
-  & Matcher;
-
 /** One task for the agent. */
 export interface Scenario {
   id: string;
@@ -96,12 +86,14 @@ export interface Scenario {
   tags: string[];
   /** Brings a fresh environment into the wanted state: files below `${workdir}`, then calls, in order. */
   setup?: { files?: Record<string, string>; directories?: string[]; calls?: CallSpec[] };
-  /** Checks of the world, read by `judge/state`. */
-  checks: Check[];
-  /** Expected final answer, read by `judge/answer`. */
-  answer?: Matcher;
-  /** Expected calls, read by `judge/calls`. */
-  calls?: { expected?: CallSpec[]; forbidden?: string[]; max?: number };
+  /** What the judges expect, by judge (the plugin's name), each part in that judge's own schema. */
+  expect?: Record<string, Json>;
+  /** The part of `judge/state`, which is written at the top. */
+  checks: readonly object[];
+  /** The part of `judge/answer`. */
+  answer?: object;
+  /** The part of `judge/calls`. */
+  calls?: object;
   /** Reference solution: calls in order, then the closing answer. Replayed on the real server before it teaches. */
   solution?: { calls: CallSpec[]; answer: string };
   /** Tools (model names) that the agent is offered; all of them when left out. */
@@ -181,7 +173,7 @@ export interface ChatMessage {
   reasoning?: string;
 }
 
-/** How an episode ended. `failure` ones say that the attempt tells nothing about the policy. */
+/** How a rollout ended. Some ends say that the attempt tells nothing about the policy. */
 export interface Outcome {
   end:
     | "answered"
@@ -224,6 +216,23 @@ export interface RolloutRef {
   attempt: number;
 }
 
+/** A group that is to be run: rollouts of one scenario under one policy version, compared with each other. */
+export interface GroupRef {
+  group_id: string;
+  scenario_id: string;
+  purpose: Purpose;
+  split: Split;
+  policy: string;
+  policy_version: number;
+  temperature: number;
+  /** Training step, from 0, or -1. */
+  step: number;
+  /** Place among the groups that were asked for together, from 0. */
+  index: number;
+  /** Rollouts. */
+  size: number;
+}
+
 /** A rollout's whole record. */
 export interface Trajectory extends RolloutRef {
   turns: TurnRecord[];
@@ -234,16 +243,14 @@ export interface Trajectory extends RolloutRef {
   seconds: number;
 }
 
-/** What one judge says of one rollout. */
+/** What one judge says of one rollout: a score in [0, 1], that it is not its to judge, or why it cannot. */
 export type Judgement =
-  & { rollout_id: string; judge: string }
-  & (
-    | { score: number; reason: string; parts?: Record<string, number> }
-    | { invalid: string }
-  );
+  | { score: number; reason: string; parts?: Record<string, number> }
+  | { abstain: string }
+  | { invalid: string };
 
-/** What the shaper makes of all judgements of one rollout. */
-export type Reward = { rollout_id: string } & ({ value: number; parts: Record<string, number> } | { invalid: string });
+/** A reward: its value and named parts, or why there is none. */
+export type RewardValue = { value: number; parts: Record<string, number> } | { invalid: string };
 
 /** One question that a stage put to a language model, and what came of it. No secret is in it, and no header. */
 export interface LlmCall {
@@ -286,13 +293,44 @@ export interface Interval {
   n: number;
 }
 
+/** What is measured. */
+export interface EvaluationRef {
+  policy: string;
+  policy_version: number;
+  split: Split;
+  temperature: number;
+}
+
+/** A batch that is ready to be trained on. */
+export interface BatchRef {
+  /** Number of the optimiser step that it is for, from 1; supervised steps count too. */
+  step: number;
+  kind: StepReport["kind"];
+  /** Absolute path of a `batch.v1` file. */
+  path: string;
+  rows: number;
+  dropped: Record<string, number>;
+  learning_rate: number;
+  /** What the rollouts of the batch were like; joins what the trainer reports of the step. */
+  metrics: Record<string, number>;
+  /** Most policy versions between the weights that sampled a rollout and the weights that it trains. */
+  staleness: number;
+  /** The policy that the step makes; none where another step of the rung follows at once. */
+  publish_as?: { name: string; version: number };
+}
+
 /** Events by name. Payloads are plain records; long number arrays are typed arrays. */
 export interface EventMap {
   "run.started": { name: string; seed: number; hone_version: string; resumed: boolean };
   "catalog.discovered": Catalog;
   "catalog.changed": CatalogChange;
   "scenario.produced": Scenario;
+  "scenarios.completed": Record<Split, number>;
   "rung.started": { rung: string; total: number };
+  /** `checkpoint` is the one that the rung chose; empty where it made none. */
+  "rung.completed": { rung: string; steps: number; checkpoint: string };
+  "demonstrations.requested": { scenarios: number };
+  "group.requested": GroupRef;
   "rollout.requested": RolloutRef;
   "turn.completed": { rollout_id: string; turn: TurnRecord };
   "tool.called": { rollout_id: string; call: ToolCallRecord };
@@ -301,33 +339,21 @@ export interface EventMap {
   "rollout.completed": RolloutRef & { outcome: Outcome; seconds: number };
   "rollout.abandoned": { rollout_id: string; reason: string };
   "group.completed": { group_id: string; scenario_id: string; step: number; rollout_ids: string[] };
-  "judgement.made": Judgement;
-  "reward.shaped": Reward & { success: boolean; group_id: string };
-  "batch.ready": {
-    step: number;
-    kind: "supervised" | "rl";
-    path: string;
-    rows: number;
-    dropped: Record<string, number>;
-  };
-  "train.stepped": StepReport & { checkpoint: string };
+  "judgement.made": { rollout_id: string; group_id: string; judge: string } & Judgement;
+  "reward.shaped": { rollout_id: string; group_id: string; success: boolean } & RewardValue;
+  "group.rewarded": { group_id: string; scenario_id: string; step: number; purpose: Purpose };
+  "batch.ready": BatchRef;
+  /** `checkpoint` is its id; the state is on disk, or wherever a hosted trainer keeps it, when this is published. */
+  "train.stepped": StepReport & { checkpoint: string; staleness: number };
+  "policy.requested": { name: string; version: number; checkpoint: string };
   "policy.published": { name: string; version: number; model: string; checkpoint: string };
-  "evaluation.requested": {
-    policy: string;
-    policy_version: number;
-    split: Split;
-    temperature: number;
-    scenarios: number;
-    tries: number;
-  };
-  "evaluation.completed": {
-    policy: string;
-    policy_version: number;
-    split: Split;
-    temperature: number;
-    success: Interval;
-    seconds: number;
-  };
+  "dataset.ready": { train: string; validation: string | null; rows: number; grader: JsonObject };
+  "job.submitted": { job_id: string };
+  "evaluation.requested": EvaluationRef & { scenarios: number; tries: number };
+  "evaluation.completed": EvaluationRef & { success: Interval; seconds: number };
+  /** The last rung is done; the policy is the one that is exported. `checkpoint` is empty for the base policy. */
+  "ladder.completed": { policy: string; checkpoint: string };
+  "verdict.made": { sentence: string; policy: string; checkpoint: string };
   "export.completed": { exporter: string; dir: string; proof: JsonObject };
   "metric.recorded": { name: string; value: number; step: number };
   "stage.failed": { stage: string; code: string; message: string; hint?: string };
@@ -342,7 +368,10 @@ export interface Envelope<K extends EventName = EventName> {
   seq: number;
   at: number;
   run_id: string;
+  /** Stage, or part of hone, that published it. */
   source: string;
+  /** `seq` of the event whose handling published it; none where nothing else in the run did. */
+  cause?: number;
   type: K;
   data: EventMap[K];
 }
@@ -356,6 +385,7 @@ export const DURABLE: ReadonlySet<EventName> = new Set<EventName>([
   "reward.shaped",
   "llm.called",
   "train.stepped",
+  "job.submitted",
   "policy.published",
   "evaluation.completed",
   "run.ended",

@@ -9,22 +9,11 @@ import { isAbsolute, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { HoneError, loader } from "./diagnostics/mod.ts";
 import { loadProgram } from "./program/exec_plugin.ts";
-import type { Kind, Plugin } from "./plugin.ts";
+import { isKind, KIND_NAMES } from "./kinds.ts";
+import type { Plugin } from "./plugin.ts";
 
 /** Built-in plugins by `kind/name`, imported when asked for. */
 export type Builtins = Record<string, () => Promise<{ default: Plugin }>>;
-
-/** All kinds, in the order in which a pipeline uses them. */
-export const KINDS = [
-  "discoverer",
-  "scenario-source",
-  "rollout",
-  "judge",
-  "reward-shaper",
-  "trainer",
-  "exporter",
-] as const;
-KINDS satisfies readonly Kind[];
 
 const PINNED = /^npm:(@[a-z0-9._-]+\/)?[a-z0-9._-]+@\d+\.\d+\.\d+[^/]*(\/.+)?$/i;
 
@@ -82,7 +71,7 @@ function accept(use: string, module: unknown): Plugin {
     throw new HoneError(loader.not_a_plugin(use, `its default export is a ${typeof plugin}`));
   }
   const { kind, name, config, examples, create } = plugin as Partial<Plugin>;
-  if (!KINDS.some((known) => known === kind)) throw new HoneError(loader.unknown_kind(use, kind, KINDS));
+  if (!isKind(kind)) throw new HoneError(loader.unknown_kind(use, kind, KIND_NAMES));
   const lacks = [
     typeof name === "string" || "name",
     typeof config?.safeParse === "function" || "config (a zod schema)",

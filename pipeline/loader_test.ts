@@ -58,7 +58,7 @@ Deno.test("loadPlugin() imports a pinned npm package and says that it is no plug
   await assert.rejects(
     load("npm:zod@4.6.7"),
     refusal(
-      'Cannot use plugin "npm:zod@4.6.7": its kind is undefined, wanted one of discoverer, scenario-source, rollout, judge, reward-shaper, trainer, exporter',
+      'Cannot use plugin "npm:zod@4.6.7": its kind is undefined, wanted one of discoverer, scenario-source, rollout, judge, reward-shaper, trainer, exporter, tracker',
       "UNKNOWN_KIND",
     ),
   );

@@ -1,24 +1,18 @@
 /**
  * What every plugin must pass: `conformance(plugin)` registers the tests, and is the first line of a plugin's own test
- * file. `fakeContext`, `fakeScenario` and `fakeTrajectory` make what roles receive.
+ * file. `fakeContext`, `fakeScenario`, `fakeTrajectory`, `fakeTurn`, `fakeToolCall` and `fakeJudgeArgs` make what roles
+ * receive.
  * @module
  */
 import assert from "node:assert/strict";
 import { tmpdir } from "node:os";
 import { jsonSchema } from "./config/issues.ts";
-import { KINDS } from "./loader.ts";
-import type { Scenario, Trajectory } from "./events.ts";
-import type { Context, Kind, Plugin } from "./plugin.ts";
-
-const METHODS: Record<Kind, string[]> = {
-  discoverer: ["discover"],
-  "scenario-source": ["produce"],
-  rollout: ["run"],
-  judge: ["judge"],
-  "reward-shaper": ["shape"],
-  trainer: ["open"],
-  exporter: ["export"],
-};
+import { pipeline_schema } from "./config/pipeline_schema.ts";
+import type { CallOutcome, Catalog, JsonObject, Scenario, ToolCallRecord, Trajectory, TurnRecord } from "./events.ts";
+import { isKind, KIND_NAMES, KINDS } from "./kinds.ts";
+import type { Given, KindFacts } from "./kinds/kind.ts";
+import type { Agent, CallResult, Context, Environment, JudgeArgs, Kind, Llm, Plugin, Policy, Roles } from "./plugin.ts";
+import type { Verdict } from "./verdict/verdict_types.ts";
 
 /** A context for `create`; `lines` are what the plugin logs. `base_dir` is the machine's temporary folder. */
 export function fakeContext<C>(config: C, given: Partial<Context<C>> = {}): Context<C> & { lines: string[] } {
@@ -58,20 +52,92 @@ export function fakeTrajectory(given: Partial<Trajectory> = {}): Trajectory {
   };
 }
 
+/** A turn without a call. */
+export function fakeTurn(given: Partial<TurnRecord> = {}): TurnRecord {
+  const numbers = { index: 0, prompt_tokens: 1, output_tokens: 1, seconds: 0 };
+  return { type: "turn", input: [], text: "Done.", tool_calls: [], finish_reason: "stop", ...numbers, ...given };
+}
+
+/** A call of a tool of the server "files". */
+export function fakeToolCall(tool: string, args: JsonObject = {}, outcome: CallOutcome = "ok"): ToolCallRecord {
+  const place = { type: "tool_call" as const, turn: 0, index: 0, server: "files" };
+  return { ...place, tool, arguments: args, outcome, text: "", result: null, truncated: false, seconds: 0 };
+}
+
+const NOTHING_SAID = { text: "", prompt_tokens: 0, output_tokens: 0, seconds: 0, cached: false };
+
+/** What a judge receives: one rollout without turns, and a language model that says nothing. */
+export function fakeJudgeArgs<E>(given: Partial<JudgeArgs<E>> = {}): JudgeArgs<E> {
+  const llm: Llm = { ask: ({ endpoint: { model } }) => Promise.resolve({ ...NOTHING_SAID, model }) };
+  const signal = new AbortController().signal;
+  return { group: [fakeTrajectory()], scenario: fakeScenario(), expected: undefined, signal, llm, ...given };
+}
+
+/** How a plugin is tried. */
+export interface ConformanceOptions {
+  /** Settings to try its role with; those of its first example when left out. */
+  with?: JsonObject;
+  /** The language model that it may ask; one that says nothing when left out. */
+  llm?: Llm;
+}
+
 /** Registers the tests that every plugin must pass. */
-export function conformance(plugin: Plugin): void {
+export function conformance(plugin: Plugin, options: ConformanceOptions = {}): void {
   const name = `conformance() accepts ${plugin.kind}/${plugin.name}`;
   Deno.test(`${name}: kind, name and summary`, () => checkForm(plugin));
   Deno.test(`${name}: every field is described and has a default or an example`, () => {
     assert.deepEqual(undescribed(jsonSchema(plugin.config)), []);
+    if (plugin.expects) assert.deepEqual(undescribed(jsonSchema(plugin.expects.schema)), []);
   });
   Deno.test(`${name}: examples parse, and read back as they are`, () => checkExamples(plugin));
   Deno.test(`${name}: create touches nothing, says nothing, gives the role and disposes`, () => checkCreate(plugin));
   Deno.test(`${name}: create honours an aborted signal`, () => checkAborted(plugin));
+  Deno.test(`${name}: its role returns what the kind returns`, () => checkResults(plugin, options));
+  Deno.test(`${name}: its work ends when the signal is aborted`, () => checkEnds(plugin, options));
+}
+
+async function checkResults(plugin: Plugin, options: ConformanceOptions): Promise<void> {
+  await withRole(plugin, options, async (role, given) => {
+    const { check } = KINDS[plugin.kind] as KindFacts<Kind>;
+    await check?.(role as never, given);
+  });
+}
+
+/** Longest that work may go on after its signal was aborted. */
+const ENDS_MS = 10_000;
+
+/** Work that has not ended some time after its signal was aborted does not heed it. */
+async function checkEnds(plugin: Plugin, options: ConformanceOptions): Promise<void> {
+  const { aborted } = KINDS[plugin.kind] as KindFacts<Kind>;
+  if (!aborted) return;
+  await withRole(plugin, options, async (role, given, stop) => {
+    const work = aborted(role as never, given).then(() => true, () => true);
+    stop.abort(new Error("the run was cancelled"));
+    let timer: ReturnType<typeof setTimeout>;
+    const late = new Promise<boolean>((resolve) => timer = setTimeout(() => resolve(false), ENDS_MS));
+    assert.ok(await Promise.race([work, late]), `its work goes on ${ENDS_MS / 1000} s after the signal was aborted`);
+    clearTimeout(timer!);
+  });
+}
+
+async function withRole(
+  plugin: Plugin,
+  { with: settings = plugin.examples[0]!.with, llm }: ConformanceOptions,
+  use: (role: Roles[Kind], given: Given, stop: AbortController) => Promise<void>,
+): Promise<void> {
+  const stop = new AbortController();
+  const dir = await Deno.makeTempDir({ prefix: "hone-conformance-" });
+  const role = await plugin.create(fakeContext(await plugin.config.parseAsync(settings), { signal: stop.signal }));
+  try {
+    await use(role, { ...given(plugin, dir, stop.signal), ...(llm && { llm }) }, stop);
+  } finally {
+    await role[Symbol.asyncDispose]?.();
+    await Deno.remove(dir, { recursive: true });
+  }
 }
 
 function checkForm({ kind, name, summary }: Plugin): void {
-  assert.ok(KINDS.includes(kind), `kind ${kind} is none of ${KINDS.join(", ")}`);
+  assert.ok(isKind(kind), `kind ${kind} is none of ${KIND_NAMES.join(", ")}`);
   assert.match(name, /^[a-z][a-z0-9_-]*$/, "a name is lower case letters, digits, - or _");
   assert.match(summary, /^[A-Z].*\.$/s, "a summary is a sentence");
 }
@@ -111,19 +177,13 @@ async function checkCreate(plugin: Plugin): Promise<void> {
   for (const example of plugin.examples) {
     const said = await listening(async () => {
       const role = await plugin.create(fakeContext(await plugin.config.parseAsync(example.with)));
-      for (const method of METHODS[plugin.kind]) {
+      for (const method of KINDS[plugin.kind].methods) {
         assert.equal(typeof (role as Record<string, unknown>)[method], "function", `the role has no ${method}()`);
       }
-      if (plugin.kind === "judge") checkJudge(role as { scale?: unknown; decisive?: unknown });
       await role[Symbol.asyncDispose]?.();
     });
     assert.deepEqual(said, [], "a plugin writes to its log, not to the console");
   }
-}
-
-function checkJudge({ scale, decisive }: { scale?: unknown; decisive?: unknown }): void {
-  assert.ok(scale === "absolute" || scale === "relative", "a judge's scale is absolute or relative");
-  assert.equal(typeof decisive, "boolean", "a judge says whether it is decisive");
 }
 
 /** With an aborted signal, `create` throws or gives a role that can be disposed; it never hangs. */
@@ -150,4 +210,58 @@ async function listening(work: () => Promise<void>): Promise<string[]> {
     methods.forEach((method, i) => console[method] = kept[i]!);
   }
   return said;
+}
+
+/** What a role is tried with. Nobody listens at the policy's address; weights are an empty file. */
+function given(plugin: Plugin, dir: string, signal: AbortSignal): Given {
+  const [scenario, trajectory, { llm }] = [fakeScenario(), fakeTrajectory(), fakeJudgeArgs()];
+  const { agent } = pipeline_schema.parse({ name: "conformance", stages: [{ use: "none" }] });
+  const policy: Policy = {
+    name: "base",
+    version: 0,
+    base_url: "http://127.0.0.1:9/v1",
+    model: "none",
+    tokens: "none",
+    rollout_handles: false,
+    tool_format: "json",
+    context_tokens: 4096,
+    sampling: { temperature: 1, top_p: 1, max_tokens: 16 },
+  };
+  const unknown: CallResult = { outcome: "unknown_tool", text: "no such tool", result: null, seconds: 0 };
+  const none = () => Promise.resolve(unknown);
+  const environment: Environment = { id: "e1", workdir: dir, tools: [], call: none, observe: none };
+  const catalog: Catalog = { servers: [], tools: [], schema_hash: "none" };
+  const shown: Agent = { ...agent, examples: [] };
+  const weights = async ({ dir }: { dir: string }) => {
+    await Deno.mkdir(dir, { recursive: true });
+    await Deno.writeTextFile(`${dir}/adapter_model.safetensors`, "");
+    return { changed_tensors: 0 };
+  };
+  const [export_dir, model, verdict] = [`${dir}/export`, { id: "none" }, fakeVerdict()];
+  return {
+    plugin,
+    scenario,
+    trajectory,
+    catalog,
+    signal,
+    llm,
+    rollout: { rollout_id: "r1", scenario, policy, environment, agent: shown, seed: 1, signal },
+    export: { dir: export_dir, policy, agent: shown, catalog, verdict, model, weights, signal },
+  };
+}
+
+function fakeVerdict(): Verdict {
+  return {
+    schema: "verdict.v1",
+    run: "conformance",
+    split: "heldout",
+    sampling: "greedy",
+    scenarios: 0,
+    tries: 1,
+    policies: {},
+    comparisons: [],
+    difference: null,
+    sentence: "Nothing was measured.",
+    notes: [],
+  };
 }

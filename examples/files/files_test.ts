@@ -4,13 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
-import type { Catalog, JsonObject, Scenario, Verdictlet } from "@hone/hone";
+import type { Catalog, JsonObject, Judgement, Scenario } from "@hone/hone";
 import { offeredTools, readScenarios, renderTools } from "@hone/hone";
-import { fakeContext } from "@hone/hone/testing";
+import { fakeContext, fakeJudgeArgs, fakeTrajectory } from "@hone/hone/testing";
 import { pipeline_schema } from "../../pipeline/config/pipeline_schema.ts";
 import { EnvironmentPool, type Lease } from "../../pipeline/mcp/pool/pool.ts";
-import state from "../../plugins/judge/state.ts";
-import { trajectory } from "../../tests/fixtures/sample_trajectory.ts";
+import { asPart } from "../../pipeline/scenario/parts.ts";
+import calls from "../../plugins/judge/calls.ts";
+import state, { type Check } from "../../plugins/judge/state.ts";
 import { generate } from "./generate.ts";
 import { seen, unseen } from "./words.ts";
 
@@ -66,7 +67,7 @@ async function judged(
   catalog: Catalog,
   scenario: Scenario,
   act: (lease: Lease) => Promise<void>,
-): Promise<Verdictlet> {
+): Promise<Judgement> {
   const role = await state.create(
     fakeContext(state.config.parse({ fixture: "./fixture", strict: true }), { base_dir: here }),
   );
@@ -74,8 +75,10 @@ async function judged(
   const lease = await pool.lease({ rollout_id: scenario.id, scenario, catalog, signal });
   try {
     await act(lease);
-    const observation = await role.observe!(lease, scenario);
-    return (await role.judge([trajectory({ observations: { test: observation } })], scenario))[0]!;
+    const expected = scenario.checks as Check[];
+    const observation = await role.observe!(lease, scenario, expected);
+    const group = [fakeTrajectory({ observations: { test: observation } })];
+    return (await role.judge(fakeJudgeArgs({ group, scenario, expected })))[0]!;
   } finally {
     await lease.release();
   }
@@ -88,6 +91,7 @@ Deno.test("solutions reach their goal on the real server, and doing nothing scor
     const [first] = await readScenarios([{ path: join(here, "scenarios.jsonl"), name: "scenarios.jsonl" }], {
       split: "train",
       catalog,
+      parts: [state, calls].map((judge) => asPart(judge, true)!),
     });
     assert.deepEqual(first, rows[0]);
     for (const scenario of sample) {

@@ -27,6 +27,19 @@ export async function within<T>(
   }
 }
 
+/** As `within`, for work that may not heed its signal: rejects when the time is up, whatever the work does. */
+export function limited<T>(
+  seconds: number,
+  signal: AbortSignal,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  return within(seconds, signal, (inner) => {
+    const { promise, reject } = Promise.withResolvers<never>();
+    inner.addEventListener("abort", () => reject(inner.reason), { once: true });
+    return Promise.race([work(inner), promise]);
+  });
+}
+
 /** Waits, or throws the signal's reason. */
 export async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();

@@ -1,5 +1,5 @@
 /**
- * Payload checks of every event, cheap enough to run at each `emit`: the types of `EventMap` are written by hand, and
+ * Payload checks of every event, cheap enough to run at each `publish`: the types of `EventMap` are written by hand, and
  * each check below must cover the same keys or it does not compile. Typed arrays are checked by type, not by element.
  * @module
  */
@@ -37,6 +37,21 @@ const reference = {
   seed: number,
   attempt: number,
 };
+
+const group = {
+  group_id: text,
+  scenario_id: text,
+  purpose: text,
+  split: text,
+  policy: text,
+  policy_version: number,
+  temperature: number,
+  step: number,
+  index: number,
+  size: number,
+};
+
+const evaluation = { policy: text, policy_version: number, split: text, temperature: number };
 
 const turn = nested<EventMap["turn.completed"]["turn"]>({
   type: text,
@@ -98,13 +113,18 @@ const shapes: Shapes = {
     split: text,
     tags: list,
     setup: maybe(object),
+    expect: maybe(object),
     checks: list,
     answer: maybe(object),
     calls: maybe(object),
     solution: maybe(object),
     tools: maybe(list),
   },
+  "scenarios.completed": { train: number, validation: number, heldout: number },
   "rung.started": { rung: text, total: number },
+  "rung.completed": { rung: text, steps: number, checkpoint: text },
+  "demonstrations.requested": { scenarios: number },
+  "group.requested": group,
   "rollout.requested": reference,
   "turn.completed": { rollout_id: text, turn },
   "tool.called": { rollout_id: text, call },
@@ -128,10 +148,12 @@ const shapes: Shapes = {
   "group.completed": { group_id: text, scenario_id: text, step: number, rollout_ids: list },
   "judgement.made": {
     rollout_id: text,
+    group_id: text,
     judge: text,
     score: maybe(number),
     reason: maybe(text),
     parts: maybe(object),
+    abstain: maybe(text),
     invalid: maybe(text),
   },
   "reward.shaped": {
@@ -142,25 +164,35 @@ const shapes: Shapes = {
     parts: maybe(object),
     invalid: maybe(text),
   },
-  "batch.ready": { step: number, kind: text, path: text, rows: number, dropped: object },
-  "train.stepped": { step: number, kind: text, loss: number, metrics: object, seconds: number, checkpoint: text },
-  "policy.published": { name: text, version: number, model: text, checkpoint: text },
-  "evaluation.requested": {
-    policy: text,
-    policy_version: number,
-    split: text,
-    temperature: number,
-    scenarios: number,
-    tries: number,
+  "group.rewarded": { group_id: text, scenario_id: text, step: number, purpose: text },
+  "batch.ready": {
+    step: number,
+    kind: text,
+    path: text,
+    rows: number,
+    dropped: object,
+    learning_rate: number,
+    metrics: object,
+    staleness: number,
+    publish_as: maybe(object),
   },
-  "evaluation.completed": {
-    policy: text,
-    policy_version: number,
-    split: text,
-    temperature: number,
-    success: interval,
+  "train.stepped": {
+    step: number,
+    kind: text,
+    loss: number,
+    metrics: object,
     seconds: number,
+    checkpoint: text,
+    staleness: number,
   },
+  "policy.requested": { name: text, version: number, checkpoint: text },
+  "policy.published": { name: text, version: number, model: text, checkpoint: text },
+  "dataset.ready": { train: text, validation: either(text, nothing), rows: number, grader: object },
+  "job.submitted": { job_id: text },
+  "evaluation.requested": { ...evaluation, scenarios: number, tries: number },
+  "evaluation.completed": { ...evaluation, success: interval, seconds: number },
+  "ladder.completed": { policy: text, checkpoint: text },
+  "verdict.made": { sentence: text, policy: text, checkpoint: text },
   "export.completed": { exporter: text, dir: text, proof: object },
   "metric.recorded": { name: text, value: number, step: number },
   "stage.failed": { stage: text, code: text, message: text, hint: maybe(text) },
@@ -186,11 +218,11 @@ const checks = Object.fromEntries(
 /** Throws a TypeError that names the field when `data` is not a payload of `type`. */
 export function checkPayload<K extends EventName>(type: K, data: EventMap[K]): void {
   const check = checks[type];
-  if (!check) throw new TypeError(`Cannot emit ${JSON.stringify(type)}: no such event`);
+  if (!check) throw new TypeError(`Cannot publish ${JSON.stringify(type)}: no such event`);
   const wrong = check(data as unknown as Record<string, unknown>);
   if (wrong !== null) {
     const value = (data as unknown as Record<string, unknown>)[wrong];
-    throw new TypeError(`Cannot emit ${type}: ${wrong} is ${describe(value)}, which is not of the event's shape`);
+    throw new TypeError(`Cannot publish ${type}: ${wrong} is ${describe(value)}, which is not of the event's shape`);
   }
 }
 

@@ -5,21 +5,24 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import { readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { stringify } from "yaml";
 import { checkGraph, type Finding, nameStages, type Placed } from "./stage_graph.ts";
 import { explain, jsonSchema } from "./issues.ts";
 import { override } from "./overrides.ts";
-import { judgedBy, missingSplits, previewScenarios, type Ready } from "../scenario/preview.ts";
+import { declaredRole } from "./declared_role.ts";
+import { asPart } from "../scenario/parts.ts";
+import { missingSplits, previewScenarios, type Ready } from "../scenario/preview.ts";
 import { pipeline_schema, type PipelineConfig } from "./pipeline_schema.ts";
-import { config as say, type Diagnostic, HoneError } from "../diagnostics/mod.ts";
+import { config as say, type Diagnostic, HoneError, runner } from "../diagnostics/mod.ts";
 import type { Json, JsonObject, Scenario } from "../events.ts";
 import { clientEntries, clientText, serversIn } from "../mcp/declared/client_file.ts";
 import { type Builtins, loadPlugin } from "../loader.ts";
-import type { Plugin } from "../plugin.ts";
+import type { Plugin, ScenarioPart } from "../plugin.ts";
 import { TAPE_FILE } from "../tape/lines.ts";
-import { fieldName, type Path, Source, valueAt } from "./source.ts";
+import { originOf, resolved } from "./resolved_yaml.ts";
+import { Source, valueAt } from "./source.ts";
+import { isRelative, missingFiles, missingPaths, unsetNames } from "./world.ts";
 
 /** A stage, ready to be created. */
 export interface LoadedStage {
@@ -28,6 +31,7 @@ export interface LoadedStage {
   plugin: Plugin;
   /** The stage's `with:`, parsed by the plugin's own schema. */
   with: unknown;
+  timeout_secs?: number;
 }
 
 /** A pipeline that can run. */
@@ -39,6 +43,8 @@ export interface LoadedPipeline {
   text: string;
   config: PipelineConfig;
   stages: LoadedStage[];
+  /** What judges want to be told of a scenario: those of the pipeline, and the built-in ones. */
+  parts: ScenarioPart[];
   /** Everything with its defaults, for the run's folder; environment values stay `${NAME}`. Loads as the original did. */
   resolved_yaml: string;
 }
@@ -57,8 +63,6 @@ export interface LoadOptions {
   trains?: boolean;
   signal?: AbortSignal;
 }
-
-const RESOLVED = "# resolved by hone from ";
 
 /** Reads the pipeline at `path`; throws a HoneError with all diagnostics. */
 export async function loadPipeline(path: string, options: LoadOptions): Promise<LoadedPipeline> {
@@ -80,7 +84,7 @@ export async function examinePipeline(
   file: string,
   options: LoadOptions,
 ): Promise<{ loaded?: LoadedPipeline; diagnostics: Diagnostic[] }> {
-  const origin = text.startsWith(RESOLVED) ? text.slice(RESOLVED.length, text.indexOf("\n")) : file;
+  const origin = originOf(text) ?? file;
   const reading = new Reading(new Source(text, file), dirname(resolve(origin)), options);
   const loaded = await reading.read();
   const files = [file, ...reading.diagnostics.map((diagnostic) => diagnostic.file)];
@@ -90,8 +94,21 @@ export async function examinePipeline(
   if (!loaded || diagnostics.length > 0) return { diagnostics };
   return {
     diagnostics,
-    loaded: { ...loaded, path: resolve(file), resolved_yaml: resolved(origin, loaded.config, reading.raw) },
+    loaded: {
+      ...loaded,
+      path: resolve(file),
+      resolved_yaml: resolved(origin, reading.written(loaded.config), reading.raw),
+    },
   };
+}
+
+/** A stage as it was read. */
+interface ReadStage extends Placed {
+  use: string;
+  with: unknown;
+  timeout_secs?: number;
+  /** True where nothing is wrong with it. */
+  sound: boolean;
 }
 
 /** One reading of one file: what has been found so far. */
@@ -103,6 +120,8 @@ class Reading {
   #servers_raw: unknown;
   /** The scenarios of all sources, where they could be read. */
   #scenarios: Scenario[] | undefined;
+  #parts: ScenarioPart[] = [];
+  #hosted = false;
 
   constructor(readonly source: Source, readonly base_dir: string, readonly options: LoadOptions) {
     this.#env = options.env ?? Deno.env.toObject();
@@ -129,11 +148,22 @@ class Reading {
       this.diagnostics.push(...explain(issues, source, pipeline_schema));
     }
     const stages = await this.#readStages(value.stages);
-    if (this.#world) await this.#checkWorld(value);
+    if (this.#world) {
+      const inline = typeof valueAt(source.raw, ["servers"]) === "object";
+      this.#report(...await missingFiles(value, inline, this.base_dir));
+      this.#report(...unsetNames(value, this.#env, (field) => this.#spared(field)));
+    }
     if (!parsed.success || !stages || this.diagnostics.length > 0) return undefined;
     const config = await this.#complete(parsed.data, stages);
     this.#checkSplits(config, stages);
-    return { base_dir: this.base_dir, text: source.text, config, stages };
+    return { base_dir: this.base_dir, text: source.text, config, stages, parts: this.#parts };
+  }
+
+  /** The pipeline with its defaults; what a hosted trainer has no use for is left out, as it must be. */
+  written(config: PipelineConfig): Partial<PipelineConfig> {
+    if (!this.#hosted) return config;
+    const { ladder: _, warm_start: __, train: ___, ...rest } = config;
+    return rest;
   }
 
   /** Values as written. */
@@ -147,8 +177,8 @@ class Reading {
     this.diagnostics.push(diagnostic);
   }
 
-  #report({ diagnostic, path, side }: Finding): void {
-    this.diagnostics.push(this.source.at(diagnostic, path, side));
+  #report(...findings: Finding[]): void {
+    this.diagnostics.push(...findings.map(({ diagnostic, path, side }) => this.source.at(diagnostic, path, side)));
   }
 
   /** True where the tape stands for every server and key. */
@@ -211,38 +241,73 @@ class Reading {
   /** Loads every plugin, parses every `with:`, and checks the graph where all could be loaded. */
   async #readStages(stages: unknown): Promise<LoadedStage[] | undefined> {
     if (!Array.isArray(stages)) return undefined;
-    const placed: (Placed & { use: string; with: unknown; sound: boolean })[] = [];
+    const placed: ReadStage[] = [];
     for (const [index, stage] of stages.entries()) {
-      const use = valueAt(stage, ["use"]);
-      if (typeof use !== "string") continue;
-      const plugin = await this.#load(use, index);
-      if (!plugin) continue;
-      const given = valueAt(stage, ["with"]) ?? {};
-      const parsed = await plugin.config.safeParseAsync(given);
-      const base = ["stages", index, "with"];
-      const before = this.diagnostics.length;
-      if (!parsed.success) this.diagnostics.push(...explain(parsed.error.issues, this.source, plugin.config, base));
-      else if (this.#world) await this.#checkPaths(jsonSchema(plugin.config), given, base);
-      const id = valueAt(stage, ["id"]);
-      const sound = this.diagnostics.length === before;
-      placed.push({ index, id: typeof id === "string" ? id : undefined, plugin, use, with: parsed.data, sound });
+      const read = await this.#readStage(stage, index);
+      if (read) placed.push(read);
     }
     const { ids, findings } = nameStages(placed);
     if (placed.length === stages.length) {
       findings.push(...checkGraph(this.source.value(), placed, Object.keys(this.options.builtins)));
     }
-    findings.forEach((finding) => this.#report(finding));
+    this.#report(...findings);
+    this.#hosted = placed.some(({ says }) => says.mode === "hosted");
+    this.#parts = await this.#partsOf(placed);
     if (this.#world) {
       const ready = placed.map((stage, i) => ({ ...stage, id: ids[i]! })).filter(({ sound }) => sound);
       await this.#previewScenarios(ready, placed.length === ready.length && placed.length === stages.length);
     }
-    return placed.map(({ use, plugin, with: settings }, i) => ({ id: ids[i]!, use, plugin, with: settings }));
+    return placed.map(({ use, plugin, with: settings, timeout_secs }, i) => {
+      return { id: ids[i]!, use, plugin, with: settings, ...(timeout_secs && { timeout_secs }) };
+    });
+  }
+
+  async #readStage(stage: unknown, index: number): Promise<ReadStage | undefined> {
+    const use = valueAt(stage, ["use"]);
+    const plugin = typeof use === "string" ? await this.#load(use, index) : undefined;
+    if (typeof use !== "string" || !plugin) return undefined;
+    const given = valueAt(stage, ["with"]) ?? {};
+    const parsed = await plugin.config.safeParseAsync(given);
+    const base = ["stages", index, "with"];
+    const before = this.diagnostics.length;
+    if (!parsed.success) this.diagnostics.push(...explain(parsed.error.issues, this.source, plugin.config, base));
+    else if (this.#world) this.#report(...await missingPaths(jsonSchema(plugin.config), given, base, this.base_dir));
+    const timeout_secs = valueAt(stage, ["timeout_secs"]);
+    if (timeout_secs !== undefined && plugin.kind !== "judge") {
+      this.#report({ diagnostic: say.timeout_of_judges(use, plugin.kind), path: ["stages", index, "timeout_secs"] });
+    }
+    const id = valueAt(stage, ["id"]);
+    const sound = this.diagnostics.length === before;
+    const named = typeof id === "string" ? id : undefined;
+    const whom = { plugin, with: parsed.data, stage: named ?? plugin.name, base_dir: this.base_dir };
+    const says = sound && this.#world ? await declaredRole(whom) : {};
+    const limit = typeof timeout_secs === "number" ? { timeout_secs } : {};
+    return { index, id: named, plugin, use, with: parsed.data, sound, says, ...limit };
+  }
+
+  /** What judges read of scenarios: those of the pipeline, and the built-in ones, whose fields everybody may write. */
+  async #partsOf(stages: ReadStage[]): Promise<ScenarioPart[]> {
+    const judges = stages.filter(({ plugin }) => plugin.kind === "judge");
+    const parts = new Map<string, ScenarioPart>();
+    for (const { plugin, says } of judges) {
+      const decides = says.decisive === true || parts.get(plugin.name)?.decides === true;
+      const part = asPart(plugin, decides);
+      if (part) parts.set(plugin.name, part);
+    }
+    for (const [use, load] of Object.entries(this.options.builtins)) {
+      if (!use.startsWith("judge/") || parts.has(use.slice("judge/".length))) continue;
+      const part = asPart((await load()).default, false);
+      if (part) parts.set(part.judge, part);
+    }
+    return [...parts.values()];
   }
 
   /** What the sources say of their scenarios; what judges want of them only where every judge could be loaded. */
-  async #previewScenarios(ready: Ready[], whole: boolean): Promise<void> {
-    const judged_by = whole ? judgedBy(ready) : [];
-    const { problems, scenarios } = await previewScenarios(ready, this.base_dir, judged_by);
+  async #previewScenarios(ready: ReadStage[], whole: boolean): Promise<void> {
+    const deciding = ready.filter(({ plugin, says }) => plugin.kind === "judge" && says.decisive);
+    const must_have_part = whole && deciding.length > 0 && deciding.every(({ plugin }) => plugin.expects);
+    const args = { base_dir: this.base_dir, parts: this.#parts, must_have_part };
+    const { problems, scenarios } = await previewScenarios(ready as Ready[], args);
     for (const { index, diagnostic } of problems) {
       if (diagnostic.file === undefined) this.#report({ diagnostic, path: ["stages", index, "use"] });
       else this.diagnostics.push(diagnostic);
@@ -253,6 +318,9 @@ class Reading {
   #checkSplits(config: PipelineConfig, stages: LoadedStage[]): void {
     if (!this.#scenarios) return;
     const { trains = true } = this.options;
+    if (trains && this.#hosted && !this.#scenarios.some(({ split }) => split === "train")) {
+      this.#report({ diagnostic: runner.no_scenarios("train", "train"), path: ["stages"], side: "key" });
+    }
     const source = stages.findIndex(({ plugin }) => plugin.kind === "scenario-source");
     for (const diagnostic of missingSplits(trains ? config : { ...config, ladder: [] }, this.#scenarios)) {
       this.#report({ diagnostic, path: ["stages", source] });
@@ -271,52 +339,6 @@ class Reading {
     }
   }
 
-  /** Settings that a schema marks with `.meta({ path: "exists" })` (a path, or a list of them) must name something. */
-  async #checkPaths(schema: JsonObject | Record<string, unknown>, value: unknown, path: Path): Promise<void> {
-    if (schema.path === "exists") {
-      for (const [i, entry] of [value].flat().entries()) {
-        const at = Array.isArray(value) ? [...path, i] : path;
-        if (typeof entry === "string") await this.#mustExist(entry, at);
-      }
-    }
-    for (const [key, inner] of Object.entries((schema.properties ?? {}) as Record<string, JsonObject>)) {
-      await this.#checkPaths(inner, valueAt(value, [key]), [...path, key]);
-    }
-  }
-
-  /** What the file asks of the machine: paths that exist, environment variables that are set. */
-  async #checkWorld(value: Record<string, unknown>): Promise<void> {
-    const prompt = valueAt(value, ["agent", "system_prompt"]);
-    if (isRelative(prompt)) await this.#mustExist(prompt, ["agent", "system_prompt"]);
-    if (isRelative(value.model)) await this.#mustExist(value.model, ["model"]);
-    const inline = typeof this.source.raw === "object" && typeof valueAt(this.source.raw, ["servers"]) === "object";
-    for (const [name, server] of inline && value.servers ? Object.entries(value.servers) : []) {
-      for (const key of ["fixture", "cwd"]) {
-        const path = valueAt(server, [key]);
-        if (typeof path === "string" && !path.includes("${")) await this.#mustExist(path, ["servers", name, key]);
-      }
-    }
-    this.#checkNames(value, []);
-  }
-
-  /** A field whose name ends in `_env` names an environment variable. */
-  #checkNames(value: unknown, path: Path): void {
-    if (value === null || typeof value !== "object") return;
-    for (const [key, inner] of Object.entries(value)) {
-      const here = [...path, Array.isArray(value) ? Number(key) : key];
-      if (key.endsWith("_env") && typeof inner === "string" && this.#env[inner] === undefined) {
-        if (!this.#spared(fieldName(here))) {
-          this.#report({ diagnostic: say.env_named_not_set(inner, fieldName(here)), path: here });
-        }
-      } else this.#checkNames(inner, here);
-    }
-  }
-
-  async #mustExist(path: string, at: Path): Promise<void> {
-    const found = await stat(resolve(this.base_dir, path)).catch(() => null);
-    if (!found) this.#report({ diagnostic: say.path_not_found(fieldName(at), path, this.base_dir), path: at });
-  }
-
   /** Fills in what depends on other parts: the prompt's text, the model's folder, the ladder without a trainer. */
   async #complete(config: PipelineConfig, stages: LoadedStage[]): Promise<PipelineConfig> {
     const { system_prompt } = config.agent;
@@ -328,45 +350,20 @@ class Reading {
     const { tape } = config;
     if (tape.path !== undefined) tape.path = resolve(this.base_dir, tape.path);
     else if (tape.mode === "replay") tape.path = resolve(dirname(this.source.file), TAPE_FILE);
-    if (!stages.some(({ plugin }) => plugin.kind === "trainer")) {
+    if (this.#hosted || !stages.some(({ plugin }) => plugin.kind === "trainer")) {
       config.ladder = config.ladder.filter((rung) => rung === "prompt");
     }
-    const reachable = ["base", ...config.ladder, ...(config.ladder.some((rung) => rung !== "prompt") ? ["tuned"] : [])];
+    const tunes = this.#hosted || config.ladder.some((rung) => rung !== "prompt");
+    const reachable = ["base", ...config.ladder, ...(tunes ? ["tuned"] : [])];
     config.evaluate.policies = config.evaluate.policies.filter((policy) => reachable.includes(policy));
-    config.stages = stages.map(({ id, use, with: parsed }) => ({ id, use, with: parsed as Record<string, unknown> }));
+    config.stages = stages.map(({ plugin: _, with: parsed, ...stage }) => {
+      return { ...stage, with: parsed as Record<string, unknown> };
+    });
     return config;
   }
-}
-
-/** True for text that is a path by its beginning. */
-function isRelative(value: unknown): value is string {
-  return typeof value === "string" && /^\.{1,2}[\\/]/.test(value) && !value.includes("\n");
 }
 
 /** Issues of `servers` as issues of a file whose servers stand at `at`. */
 function prefixed<T extends { path: PropertyKey[] }>(issues: T[], at: string[]): T[] {
   return issues.map((issue) => ({ ...issue, path: [...at, ...issue.path] }));
-}
-
-/** The pipeline with its defaults as YAML, `${NAME}` kept wherever it was written. */
-function resolved(origin: string, config: PipelineConfig, raw: unknown): string {
-  const text = JSON.stringify(config);
-  const whole = JSON.parse(text, (_, value) => typeof value === "string" ? escapeReferences(value) : value);
-  restore(whole, raw);
-  return `${RESOLVED}${resolve(origin)}\n${stringify(whole, { lineWidth: 120 })}`;
-}
-
-/** Text that reads as itself when the file is read again. */
-function escapeReferences(text: string): string {
-  return text.replace(/\$\{(?!workdir\})[^}]*\}/g, (reference) => `$${reference}`);
-}
-
-/** Puts texts with `${…}` back over what the environment made of them. */
-function restore(into: unknown, raw: unknown): void {
-  if (into === null || typeof into !== "object" || raw === null || typeof raw !== "object") return;
-  for (const [key, written] of Object.entries(raw)) {
-    if (!(key in into)) continue;
-    if (typeof written === "string" && written.includes("${")) (into as Record<string, unknown>)[key] = written;
-    else restore((into as Record<string, unknown>)[key], written);
-  }
 }

@@ -31,7 +31,7 @@ const agent = z.strictObject({
     user: z.string().describe("What the user says.").meta({ examples: ["Which files are there?"] }),
     assistant: z.string().describe("What the assistant answers.").meta({ examples: ["Two: a.txt and b.txt."] }),
   })).default([]).describe("Example exchanges put before every task."),
-  max_turns: count().default(8).describe("Turns after which an episode ends."),
+  max_turns: count().default(8).describe("Turns after which a rollout ends."),
   max_tokens: count().default(256).describe("Tokens of one turn."),
   temperature: positive().max(2).default(1).describe("Temperature of `sampled` evaluations."),
   tool_format: tool_format.default("auto").describe("How tools are shown to the model and its calls are read."),
@@ -42,20 +42,20 @@ const agent = z.strictObject({
   tool_budget_tokens: count().optional().describe(
     "Most tokens of the tools that one scenario offers: those that it needs, filled up with others drawn by `seed`.",
   ).meta({ examples: [4000] }),
-  complete_task: z.boolean().default(false).describe("Offer a `complete_task` tool that ends the episode."),
+  complete_task: z.boolean().default(false).describe("Offer a `complete_task` tool that ends the rollout."),
   max_result_chars: count().default(4000).describe("Characters of a tool result that the model sees."),
   max_history_chars: count().optional().describe(
     "Characters of a conversation above which its oldest tool results are shortened, then left out; when left out, as " +
       "many as fit the model's context.",
   ).meta({ examples: [24000] }),
-  max_invalid_calls: count().default(3).describe("Unreadable calls after which an episode ends."),
-  max_repeated_calls: count().default(3).describe("Equal calls in a row after which an episode ends."),
+  max_invalid_calls: count().default(3).describe("Unreadable calls after which a rollout ends."),
+  max_repeated_calls: count().default(3).describe("Equal calls in a row after which a rollout ends."),
   turn_timeout_secs: positive().default(60).describe("Longest wait for one turn of the model."),
   tool_timeout_secs: positive().default(30).describe(
     "Longest wait for one tool call; a tool that reports progress has it anew each time.",
   ),
   rollout_timeout_secs: positive().default(600).describe(
-    "Longest time of one episode, from asking for its environment to its last observation; " +
+    "Longest time of one rollout, from asking for its environment to its last observation; " +
       "`train.group_timeout_secs` may end it sooner.",
   ),
   endpoint: endpoint.optional().describe(
@@ -172,6 +172,9 @@ const stage = z.strictObject({
   use: z.string().min(1).describe("Built-in `kind/name`, a path, `npm:package@version`, or `exec:` a program.")
     .meta({ examples: ["judge/state", "./my_judge.ts", "npm:some-judge@1.2.3", "exec:./judge.py"] }),
   with: z.record(z.string(), z.unknown()).default({}).describe("Settings of the plugin; see its own table."),
+  timeout_secs: positive().optional().describe(
+    "Of a judge: longest wait for its judgements of one group, and for one observation; 120 when left out.",
+  ).meta({ examples: [120] }),
 });
 
 const warm_start = z.strictObject({
@@ -217,6 +220,9 @@ const train = z.strictObject({
   shuffle_rewards: z.boolean().default(false).describe("Negative control: shuffle rewards within the step."),
   validate_every: z.int().min(0).default(0).describe("Steps between validations; 0 is never."),
   temperature: positive().max(2).default(1).describe("Sampling temperature of training rollouts."),
+  max_staleness: z.int().min(0).default(0).describe(
+    "Policy versions that may lie between the weights that sample a rollout and those that it trains: 0 is strictly on-policy; above 0 rollouts, judges and optimiser overlap, and the loss corrects with the log-probabilities of the sampler.",
+  ),
 });
 
 const evaluate = z.strictObject({

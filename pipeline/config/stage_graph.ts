@@ -5,7 +5,10 @@
  * @module
  */
 import { config, type Diagnostic } from "../diagnostics/mod.ts";
-import type { Kind, Plugin, Roles } from "../plugin.ts";
+import { KIND_NAMES, KINDS } from "../kinds.ts";
+import type { Kind, Plugin } from "../plugin.ts";
+import { missingKinds } from "../run/bindings.ts";
+import type { DeclaredRole } from "./declared_role.ts";
 import { type Path, valueAt } from "./source.ts";
 
 /** A problem and the field that it concerns. */
@@ -20,16 +23,12 @@ export interface Placed {
   index: number;
   id: string | undefined;
   plugin: Plugin;
+  says: DeclaredRole;
 }
 
 const RUNGS = ["prompt", "warm_start", "rl"];
-const WHY: Partial<Record<Kind, string>> = {
-  "scenario-source": "a run needs tasks for its agent",
-  rollout: "a run needs one to play the tasks",
-  judge: "a run needs one that says what success is",
-  "reward-shaper": "a run needs one that makes a reward of what the judges say",
-};
-const SINGLE: Kind[] = ["discoverer", "rollout", "reward-shaper", "trainer"];
+/** What of a file is for training a step at a time. */
+const ONLINE_ONLY = ["ladder", "warm_start", "train"];
 
 /** All that is wrong between the stages and with what the top level asks of them. */
 export function checkGraph(raw: unknown, stages: Placed[], builtin_uses: string[]): Finding[] {
@@ -37,10 +36,11 @@ export function checkGraph(raw: unknown, stages: Placed[], builtin_uses: string[
   const uses = (kind: Kind) => builtin_uses.filter((use) => use.startsWith(kind + "/"));
   const findings: Finding[] = [];
   const report = (diagnostic: Diagnostic, path: Path, side?: "key") => findings.push({ diagnostic, path, side });
-  for (const [kind, why] of Object.entries(WHY) as [Kind, string][]) {
-    if (of(kind).length === 0) report(config.stage_missing(kind, why, uses(kind)), ["stages"], "key");
+  const hosted = of("trainer")[0]?.says.mode === "hosted";
+  for (const kind of missingKinds((kind) => of(kind).length > 0, hosted)) {
+    report(config.stage_missing(kind, KINDS[kind].why ?? "the run waits for one", uses(kind)), ["stages"], "key");
   }
-  for (const kind of SINGLE) {
+  for (const kind of KIND_NAMES.filter((kind) => KINDS[kind].most === 1)) {
     const [first, ...more] = of(kind);
     for (const { index } of more) report(config.stage_twice(kind, first!.index), ["stages", index]);
   }
@@ -55,11 +55,40 @@ export function checkGraph(raw: unknown, stages: Placed[], builtin_uses: string[
   if (!declared && of("discoverer").length > 0) {
     report(config.servers_missing(), ["stages", of("discoverer")[0]!.index]);
   }
-  return [...findings, ...checkTraining(raw, of("trainer").length > 0), ...checkServers(servers)];
+  const trainer = of("trainer").length > 0;
+  return [
+    ...findings,
+    ...checkJudges(of("judge"), hosted),
+    ...(hosted ? checkHosted(raw) : []),
+    ...checkTraining(raw, trainer, hosted),
+    ...checkServers(servers),
+  ];
+}
+
+/** Whether the judges can carry a verdict: one decides, none that compares rollouts does; a service needs a grader. */
+function checkJudges(judges: Placed[], hosted: boolean): Finding[] {
+  const findings: Finding[] = [];
+  const name = ({ id, plugin }: Placed) => id ?? plugin.name;
+  for (const judge of judges.filter(({ says }) => says.scale === "relative" && says.decisive)) {
+    findings.push({ diagnostic: config.judge_relative_decisive(name(judge)), path: ["stages", judge.index] });
+  }
+  if (judges.length > 0 && judges.every(({ says }) => says.decisive === false)) {
+    findings.push({ diagnostic: config.no_decisive_judge(judges.map(name)), path: ["stages"], side: "key" });
+  }
+  if (hosted && judges.length > 0 && judges.every(({ says }) => says.has_grader === false)) {
+    findings.push({ diagnostic: config.no_grader(judges.map(name)), path: ["stages"], side: "key" });
+  }
+  return findings;
+}
+
+/** A hosted trainer trains by jobs: what says how to train a step at a time says nothing to it. */
+function checkHosted(raw: unknown): Finding[] {
+  return ONLINE_ONLY.filter((field) => valueAt(raw, [field]) !== undefined)
+    .map((field) => ({ diagnostic: config.online_only(field), path: [field], side: "key" }));
 }
 
 /** Ladder, model and policies against the trainer that there is or is not. */
-function checkTraining(raw: unknown, trainer: boolean): Finding[] {
+function checkTraining(raw: unknown, trainer: boolean, hosted: boolean): Finding[] {
   const findings: Finding[] = [];
   const ladder = valueAt(raw, ["ladder"]);
   const rungs = Array.isArray(ladder) ? ladder.map(String) : undefined;
@@ -79,8 +108,9 @@ function checkTraining(raw: unknown, trainer: boolean): Finding[] {
   }
   const policies = valueAt(raw, ["evaluate", "policies"]);
   for (const [i, policy] of Array.isArray(policies) ? policies.entries() : []) {
+    if (hosted && policy === "tuned") continue;
     const makers = policy === "tuned" ? ["rl", "warm_start"] : policy === "warm_start" ? ["warm_start"] : [];
-    const climbed = rungs ?? (trainer ? ["warm_start", "rl"] : []);
+    const climbed = hosted ? [] : rungs ?? (trainer ? ["warm_start", "rl"] : []);
     if (makers.length === 0 || makers.some((rung) => climbed.includes(rung))) continue;
     const diagnostic = config.policy_unreachable(String(policy), makers.join(" or "));
     findings.push({ diagnostic, path: ["evaluate", "policies", i] });
@@ -124,9 +154,4 @@ export function nameStages(stages: Placed[]): { ids: string[]; findings: Finding
     return name;
   });
   return { ids, findings };
-}
-
-/** Whether the judges, once created, can carry a verdict: at least one must be decisive. */
-export function checkJudges(judges: { id: string; role: Pick<Roles["judge"], "decisive"> }[]): Diagnostic[] {
-  return judges.some(({ role }) => role.decisive) ? [] : [config.no_decisive_judge(judges.map(({ id }) => id))];
 }

@@ -123,6 +123,28 @@ export const config = {
       `No judge says what success is: ${ids.map(quote).join(", ")} only scores`,
       "add judge/state, judge/calls or judge/answer",
     ),
+  judge_relative_decisive: (id: string) =>
+    say(
+      "JUDGE_RELATIVE_DECISIVE",
+      `Judge ${
+        quote(id)
+      } compares the rollouts of a group, and says what success is: its scores mean nothing outside of their group`,
+      "a judge that decides is absolute: set decisive to false, or take another judge",
+    ),
+  timeout_of_judges: (use: string, kind: string) =>
+    say("TIMEOUT_OF_JUDGES", `timeout_secs is for judges, and ${quote(use)} is a ${kind}`, "remove it"),
+  no_grader: (ids: string[]) =>
+    say(
+      "NO_GRADER",
+      `No judge can be sent to the hosted trainer: ${ids.map(quote).join(", ")} only judge here`,
+      "add a judge that has a grader (toGrader)",
+    ),
+  online_only: (field: string) =>
+    say(
+      "ONLINE_ONLY",
+      `${field} says how to train a step at a time, and the trainer of this pipeline is hosted`,
+      `remove ${field}; settings of the job are in the trainer's with:`,
+    ),
   override_unknown: (path: string, word: string, names: string[], shown: string[]) => {
     const meant = nearest(word, names);
     return say(

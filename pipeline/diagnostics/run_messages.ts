@@ -26,6 +26,26 @@ export const runner = {
         ? `Did you mean ${quote(near)}?`
         : `Tools found: ${known.slice(0, 12).join(", ")}${known.length > 12 ? ", …" : ""}.`,
     ),
+  unknown_part: (id: string, judge: string, known: string[]) =>
+    say(
+      "UNKNOWN_PART",
+      `Cannot use scenario ${quote(id)}: it expects something of judge ${
+        quote(judge)
+      }, and no judge of that name reads it`,
+      `Judges that read a part of a scenario: ${known.join(", ")}.`,
+    ),
+  bad_part: (id: string, place: string, cause: string) =>
+    say("BAD_PART", `Cannot use scenario ${quote(id)}: ${place} is not what its judge reads: ${cause}`),
+  no_weights: (stage: string, format: string) =>
+    say(
+      "NO_WEIGHTS",
+      `Cannot export with stage ${
+        quote(stage)
+      }: the trainer of this pipeline is hosted, and gives no weights (${format})`,
+      "Leave the exporter out, or train with trainer/mlx.",
+    ),
+  job_failed: (job: string, reason: string) =>
+    say("JOB_FAILED", `Cannot go on: training job ${quote(job)} failed (${reason})`, "Look at the job where it runs."),
   catalog_changed: (changes: string[]) =>
     say(
       "CATALOG_CHANGED",

@@ -6,7 +6,7 @@ import process from "node:process";
 import { loadProgram } from "./exec_plugin.ts";
 import { Program } from "./program.ts";
 import type { Context, Environment, ExportArgs, Kind, Plugin, Roles } from "../plugin.ts";
-import { conformance, fakeContext, fakeScenario, fakeTrajectory } from "../testing.ts";
+import { conformance, fakeContext, fakeJudgeArgs, fakeScenario, fakeTrajectory } from "../testing.ts";
 
 const BASE = join(import.meta.dirname!, "../../tests/fixtures/programs");
 const load = () => loadProgram("exec:./judge.py", BASE) as Promise<Plugin<"judge">>;
@@ -41,7 +41,7 @@ Deno.test("a program's judge observes through hone and judges stored records, to
     },
   };
   const scenario = fakeScenario({ id: "a.txt" });
-  const observation = await role.observe!(environment, scenario);
+  const observation = await role.observe!(environment, scenario, undefined);
   assert.deepEqual(asked, [{ tool: "read_text_file", arguments: { path: "a.txt" } }]);
   assert.equal(observation, "hi there");
   const turn = {
@@ -57,7 +57,7 @@ Deno.test("a program's judge observes through hone and judges stored records, to
     seconds: 0,
   };
   const seen = fakeTrajectory({ turns: [turn], observations: { word: observation } });
-  assert.deepEqual(await role.judge([seen, fakeTrajectory()], scenario), [
+  assert.deepEqual(await role.judge(fakeJudgeArgs({ group: [seen, fakeTrajectory()], scenario })), [
     { score: 1, reason: "3 tokens, word found" },
     { score: 0, reason: "0 tokens, no word" },
   ]);
@@ -70,7 +70,7 @@ Deno.test("a program's error is thrown with its own words", async () => {
   const { role } = await judge("fail");
   await using _ = role;
   await assert.rejects(
-    async () => await role.judge([fakeTrajectory()], fakeScenario()),
+    async () => await role.judge(fakeJudgeArgs()),
     new Error("the judge has no opinion"),
   );
 });
@@ -78,7 +78,7 @@ Deno.test("a program's error is thrown with its own words", async () => {
 Deno.test("a program ends when the run is aborted, and its open call says so", async () => {
   const controller = new AbortController();
   const { role } = await judge("sleep", { signal: controller.signal });
-  const verdict = role.judge([fakeTrajectory()], fakeScenario()) as Promise<unknown>;
+  const verdict = role.judge(fakeJudgeArgs()) as Promise<unknown>;
   controller.abort();
   await assert.rejects(verdict, new Error("it ended with SIGKILL; its last words: ready in test"));
   await role[Symbol.asyncDispose]();
@@ -143,7 +143,7 @@ Deno.test("a program produces scenarios from the catalog", () =>
       tokens: 1,
     }));
     const made = [];
-    for await (const { id } of role.produce({ servers: [], tools, schema_hash: "h" })) made.push(id);
+    for await (const { id } of role.produce({ servers: [], tools, schema_hash: "h" }, [])) made.push(id);
     assert.deepEqual(made, ["a", "b"]);
   }));
 
@@ -158,8 +158,8 @@ Deno.test("a program shapes rewards", () =>
 Deno.test("a program exports, and hears why the adapter could not be written", () =>
   anyRole("exporter", async (role) => {
     const args = { dir: "/x", policy: {}, agent: {}, catalog: {}, verdict: {}, model: {} };
-    const run = (write_adapter: ExportArgs["write_adapter"]) => role.export({ ...args, write_adapter } as ExportArgs);
-    assert.deepEqual(await run((dir) => Promise.resolve({ wrote: dir })), { dir: "/x", proof: { wrote: "/x" } });
+    const run = (weights: ExportArgs["weights"]) => role.export({ ...args, weights } as unknown as ExportArgs);
+    assert.deepEqual(await run(({ dir }) => Promise.resolve({ wrote: dir })), { dir: "/x", proof: { wrote: "/x" } });
     assert.deepEqual(await run(() => Promise.reject(new Error("no space"))), {
       dir: "/x",
       proof: { message: "no space" },

@@ -4,7 +4,7 @@
  * @module
  */
 import { HoneError, runner as messages } from "../diagnostics/mod.ts";
-import type { OnlineTrainer } from "../plugin.ts";
+import type { HostedTrainer, OnlineTrainer } from "../plugin.ts";
 
 /** What a message says of a stage. */
 export interface Blamed {
@@ -52,9 +52,26 @@ export function blamedTrainer(stage: Blamed, trainer: OnlineTrainer): OnlineTrai
     step: (args) => blamingEach(stage, () => trainer.step(args)),
     publish: (args) => blaming(stage, () => trainer.publish(args)),
     save: (dir) => blaming(stage, () => trainer.save(dir)),
-    export: (dir, checkpoint) => blaming(stage, () => trainer.export(dir, checkpoint)),
+    weights: (args) => blaming(stage, () => trainer.weights(args)),
     ...(trainer.usage && { usage: () => blaming(stage, () => trainer.usage!()) }),
     [Symbol.asyncDispose]: () => Promise.resolve(trainer[Symbol.asyncDispose]()),
+  };
+}
+
+/** The same of a hosted trainer. */
+export function blamedService(stage: Blamed, trainer: HostedTrainer): HostedTrainer {
+  return {
+    base: trainer.base,
+    model: trainer.model,
+    submit: (args) => blaming(stage, () => trainer.submit(args)),
+    watch: (job, signal) => blamingEach(stage, () => trainer.watch(job, signal)),
+    pause: (job) => blaming(stage, () => trainer.pause(job)),
+    resume: (job) => blaming(stage, () => trainer.resume(job)),
+    checkpoints: (job) => blaming(stage, () => trainer.checkpoints(job)),
+    policy: (args) => blaming(stage, () => trainer.policy(args)),
+    ...(trainer[Symbol.asyncDispose] && {
+      [Symbol.asyncDispose]: () => Promise.resolve(trainer[Symbol.asyncDispose]!()),
+    }),
   };
 }
 

@@ -1,34 +1,35 @@
 /**
- * The online driver: one process, one pipeline, one run folder. Opens what a run needs, climbs the ladder, makes the
- * verdict, exports, and closes everything again, whatever happened. Errors are classified here, once, into
- * `stage.failed`; the folder stays resumable, or goes again where nothing is in it that is worth going on from.
+ * Opens and closes a run: one process, one pipeline, one run folder. Opens what a run needs, binds the stages to the bus,
+ * publishes `run.started` and waits until the bus is at rest; then closes everything again, whatever happened. Errors are
+ * classified here, once, into `stage.failed`; the folder stays resumable, or goes again where nothing is in it that is worth
+ * going on from.
  * @module
  */
 import { mkdir, readdir, rm, rmdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Bus } from "../bus.ts";
-import type { LoadedPipeline } from "../config/pipeline_file.ts";
-import { checkJudges } from "../config/stage_graph.ts";
-import { lockRun, serveControl } from "../store/live_run.ts";
-import { control, counted, HoneError, runner as messages, store as store_messages } from "../diagnostics/mod.ts";
-import type { Catalog, Envelope, EventMap, JsonObject, Scenario } from "../events.ts";
-import { EnvironmentPool } from "../mcp/pool/pool.ts";
-import type { Agent, OnlineTrainer } from "../plugin.ts";
+import { cacheDir } from "../common/cache_dir.ts";
 import { redact } from "../common/redact.ts";
-import { Store } from "../store/store.ts";
-import { type Completed, completed, unfinished } from "../store/recorded.ts";
-import { makeVerdict, type Verdict, writeReports } from "../verdict/mod.ts";
-import { findTape, openTape, type TapeSource } from "../tape/mod.ts";
 import { VERSION } from "../common/version.ts";
+import type { LoadedPipeline } from "../config/pipeline_file.ts";
+import { control, HoneError, runner as messages, store as store_messages } from "../diagnostics/mod.ts";
+import type { Catalog, Envelope, EventMap } from "../events.ts";
+import { EnvironmentPool } from "../mcp/pool/pool.ts";
+import { LlmClient, spentBefore } from "../llm/mod.ts";
+import type { Agent } from "../plugin.ts";
+import { observedCalls } from "../scenario/parts.ts";
+import { lockRun, serveControl } from "../store/live_run.ts";
+import { completed, unfinished } from "../store/recorded.ts";
+import { Store } from "../store/store.ts";
+import { findTape, openTape, type TapeSource } from "../tape/mod.ts";
+import { type Verdict, writeReports } from "../verdict/mod.ts";
+import { bindAll, flowOf } from "./bindings.ts";
 import { stageOf } from "./blame.ts";
-import { emit, type RunContext } from "./context.ts";
-import { climb, endpointContext, endpointPolicy, type LadderResult } from "./online/ladder.ts";
-import { RunLog, warnLines } from "./progress/run_log.ts";
+import type { Measured, Run } from "./context.ts";
 import { Progress, type ProgressSnapshot } from "./progress/progress.ts";
+import { RunLog, warnLines } from "./progress/run_log.ts";
 import { createRoles } from "./roles.ts";
-import { collectScenarios, compareCatalog, recordCatalog } from "./opening.ts";
-import { Semaphore } from "../common/semaphore.ts";
-import { fitTools } from "./tool_lists.ts";
 
 /** How a run is started. */
 export interface RunOptions {
@@ -41,12 +42,12 @@ export interface RunOptions {
   accept_changes?: boolean;
   /** The catalog that the measured policy was trained with; differences are recorded and noted in the verdict. */
   trained_with?: Catalog;
+  /** Measure one policy instead of climbing the ladder. */
+  measure?: Measured;
   on_event?: (event: Envelope) => void;
   /** Called at each new unit of work and message; `read` gives the reading of any moment. */
   on_progress?: (read: () => ProgressSnapshot) => void;
   on_log?: (level: "debug" | "info" | "warn", message: string) => void;
-  /** What to do instead of climbing the ladder. */
-  climb?: typeof climb;
 }
 
 /** How a run ended. */
@@ -71,6 +72,11 @@ class Stop extends Error {
 /** Ends that say nothing against what the run was given: however early, the same run can go on. */
 export const STOPPED = ["TRAINER_LOST", "WORKER_DIED", "STORE_WRITE_FAILED", "TAPE_WRITE_FAILED"];
 
+/** How long trackers may take to see what a run published before it is closed. */
+const TRACKERS_MS = 5000;
+/** How long handlers may take to end once the run is stopped; a plugin that does not heed its signal is left behind. */
+const HANDLERS_MS = 30_000;
+
 /** Runs a pipeline to its verdict. Resolves with the status; throws only when it cannot start in the folder at all. */
 export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): Promise<RunResult> {
   const { run_dir, resume = false } = options;
@@ -86,7 +92,8 @@ export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): 
       folder.kept = false;
     }
     stack.defer(() => folder.kept ? undefined : empty(run_dir));
-    const result = await runIn(loaded, options, stack, source);
+    const run = await open(loaded, options, stack, source);
+    const result = await toTheEnd(run, loaded);
     folder.kept ||= result.kept;
     return { ...result, kept: folder.kept };
   } finally {
@@ -110,209 +117,167 @@ async function entries(run_dir: string): Promise<string[]> {
   return (await readdir(run_dir)).filter((name) => !name.startsWith("run.lock"));
 }
 
-async function runIn(
+/** Opens what the run needs and binds its stages to the bus; the stack closes it, last things first. */
+async function open(
   loaded: LoadedPipeline,
   options: RunOptions,
   stack: AsyncDisposableStack,
   source: TapeSource | null,
-): Promise<RunResult> {
+): Promise<Run> {
   const { run_dir, resume: resumed = false } = options;
-  const trainer = loaded.stages.some(({ plugin }) => plugin.kind === "trainer");
+  const { config, stages } = loaded;
   await writeFile(join(run_dir, "pipeline.yaml"), loaded.resolved_yaml);
   const run_id = basename(run_dir);
-  const store = stack.use(
-    await Store.open(join(run_dir, "run.duckdb"), { run_id, mode: options.resume ? "resume" : "create" }),
-  );
+  const mode = resumed ? "resume" : "create";
+  const store = stack.use(await Store.open(join(run_dir, "run.duckdb"), { run_id, mode }));
   const log = stack.use(new RunLog(join(run_dir, "run.log"), options.on_log));
-  const bus = new Bus(run_id, store, store.next_seq);
-  if (options.on_event) bus.onAny(options.on_event);
   const stop = new AbortController();
+  const fail = stop.abort.bind(stop);
   const signal = AbortSignal.any([options.signal, stop.signal]);
+  const on_error = (error: unknown, { stage, event }: { stage: string; event: Envelope }) => {
+    log.debug(`${stage} failed at ${event.type} #${event.seq} (of ${event.source}, made by #${event.cause ?? 0})`);
+    run.failure ??= error;
+    fail(error);
+  };
+  const bus = new Bus(run_id, store, { first_seq: store.next_seq, signal, on_error });
+  if (options.on_event) bus.tap(options.on_event);
   const progress = new Progress(options.on_progress);
-  stack.use(
-    await serveControl({
-      run_dir,
-      store,
-      bus,
-      status: () => ({ ...progress.snapshot() }),
-      on_pause: () => stop.abort(new Stop("paused")),
-      on_cancel: () => stop.abort(new Stop("cancelled")),
-    }),
-  );
-  const { config } = loaded;
-  const pool = stack.use(
-    new EnvironmentPool({
-      servers: config.servers,
-      run_dir,
-      base_dir: loaded.base_dir,
-      allow_writes: config.allow_writes,
-      call_timeout_secs: config.agent.tool_timeout_secs,
-      on_tools_changed: (server, { changes, schema_hash }) => {
-        warnLines(log, messages.catalog_notified(server, changes));
-        bus.emit("runner", "catalog.changed", { found: "notified", changes, schema_hash });
-      },
-      log,
-      signal,
-    }),
-  );
-  const tape = source && stack.use(
-    await openTape({ source, config, run_dir, resumed, trainer, environments: pool, log, fail: stop.abort.bind(stop) }),
-  );
+  const status = () => ({ ...progress.snapshot() });
+  const [on_pause, on_cancel] = (["paused", "cancelled"] as const).map((how) => () => fail(new Stop(how)));
+  stack.use(await serveControl({ run_dir, store, bus, status, on_pause: on_pause!, on_cancel: on_cancel! }));
+  const pool = stack.use(openPool(loaded, options, { bus, log, signal }));
+  const trainer = stages.some(({ plugin }) => plugin.kind === "trainer");
+  const tape = source &&
+    stack.use(await openTape({ source, config, run_dir, resumed, trainer, environments: pool, log, fail }));
   const roles = await createRoles(loaded, { log, signal, stack });
-  const undecided = checkJudges(roles.judges);
-  if (undecided.length > 0) throw new HoneError(undecided);
-  for (const { role } of roles.exporters) if (role.on) bus.onAny(role.on);
-  const ctx: RunContext = {
+  const environments = tape?.environments ?? pool;
+  const llm = await openLlm(loaded, { store, bus, tape, log });
+  const parts = { run_dir, roles, bus, store, environments, tape, llm, signal, progress, log, stop: fail };
+  const run: Run = { ...parts, ...await atItsBeginning(loaded, options, store) };
+  stack.defer(async () => {
+    await run.online?.[Symbol.asyncDispose]();
+    await run.hosted?.[Symbol.asyncDispose]?.();
+  });
+  const kinds = new Set(stages.map(({ plugin }) => plugin.kind));
+  await bindAll(run, flowOf((kind) => kinds.has(kind), roles.trainer?.role.mode === "hosted"));
+  return run;
+}
+
+/** What of a run is known before it has done anything, but for what earlier starts recorded. */
+async function atItsBeginning(loaded: LoadedPipeline, options: RunOptions, store: Store) {
+  const { config } = loaded;
+  const { wall_clock_secs } = config.limits;
+  const recorded = await completed(store);
+  return {
     config,
-    run_id,
-    run_dir,
-    base_dir: loaded.base_dir,
-    roles,
-    bus,
-    store,
-    pool: tape?.environments ?? pool,
-    tape,
+    parts: loaded.parts,
     agent: agentOf(loaded),
     catalog: { servers: [], tools: [], schema_hash: "" },
     scenarios: [],
-    trainer: null,
-    context_tokens: 0,
-    slots: new Semaphore(config.train.concurrency),
-    signal,
-    progress,
-    log,
+    online: null,
+    hosted: null,
+    policies: new Map(),
+    groups: new Map(),
+    recorded,
     resumed: options.resume ?? false,
     accept_changes: options.accept_changes ?? false,
-    spent: { rollouts: 0, tokens: 0, seconds: 0 },
-    deadline: Infinity,
+    trained_with: options.trained_with,
+    measured: options.measure,
+    supervised_steps: recorded.supervised_steps,
+    shipped: { policy: "base", checkpoint: "" },
+    kept: {},
+    measuring_secs: recorded.evaluation_secs.get(config.evaluate.split) ?? 0,
+    spent: recorded.spent,
+    deadline: wall_clock_secs ? Date.now() + (wall_clock_secs - recorded.spent.seconds) * 1000 : Infinity,
   };
-  return await toTheEnd(ctx, stop, stack, options);
 }
 
-async function toTheEnd(
-  ctx: RunContext,
-  stop: AbortController,
-  stack: AsyncDisposableStack,
-  options: RunOptions,
-): Promise<RunResult> {
-  const { run_dir } = ctx;
-  let verdict: Verdict | undefined;
+function openPool(
+  { config, base_dir, parts }: LoadedPipeline,
+  { run_dir }: RunOptions,
+  { bus, log, signal }: Pick<Run, "bus" | "log" | "signal">,
+): EnvironmentPool {
+  return new EnvironmentPool({
+    servers: config.servers,
+    run_dir,
+    base_dir,
+    allow_writes: config.allow_writes,
+    call_timeout_secs: config.agent.tool_timeout_secs,
+    observed_calls: (scenario) => observedCalls(scenario, parts),
+    on_tools_changed: (server, { changes, schema_hash }) => {
+      warnLines(log, messages.catalog_notified(server, changes));
+      void bus.publish("runner", "catalog.changed", { found: "notified", changes, schema_hash });
+    },
+    log,
+    signal,
+  });
+}
+
+async function openLlm(
+  { config: { limits } }: LoadedPipeline,
+  { store, bus, tape, log }: Pick<Run, "store" | "bus" | "tape" | "log">,
+): Promise<Run["llm"]> {
+  const client = new LlmClient({
+    record: (call) => bus.publish(call.stage, "llm.called", call),
+    limits: { calls: limits.llm_calls, tokens: limits.llm_tokens },
+    spent: await spentBefore(store),
+    cache_dir: cacheDir(),
+    tape,
+    log,
+  });
+  return (stage, signal) => client.for(stage, signal);
+}
+
+/** Sets the run going and waits until nothing happens any more: then it has its verdict, or was stopped, or failed. */
+async function toTheEnd(run: Run, { config: { name, seed } }: LoadedPipeline): Promise<RunResult> {
+  const { bus, signal, run_dir } = run;
   try {
-    const started = { name: ctx.config.name, seed: ctx.config.seed, hone_version: VERSION, resumed: ctx.resumed };
-    await emit(ctx, "runner", "run.started", started);
-    const done = await completed(ctx.store);
-    const climbed = await work(ctx, stop, stack, done, options);
-    ctx.progress.begin("verdict", 0);
-    verdict = await makeVerdict({ store: ctx.store, config: ctx.config });
-    // Before anything is exported, so that an exporter that fails costs nobody the figures.
-    await writeReports(run_dir, ctx.store, verdict, { status: "running" });
-    await exportAll(ctx, done, climbed, verdict);
-    ctx.progress.end();
-    await ended(ctx, "completed", verdict);
-    return { status: "completed", run_dir, kept: true, verdict };
-  } catch (thrown) {
-    const reason = ctx.signal.aborted ? ctx.signal.reason : thrown;
-    if (ctx.signal.aborted && !(reason instanceof HoneError)) {
-      const status = reason instanceof Stop ? reason.status : "cancelled";
-      await ended(ctx, status, verdict);
-      return { status, run_dir, kept: true, verdict };
+    for (const rollout_id of await unfinished(run.store)) {
+      await bus.publish("runner", "rollout.abandoned", { rollout_id, reason: "hone ended before it was finished" });
     }
-    return await failed(ctx, reason, verdict);
+    await bus.publish("runner", "run.started", { name, seed, hone_version: VERSION, resumed: run.resumed });
+    await bus.idle();
+    signal.throwIfAborted();
+    if (!run.verdict) throw new Error("the run came to rest before its verdict");
+    run.progress.end();
+    await ended(run, "completed");
+    return { status: "completed", run_dir, kept: true, verdict: run.verdict };
+  } catch (thrown) {
+    // Handlers end by the signal; what they use is closed after them.
+    await Promise.race([bus.idle(), sleep(HANDLERS_MS, undefined, { ref: false })]);
+    const reason = run.failure ?? (signal.aborted ? signal.reason : thrown);
+    if (run.failure || !signal.aborted || reason instanceof HoneError) return await failed(run, reason);
+    const status = reason instanceof Stop ? reason.status : "cancelled";
+    await ended(run, status);
+    return { status, run_dir, kept: true, verdict: run.verdict };
+  } finally {
+    await Promise.race([bus.seen(), sleep(TRACKERS_MS, undefined, { ref: false })]);
   }
 }
 
 /** Records the end, and brings reports that are there already up to date. */
-async function ended(ctx: RunContext, status: RunResult["status"], verdict?: Verdict) {
-  await emit(ctx, "runner", "run.ended", { status, ...(verdict && { sentence: verdict.sentence }) });
-  if (verdict) await writeReports(ctx.run_dir, ctx.store, verdict, { status });
+async function ended({ bus, verdict, run_dir, store }: Run, status: RunResult["status"]) {
+  await bus.publish("runner", "run.ended", { status, ...(verdict && { sentence: verdict.sentence }) });
+  if (verdict) await writeReports(run_dir, store, verdict, { status });
 }
 
-async function failed(ctx: RunContext, reason: unknown, verdict?: Verdict): Promise<RunResult> {
+async function failed(run: Run, reason: unknown): Promise<RunResult> {
   const error = reason instanceof Error ? reason : new Error(String(reason));
   const code = error instanceof HoneError ? error.code : "UNEXPECTED";
   const hint = error instanceof HoneError ? error.hint : undefined;
   // For run.log; whoever started the run is given the error itself.
   const origin = error.cause instanceof Error ? error.cause : error;
-  ctx.log.debug(`${code}: ${origin instanceof HoneError ? origin.message : origin.stack ?? origin.message}`);
+  run.log.debug(`${code}: ${origin instanceof HoneError ? origin.message : origin.stack ?? origin.message}`);
   let kept = true;
   try {
     const message = redact(error.message);
-    await emit(ctx, "runner", "stage.failed", { stage: stageOf(error), code, message, hint });
-    await ended(ctx, "failed", verdict);
-    kept = STOPPED.includes(code) || (await completed(ctx.store)).spent.rollouts > 0;
+    await run.bus.publish("runner", "stage.failed", { stage: stageOf(error), code, message, hint });
+    await ended(run, "failed");
+    kept = STOPPED.includes(code) || (await completed(run.store)).spent.rollouts > 0;
   } catch (storeError) {
-    ctx.log.warn(`the failure itself could not be recorded: ${storeError}`);
+    run.log.warn(`the failure itself could not be recorded: ${storeError}`);
   }
-  return { status: "failed", run_dir: ctx.run_dir, kept, error, verdict };
-}
-
-async function work(
-  ctx: RunContext,
-  stop: AbortController,
-  stack: AsyncDisposableStack,
-  done: Completed,
-  options: RunOptions,
-): Promise<LadderResult> {
-  const { wall_clock_secs } = ctx.config.limits;
-  ctx.spent = done.spent;
-  if (wall_clock_secs) ctx.deadline = Date.now() + (wall_clock_secs - done.spent.seconds) * 1000;
-  for (const rollout_id of await unfinished(ctx.store)) {
-    await emit(ctx, "runner", "rollout.abandoned", { rollout_id, reason: "hone ended before it was finished" });
-  }
-  ctx.progress.begin("discover", Object.keys(ctx.config.servers).length);
-  ctx.catalog = await discover(ctx);
-  await recordCatalog(ctx, ctx.catalog, done);
-  if (options.trained_with) await compareCatalog(ctx, options.trained_with);
-  ctx.progress.begin("scenarios", 0);
-  ctx.scenarios = await collectScenarios(ctx, done);
-  ctx.log.info(`${counted(ctx.catalog.tools.length, "tool")}, ${describe(ctx.scenarios)}`);
-  ctx.trainer = await openTrainer(ctx, done, stop);
-  if (ctx.trainer) stack.use(ctx.trainer);
-  ctx.context_tokens = await endpointContext(ctx);
-  ctx.scenarios = await fitTools(ctx, ctx.trainer?.base ?? endpointPolicy(ctx));
-  return await (options.climb ?? climb)(ctx, done);
-}
-
-/** Runs the exporters that an earlier start has not finished. */
-async function exportAll(ctx: RunContext, done: Completed, { policy, checkpoint }: LadderResult, verdict: Verdict) {
-  const { trainer } = ctx;
-  if (!trainer) return;
-  for (const { id, role } of ctx.roles.exporters.filter(({ id }) => !done.exports.has(id))) {
-    ctx.progress.begin("export", 0);
-    const { dir, proof } = await role.export({
-      dir: join(ctx.run_dir, "adapter"),
-      policy,
-      agent: ctx.agent,
-      catalog: ctx.catalog,
-      verdict: JSON.parse(JSON.stringify(verdict)) as JsonObject,
-      model: trainer.model,
-      write_adapter: (target) => trainer.export(target, checkpoint ?? undefined),
-    });
-    await emit(ctx, id, "export.completed", { exporter: id, dir, proof });
-  }
-}
-
-async function discover(ctx: RunContext): Promise<Catalog> {
-  const servers = Object.entries(ctx.config.servers).map(([name, server]) => ({ name, ...server }));
-  if (servers.length === 0 || !ctx.roles.discoverer) return { servers: [], tools: [], schema_hash: "" };
-  return await ctx.roles.discoverer.role.discover(servers, (server) => ctx.pool.discover(server.name));
-}
-
-async function openTrainer(ctx: RunContext, done: Completed, stop: AbortController): Promise<OnlineTrainer | null> {
-  if (!ctx.roles.trainer || !ctx.config.model) return null;
-  ctx.progress.begin("open the model", 0);
-  const trainer = await ctx.roles.trainer.role.open({
-    model: ctx.config.model,
-    agent: ctx.agent,
-    seed: ctx.config.seed,
-    run_dir: ctx.run_dir,
-    concurrency: ctx.config.train.concurrency,
-    resume_dir: done.checkpoint ?? undefined,
-    resume_step: done.step || undefined,
-    on_progress: (message) => ctx.progress.say(message),
-  });
-  trainer.lost?.then((error) => stop.abort(new HoneError(messages.trainer_lost(error.message), { cause: error })));
-  return trainer;
+  return { status: "failed", run_dir: run.run_dir, kept, error, verdict: run.verdict };
 }
 
 function agentOf(loaded: LoadedPipeline): Agent {
@@ -324,9 +289,4 @@ function agentOf(loaded: LoadedPipeline): Agent {
       { role: "assistant" as const, content: assistant },
     ]),
   };
-}
-
-function describe(scenarios: Scenario[]): string {
-  const count = (split: string) => scenarios.filter((scenario) => scenario.split === split).length;
-  return `scenarios: ${count("train")} train, ${count("validation")} validation, ${count("heldout")} held-out`;
 }

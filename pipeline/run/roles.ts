@@ -5,7 +5,7 @@
  */
 import type { LoadedPipeline, LoadedStage } from "../config/pipeline_file.ts";
 import type { Kind, Log, Roles } from "../plugin.ts";
-import { blamedTrainer, blaming, blamingEach } from "./blame.ts";
+import { blamedService, blamedTrainer, blaming, blamingEach } from "./blame.ts";
 import type { RunRoles, Staged } from "./context.ts";
 
 /** Creates every stage's role; those that can be disposed are, when the stack is. */
@@ -13,43 +13,54 @@ export async function createRoles(
   loaded: LoadedPipeline,
   { log, signal, stack }: { log: Log; signal: AbortSignal; stack: AsyncDisposableStack },
 ): Promise<RunRoles> {
-  const made: { kind: Kind; id: string; role: unknown }[] = [];
+  const made: { stage: LoadedStage; role: unknown }[] = [];
   for (const stage of loaded.stages) {
     const context = { config: stage.with, stage: stage.id, log: named(log, stage), signal, base_dir: loaded.base_dir };
     const role = await blaming(stage, () => stage.plugin.create(context));
     if (Symbol.asyncDispose in role && role[Symbol.asyncDispose]) stack.use(role as AsyncDisposable);
-    made.push({ kind: stage.plugin.kind, id: stage.id, role: blamed(stage, role) });
+    made.push({ stage, role: blamed(stage, role) });
   }
-  const all = <K extends Kind>(kind: K) =>
-    made.filter((one) => one.kind === kind).map(({ id, role }) => ({ id, role: role as Roles[K] }));
-  const first = <K extends Kind>(kind: K): Staged<Roles[K]> | undefined => all(kind)[0];
+  const of = <K extends Kind>(kind: K) =>
+    made.filter(({ stage }) => stage.plugin.kind === kind).map(({ stage, role }) => ({
+      stage,
+      role: role as Roles[K],
+    }));
+  const all = <K extends Kind>(kind: K): Staged<Roles[K]>[] =>
+    of(kind).map(({ stage: { id, use }, role }) => ({ id, use, role }));
   return {
-    discoverer: first("discoverer"),
+    discoverer: all("discoverer")[0],
     sources: all("scenario-source"),
-    rollout: first("rollout")!,
-    judges: all("judge"),
-    shaper: first("reward-shaper")!,
-    trainer: first("trainer"),
+    rollout: all("rollout")[0]!,
+    judges: of("judge").map(({ stage: { id, use, plugin, timeout_secs = JUDGE_SECS }, role }) => {
+      const part = plugin.expects ? { judge: plugin.name, field: plugin.expects.field } : null;
+      return { id, use, role, part, timeout_secs };
+    }),
+    shaper: all("reward-shaper")[0]!,
+    trainer: all("trainer")[0],
     exporters: all("exporter"),
+    trackers: all("tracker"),
   };
 }
 
+/** Longest wait for a judge, where its stage does not say `timeout_secs`. */
+const JUDGE_SECS = 120;
+
 /**
  * The role with its errors attributed to the stage, where an error ends the run. What rollouts, judges and shapers throw
- * is data about one rollout, and recorded there.
+ * is data about one rollout, and recorded there; what trackers throw is logged.
  */
 function blamed(stage: LoadedStage, role: Roles[Kind]): Roles[Kind] {
   if ("discover" in role) {
     return { discover: (servers, connect) => blaming(stage, () => role.discover(servers, connect)) };
   }
-  if ("produce" in role) return { produce: (catalog) => blamingEach(stage, () => role.produce(catalog)) };
-  if ("open" in role) {
-    return { mode: role.mode, open: (args) => blaming(stage, async () => blamedTrainer(stage, await role.open(args))) };
+  if ("produce" in role) {
+    return { produce: (catalog, parts) => blamingEach(stage, () => role.produce(catalog, parts)) };
   }
-  if ("export" in role) {
-    return { ...(role.on && { on: role.on.bind(role) }), export: (args) => blaming(stage, () => role.export(args)) };
-  }
-  return role;
+  if ("export" in role) return { export: (args) => blaming(stage, () => role.export(args)) };
+  if (!("open" in role)) return role;
+  return role.mode === "online"
+    ? { mode: "online", open: (args) => blaming(stage, async () => blamedTrainer(stage, await role.open(args))) }
+    : { mode: "hosted", open: (args) => blaming(stage, async () => blamedService(stage, await role.open(args))) };
 }
 
 function named(log: Log, stage: LoadedStage): Log {

@@ -6,7 +6,7 @@
 import type { PipelineConfig } from "../config/pipeline_schema.ts";
 import { type Diagnostic, HoneError, messageOf, runner } from "../diagnostics/mod.ts";
 import type { Scenario } from "../events.ts";
-import type { Plugin, ScenarioPart } from "../plugin.ts";
+import type { Plugin, PreviewArgs } from "../plugin.ts";
 
 /** A stage whose settings are sound. */
 export interface Ready {
@@ -25,26 +25,19 @@ export interface Preview {
 }
 
 /** Asks the sources for what they have, and for what is missing in it. */
-export async function previewScenarios(stages: Ready[], base_dir: string, judged_by: ScenarioPart[]): Promise<Preview> {
+export async function previewScenarios(stages: Ready[], args: PreviewArgs): Promise<Preview> {
   const found: Preview = { problems: [], scenarios: [] };
   for (const { index, id, use, plugin, with: config } of stages) {
     if (plugin.kind !== "scenario-source") continue;
     let scenarios: Scenario[] | undefined;
     try {
-      scenarios = await plugin.preview?.(config, { base_dir, judged_by });
+      scenarios = await plugin.preview?.(config, args);
     } catch (error) {
       found.problems.push(...said(id, use, error).map((diagnostic) => ({ index, diagnostic })));
     }
     found.scenarios = scenarios && found.scenarios && [...found.scenarios, ...scenarios];
   }
   return found;
-}
-
-/** What scenarios are judged by; empty where a judge does not say. */
-export function judgedBy(stages: Ready[]): ScenarioPart[] {
-  const judges = stages.filter(({ plugin }) => plugin.kind === "judge");
-  if (!judges.every(({ plugin }) => plugin.judges_by)) return [];
-  return judges.flatMap(({ plugin, with: config }) => plugin.judges_by!(config));
 }
 
 function said(id: string, use: string, error: unknown): Diagnostic[] {

@@ -12,8 +12,10 @@ export interface ScenarioOptions {
   split: Scenario["split"];
   /** Tools that scenarios may name; any when left out. */
   catalog?: Catalog;
-  /** Parts of which every scenario must have one; none is asked for when left out or empty. */
-  judged_by?: ScenarioPart[];
+  /** What judges want to be told of a scenario; each part is checked by its judge's own schema. */
+  parts?: ScenarioPart[];
+  /** True where every scenario must have a part that decides. */
+  must_have_part?: boolean;
 }
 
 /** Scenarios of several files, `name` is what messages say. Throws a HoneError with all problems, each at its place. */

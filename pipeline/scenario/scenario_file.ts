@@ -11,7 +11,8 @@ import type { Scenario } from "../events.ts";
 import type { ScenarioPart } from "../plugin.ts";
 import type { ScenarioOptions } from "./read_scenarios.ts";
 import { isObject } from "../common/json.ts";
-import { asScenario, namedTools, scenario_schema } from "./scenario_schema.ts";
+import { namedTools, partOf } from "./parts.ts";
+import { asScenario, scenarioSchema } from "./scenario_schema.ts";
 import { type Path, Source } from "../config/source.ts";
 
 /** A place for problems of one value of a file. */
@@ -28,14 +29,15 @@ export async function readScenarios(
   files: { path: string; name: string }[],
   options: ScenarioOptions,
 ): Promise<Scenario[]> {
+  const schema = scenarioSchema(options.parts ?? []);
   const problems: Diagnostic[] = [];
   const scenarios: Scenario[] = [];
   const places = new Map<string, string>();
   for (const file of files) {
-    const entries = await readEntries(file, problems);
+    const entries = await readEntries(file, schema, problems);
     const stem = basename(file.name, extname(file.name));
     for (const [index, entry] of entries.entries()) {
-      const scenario = readScenario(entry, `${stem}-${index + 1}`, options, problems);
+      const scenario = readScenario(entry, `${stem}-${index + 1}`, options, schema, problems);
       if (!scenario) continue;
       const { file: name, line } = entry.locate({ code: "", message: "" }, []);
       const taken = places.get(scenario.id);
@@ -55,7 +57,8 @@ export async function readScenarios(
 function readScenario(
   entry: Entry,
   id: string,
-  { split, catalog, judged_by = [] }: ScenarioOptions,
+  { split, catalog, parts = [], must_have_part }: ScenarioOptions,
+  schema: Schema,
   problems: Diagnostic[],
 ): Scenario | undefined {
   const { value } = entry;
@@ -63,7 +66,7 @@ function readScenario(
     problems.push(entry.locate(say.not_a_scenario(id, value), []));
     return undefined;
   }
-  const parsed = scenario_schema.safeParse(value);
+  const parsed = schema.safeParse(value);
   if (!parsed.success) {
     const { task, id: own } = value;
     const lacks = task === undefined || task === null || task === "";
@@ -74,25 +77,27 @@ function readScenario(
     return undefined;
   }
   const scenario = asScenario(parsed.data, id, split);
-  const has = expectationsOf(scenario);
-  if (judged_by.length > 0 && !has.some((part) => judged_by.includes(part))) {
-    problems.push(entry.locate(say.unjudged(JSON.stringify(scenario.id), has, [...new Set(judged_by)]), []));
+  const has = parts.filter((part) => partOf(scenario, part) !== undefined);
+  if (must_have_part && !has.some(({ decides }) => decides)) {
+    const places = (some: ScenarioPart[]) => some.map(({ place }) => place);
+    const wanted = places(parts.filter(({ decides }) => decides));
+    problems.push(entry.locate(say.unjudged(JSON.stringify(scenario.id), places(has), wanted), []));
   }
   if (!catalog) return scenario;
   const known = [...new Set(catalog.tools.flatMap((tool) => [tool.model_name, tool.name]))];
-  for (const { field, tool, path } of namedTools(scenario)) {
+  for (const { field, tool, path } of namedTools(scenario, parts)) {
     if (!known.includes(tool)) problems.push(entry.locate(say.unknown_tool(scenario.id, field, tool, known), path));
   }
   return scenario;
 }
 
-/** The parts that say when the scenario is done, where they say anything. */
-function expectationsOf({ checks, answer, calls }: Scenario): ScenarioPart[] {
-  const said = { checks, answer: answer ?? {}, calls: calls ?? {} };
-  return (["checks", "answer", "calls"] as const).filter((part) => Object.keys(said[part]).length > 0);
-}
+type Schema = ReturnType<typeof scenarioSchema>;
 
-async function readEntries({ path, name }: { path: string; name: string }, problems: Diagnostic[]): Promise<Entry[]> {
+async function readEntries(
+  { path, name }: { path: string; name: string },
+  schema: Schema,
+  problems: Diagnostic[],
+): Promise<Entry[]> {
   let text: string;
   try {
     text = await readFile(path, "utf8");
@@ -105,9 +110,9 @@ async function readEntries({ path, name }: { path: string; name: string }, probl
   const extension = extname(path).toLowerCase();
   const before = problems.length;
   const entries = extension === ".jsonl" || extension === ".ndjson"
-    ? lines(text, name, problems)
+    ? lines(text, name, schema, problems)
     : [".yaml", ".yml", ".json"].includes(extension)
-    ? list(text, name, problems)
+    ? list(text, name, schema, problems)
     : undefined;
   if (!entries) problems.push({ ...say.file_unknown(name), file: name });
   else if (entries.length === 0 && problems.length === before) {
@@ -117,7 +122,7 @@ async function readEntries({ path, name }: { path: string; name: string }, probl
 }
 
 /** YAML, of which JSON is a part: a list, or a map with one under `scenarios`. */
-function list(text: string, name: string, problems: Diagnostic[]): Entry[] {
+function list(text: string, name: string, schema: Schema, problems: Diagnostic[]): Entry[] {
   const source = new Source(text, name);
   const syntax = source.syntax();
   if (syntax.length > 0) {
@@ -137,13 +142,13 @@ function list(text: string, name: string, problems: Diagnostic[]): Entry[] {
     return {
       value,
       locate: (diagnostic, path) => source.at(diagnostic, [...base, ...path]),
-      explain: (issues) => explain(issues, source, scenario_schema, base),
+      explain: (issues) => explain(issues, source, schema, base),
     };
   });
 }
 
 /** One JSON object a line; empty lines and `//` ones are left out. */
-function lines(text: string, name: string, problems: Diagnostic[]): Entry[] {
+function lines(text: string, name: string, schema: Schema, problems: Diagnostic[]): Entry[] {
   return text.split("\n").flatMap((line, index): Entry[] => {
     if (line.trim() === "" || line.trim().startsWith("//")) return [];
     const place = (diagnostic: Diagnostic): Diagnostic => ({
@@ -163,7 +168,7 @@ function lines(text: string, name: string, problems: Diagnostic[]): Entry[] {
     return [{
       value,
       locate: (diagnostic, path) => place(path.length > 0 ? source().at(diagnostic, path) : { ...diagnostic, col: 1 }),
-      explain: (issues) => explain(issues, source(), scenario_schema).map(place),
+      explain: (issues) => explain(issues, source(), schema).map(place),
     }];
   });
 }

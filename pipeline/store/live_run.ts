@@ -148,7 +148,7 @@ function watched(bus: Bus, closing: AbortSignal): Response {
         off();
         controller.close();
       };
-      const stop = bus.onAny((envelope) => {
+      const stop = bus.tap((envelope) => {
         const last = envelope.type === "run.ended";
         if ((controller.desiredSize ?? 0) < -1000 && !last) return;
         controller.enqueue(encoder.encode(toLine(envelope)));

@@ -140,7 +140,7 @@ Deno.test("openRun() gives status and records of a live run, and its records onc
   await inFolder(async (dir) => {
     const sql = "SELECT seq, type FROM events";
     await served(dir, async (bus) => {
-      bus.emit("runner", "rung.started", { rung: "rl", total: 8 });
+      bus.publish("runner", "rung.started", { rung: "rl", total: 8 });
       await using run = await openRun(dir);
       assert.equal(run.live, true);
       assert.deepEqual(await run.status(), { rung: "rl", step: 3 });
@@ -170,14 +170,14 @@ Deno.test("watch() brings token arrays as lists, and a reader that leaves does n
         output_tokens: 2,
         seconds: 0,
       };
-      const beat = setInterval(() => bus.emit("chat", "turn.completed", { rollout_id: "a", turn }), 5);
+      const beat = setInterval(() => bus.publish("chat", "turn.completed", { rollout_id: "a", turn }), 5);
       for await (const event of run.watch()) {
         assert.deepEqual(event.data, { rollout_id: "a", turn: { ...turn, output_token_ids: [5, 6] } });
         break;
       }
       await new Promise((resolve) => setTimeout(resolve, 30));
       clearInterval(beat);
-      await bus.emit("chat", "turn.completed", { rollout_id: "a", turn }).durable;
+      await bus.publish("chat", "turn.completed", { rollout_id: "a", turn });
       assert.deepEqual(await run.query("SELECT count(*) = max(seq) AS gapless FROM events"), [{ gapless: true }]);
     });
   });

@@ -7,9 +7,13 @@ import type {
   Catalog,
   CatalogServer,
   ChatMessage,
+  EvaluationRef,
+  EventMap,
   Json,
   JsonObject,
+  Judgement,
   Outcome,
+  RewardValue,
   RolloutRef,
   Shortened,
   ToolCallRecord,
@@ -22,25 +26,27 @@ import type { Row, Store } from "./store.ts";
 /** A stored reward with its success. */
 export interface StoredReward {
   success: boolean;
-  reward: { value: number; parts: Record<string, number> } | { invalid: string };
+  reward: RewardValue;
 }
 
-/** The latest attempt at a group: its finished rollouts in order of `try`, and their rewards. */
+/** The latest attempt at a group: its finished rollouts in order of `try`. */
 export interface StoredGroup {
   attempt: number;
   trajectories: Trajectory[];
-  rewards: Map<string, StoredReward>;
+  /** True where the group has its own closing record. */
+  completed: boolean;
 }
 
 /** What a run folder holds that need not be done again. */
 export interface Completed {
   /** The last optimiser step that has its record, and the checkpoint that holds it. */
   step: number;
+  /** Id of that checkpoint; files of earlier versions have its folder. */
   checkpoint: string | null;
   supervised_steps: number;
   policies: Map<string, { version: number; checkpoint: string }>;
-  /** `policy/split/temperature` of every finished evaluation. */
-  evaluations: Set<string>;
+  /** Every finished evaluation by `evaluationKey`. */
+  evaluations: Map<string, EventMap["evaluation.completed"]>;
   /** Success on the validation split by the policy's name. */
   validations: Map<string, number>;
   /** Ids of the scenarios that are recorded. */
@@ -50,9 +56,16 @@ export interface Completed {
   /** Longest time, by split, that measuring one policy took: all its evaluations on the split together. */
   evaluation_secs: Map<string, number>;
   /** Exporters (stage ids) that are done. */
-  exports: Set<string>;
+  exports: Map<string, EventMap["export.completed"]>;
+  /** The job of a hosted trainer; null before it was submitted. */
+  job_id: string | null;
   /** Rollouts finished, tokens sampled, and seconds that starts of the run took so far. */
   spent: { rollouts: number; tokens: number; seconds: number };
+}
+
+/** What tells one evaluation of a run from another. */
+export function evaluationKey({ policy, split, temperature }: Omit<EvaluationRef, "policy_version">): string {
+  return `${policy}/${split}/${temperature}`;
 }
 
 /** Seconds from the first to the last record of every start; a start that was killed counts up to its last record. */
@@ -65,15 +78,14 @@ const SECONDS = `SELECT coalesce(sum(last - first), 0) / 1000 FROM (
 export async function completed(store: Store): Promise<Completed> {
   const steps = await store.query("SELECT step, kind, checkpoint FROM train_steps ORDER BY step");
   const policies = await store.query('SELECT name, version, checkpoint FROM policies ORDER BY "at", version');
-  const evaluations = await store.query(
-    "SELECT policy, split, temperature, mean FROM evaluations ORDER BY rowid",
-  );
+  const evaluations = (await store.query("SELECT * FROM evaluations ORDER BY rowid")).map(evaluation);
   const scenarios = await store.query("SELECT scenario_id FROM scenarios");
   const [spent] = await store.query(
     `SELECT (SELECT count(*) FROM rollout_ends) AS rollouts,
       (SELECT coalesce(sum(output_tokens), 0) FROM turns) AS tokens, (${SECONDS}) AS seconds`,
   );
-  const exports = await store.query("SELECT exporter FROM exports");
+  const exports = await store.query("SELECT exporter, dir, proof FROM exports");
+  const [job] = await store.query("SELECT payload FROM events WHERE type = 'job.submitted' ORDER BY seq DESC LIMIT 1");
   const measured = await store.query(
     `SELECT split, max(total) AS secs FROM (SELECT split, sum(seconds) AS total FROM evaluations GROUP BY split, policy)
      GROUP BY split`,
@@ -86,20 +98,36 @@ export async function completed(store: Store): Promise<Completed> {
     policies: new Map(
       policies.map((row) => [String(row.name), { version: Number(row.version), checkpoint: String(row.checkpoint) }]),
     ),
-    evaluations: new Set(evaluations.map((row) => `${row.policy}/${row.split}/${row.temperature}`)),
+    evaluations: new Map(evaluations.map((one) => [evaluationKey(one), one])),
     validations: new Map(
-      evaluations.filter(({ split }) => split === "validation").map((row) => [String(row.policy), Number(row.mean)]),
+      evaluations.filter(({ split }) => split === "validation").map(({ policy, success }) => [policy, success.mean]),
     ),
     scenarios: new Set(scenarios.map((row) => String(row.scenario_id))),
     catalog: await recordedCatalog(store),
     evaluation_secs: new Map(measured.map(({ split, secs }) => [String(split), Number(secs)])),
-    exports: new Set(exports.map(({ exporter }) => String(exporter))),
+    exports: new Map(exports.map((row) => {
+      const [exporter, dir] = [String(row.exporter), String(row.dir)];
+      return [exporter, { exporter, dir, proof: parsed(row.proof) as JsonObject }];
+    })),
+    job_id: job ? (parsed(job.payload) as { job_id: string }).job_id : null,
     spent: {
       rollouts: Number(spent?.rollouts ?? 0),
       tokens: Number(spent?.tokens ?? 0),
       seconds: Number(spent?.seconds ?? 0),
     },
   };
+}
+
+function evaluation(row: Row): EventMap["evaluation.completed"] {
+  const { policy, policy_version, split, temperature, mean, low, high, n, seconds } = row;
+  return {
+    policy,
+    policy_version,
+    split,
+    temperature,
+    success: { mean, low, high, n },
+    seconds,
+  } as EventMap["evaluation.completed"];
 }
 
 /** The catalog that a run began with, or the changed one that it last went on with; null before discovery. */
@@ -133,14 +161,50 @@ export async function storedGroup(store: Store, group_id: string): Promise<Store
   if (found?.attempt === null || found?.attempt === undefined) return null;
   const attempt = Number(found.attempt);
   const trajectories = await trajectoriesOf(store, "r.group_id = $1 AND r.attempt = $2", [group_id, attempt]);
-  return { attempt, trajectories, rewards: await rewardsOf(store, trajectories.map(({ rollout_id }) => rollout_id)) };
+  const closed = await store.query("SELECT rollout_ids FROM groups WHERE group_id = $1", [group_id]);
+  const ids = trajectories.map(({ rollout_id }) => rollout_id).join();
+  return {
+    attempt,
+    trajectories,
+    completed: closed.some(({ rollout_ids }) => (rollout_ids as string[]).join() === ids),
+  };
+}
+
+/** What a judge said of these rollouts, by rollout. */
+export async function storedJudgements(store: Store, judge: string, rollout_ids: string[]) {
+  const rows = await store.query(`SELECT * FROM judgements WHERE judge = $1 AND ${among("$2")}`, [
+    judge,
+    JSON.stringify(rollout_ids),
+  ]);
+  return new Map(rows.map((row) => [String(row.rollout_id), judgement(row)]));
+}
+
+function judgement(row: Row): Judgement {
+  if (typeof row.invalid === "string") return { invalid: row.invalid };
+  if (typeof row.abstain === "string") return { abstain: row.abstain };
+  const parts = parsed(row.parts) as Record<string, number> | null;
+  return { score: Number(row.score), reason: String(row.reason), ...(parts && { parts }) };
+}
+
+/** The rewards of these rollouts, by rollout. */
+export async function storedRewards(store: Store, rollout_ids: string[]): Promise<Map<string, StoredReward>> {
+  const rows = await store.query(`SELECT * FROM rewards WHERE ${among("$1")}`, [JSON.stringify(rollout_ids)]);
+  return new Map(rows.map((row) => {
+    const reward = typeof row.invalid === "string"
+      ? { invalid: row.invalid }
+      : { value: Number(row.value), parts: parsed(row.parts) as Record<string, number> };
+    return [String(row.rollout_id), { success: row.success === true, reward }];
+  }));
+}
+
+/** SQL: the rollout is one of a list, given as JSON. */
+function among(parameter: string): string {
+  return `rollout_id IN (SELECT unnest(from_json(${parameter}, '["VARCHAR"]')))`;
 }
 
 /** Finished trajectories by id, in the order of the ids that were found. */
 export async function trajectories(store: Store, rollout_ids: string[]): Promise<Trajectory[]> {
-  return await trajectoriesOf(store, "r.rollout_id IN (SELECT unnest(from_json($1, '[\"VARCHAR\"]')))", [
-    JSON.stringify(rollout_ids),
-  ]);
+  return await trajectoriesOf(store, `r.${among("$1")}`, [JSON.stringify(rollout_ids)]);
 }
 
 async function trajectoriesOf(store: Store, where: string, params: unknown[]): Promise<Trajectory[]> {
@@ -247,19 +311,6 @@ function toolCall(row: Row): ToolCallRecord {
     truncated: row.truncated === true,
     seconds: Number(row.seconds),
   };
-}
-
-async function rewardsOf(store: Store, rollout_ids: string[]): Promise<Map<string, StoredReward>> {
-  const rows = await store.query(
-    "SELECT * FROM rewards WHERE rollout_id IN (SELECT unnest(from_json($1, '[\"VARCHAR\"]')))",
-    [JSON.stringify(rollout_ids)],
-  );
-  return new Map(rows.map((row) => {
-    const reward = typeof row.invalid === "string"
-      ? { invalid: row.invalid }
-      : { value: Number(row.value), parts: parsed(row.parts) as Record<string, number> };
-    return [String(row.rollout_id), { success: row.success === true, reward }];
-  }));
 }
 
 function parsed(cell: unknown): unknown {

@@ -10,10 +10,14 @@ import { type DuckDBConnection, DuckDBInstance, StatementType } from "@duckdb/no
 import { control, HoneError, messageOf, store as messages } from "../diagnostics/mod.ts";
 import type { Envelope } from "../events.ts";
 import { appendRows } from "./append.ts";
-import { type Cell, ddl, RowWriter, SCHEMA_VERSION, type TableName } from "./tables.ts";
+import { ADDED_COLUMNS, ddl } from "./ddl.ts";
+import { type Cell, RowWriter, SCHEMA_VERSION, type TableName } from "./tables.ts";
 
-/** Files that this process has open: DuckDB's own lock only keeps other processes out. */
-const OPEN = new Set<string>();
+/**
+ * Files that this process has open, with how many read it, or -1 where one writes: DuckDB's own lock only keeps other
+ * processes out.
+ */
+const OPEN = new Map<string, number>();
 
 /** Milliseconds that a record may wait for its group commit. */
 const COMMIT_MS = 15;
@@ -76,9 +80,14 @@ export class Store implements AsyncDisposable {
     const there = existsSync(path);
     if (mode === "create" && there) throw new HoneError(messages.exists(path));
     if (mode !== "create" && !there) throw new HoneError(messages.missing(path));
-    if (OPEN.has(path)) throw new HoneError(messages.busy(path));
-    const instance = await opened(path, mode);
-    OPEN.add(path);
+    take(path, mode);
+    let instance: DuckDBInstance;
+    try {
+      instance = await opened(path, mode);
+    } catch (error) {
+      giveBack(path);
+      throw error;
+    }
     const connections = [await instance.connect(), await instance.connect()];
     try {
       if (mode !== "read") await prepare(connections[0]!, path);
@@ -88,7 +97,7 @@ export class Store implements AsyncDisposable {
     } catch (error) {
       for (const connection of connections) connection.closeSync();
       instance.closeSync();
-      OPEN.delete(path);
+      giveBack(path);
       throw error;
     }
   }
@@ -186,7 +195,7 @@ export class Store implements AsyncDisposable {
       this.#writer.closeSync();
       this.#reader.closeSync();
       this.#instance.closeSync();
-      OPEN.delete(this.#path);
+      giveBack(this.#path);
     }
   }
 
@@ -223,6 +232,18 @@ export class Store implements AsyncDisposable {
   }
 }
 
+function take(path: string, mode: StoreOptions["mode"]) {
+  const readers = OPEN.get(path) ?? 0;
+  if (readers < 0 || (mode !== "read" && readers > 0)) throw new HoneError(messages.busy(path));
+  OPEN.set(path, mode === "read" ? readers + 1 : -1);
+}
+
+function giveBack(path: string) {
+  const readers = OPEN.get(path) ?? 0;
+  if (readers > 1) OPEN.set(path, readers - 1);
+  else OPEN.delete(path);
+}
+
 /** Opens the file; a query that another process has open for a moment is waited for. */
 async function opened(path: string, mode: StoreOptions["mode"], until = Date.now() + BUSY_MS): Promise<DuckDBInstance> {
   try {
@@ -247,11 +268,10 @@ async function prepare(connection: DuckDBConnection, path: string) {
       "SELECT table_name FROM information_schema.tables WHERE table_name = 'meta'",
     );
     if (tables.length > 0) {
-      // Files of before there were these columns.
-      await connection.run('ALTER TABLE turns ADD COLUMN IF NOT EXISTS "tools" VARCHAR[]');
-      await connection.run('ALTER TABLE turns ADD COLUMN IF NOT EXISTS "policy_version" INTEGER');
-      await connection.run('ALTER TABLE turns ADD COLUMN IF NOT EXISTS "shortened" JSON');
-      // And of before there were some of the tables.
+      for (const [table, column, type] of ADDED_COLUMNS) {
+        await connection.run(`ALTER TABLE ${table} ADD COLUMN IF NOT EXISTS "${column}" ${type}`);
+      }
+      // And what files of before there were some of the tables lack.
       await connection.run(ddl());
       return;
     }

@@ -29,7 +29,7 @@ const reward = (value: number) => ({ rollout_id: "a", group_id: "g", success: va
 
 Deno.test("Store.read() refuses to write when the statement says it only explains", async () => {
   await onStore(async (store, bus) => {
-    await bus.emit("shaper", "reward.shaped", reward(1)).durable;
+    await bus.publish("shaper", "reward.shaped", reward(1));
     await assert.rejects(store.read("EXPLAIN ANALYZE DELETE FROM reward_records"), { code: "QUERY_FAILED" });
     for (const sql of ["DELETE FROM reward_records", "SELECT 1; SELECT 2", "  "]) {
       await assert.rejects(store.read(sql), {
@@ -43,7 +43,7 @@ Deno.test("Store.read() refuses to write when the statement says it only explain
 
 Deno.test("Store goes on when a query meets a fault of DuckDB, and its own views have none", async () => {
   await onStore(async (store, bus) => {
-    await bus.emit("shaper", "reward.shaped", reward(1)).durable;
+    await bus.publish("shaper", "reward.shaped", reward(1));
     const last =
       "SELECT * FROM reward_records QUALIFY row_number() OVER (PARTITION BY rollout_id ORDER BY rowid DESC) = 1";
     const faulty = `SELECT count(*) AS n FROM (${last}) WHERE invalid IS NULL`;
@@ -51,7 +51,7 @@ Deno.test("Store goes on when a query meets a fault of DuckDB, and its own views
       assert.match(error.message, /^Cannot run "SELECT count.*INTERNAL Error: [^\n]*$/);
       return error.code === "QUERY_FAILED";
     });
-    await bus.emit("shaper", "reward.shaped", { ...reward(1), rollout_id: "b" }).durable;
+    await bus.publish("shaper", "reward.shaped", { ...reward(1), rollout_id: "b" });
     assert.deepEqual(await store.read("SELECT count(*) AS n FROM rewards WHERE invalid IS NULL"), [{ n: 2 }]);
     await assert.rejects(store.read(faulty), { code: "QUERY_FAILED" });
     assert.deepEqual(await store.query("SELECT count(*) AS n FROM reward_records"), [{ n: 2 }]);
@@ -101,9 +101,9 @@ Deno.test("Store keeps the order gapless when a payload cannot be written", asyn
     const circular: Record<string, unknown> = {};
     circular.self = circular;
     const observation = circular as never;
-    bus.emit("t", "metric.recorded", { name: "a", value: 1, step: 1 });
-    assert.throws(() => bus.emit("j", "observation.made", { rollout_id: "a", judge: "j", observation }), /circular/);
-    bus.emit("t", "metric.recorded", { name: "a", value: 2, step: 1 });
+    bus.publish("t", "metric.recorded", { name: "a", value: 1, step: 1 });
+    assert.throws(() => bus.publish("j", "observation.made", { rollout_id: "a", judge: "j", observation }), /circular/);
+    bus.publish("t", "metric.recorded", { name: "a", value: 2, step: 1 });
     assert.deepEqual(await store.query("SELECT seq, type FROM events ORDER BY seq"), [
       { seq: 1, type: "metric.recorded" },
       { seq: 2, type: "metric.recorded" },
@@ -113,7 +113,7 @@ Deno.test("Store keeps the order gapless when a payload cannot be written", asyn
 
 Deno.test("Store goes on when an endpoint counts tokens in fractions", async () => {
   await onStore(async (store, bus) => {
-    await bus.emit("chat", "turn.completed", { rollout_id: "a", turn: turn({ prompt_tokens: 1.5 }) }).durable;
+    await bus.publish("chat", "turn.completed", { rollout_id: "a", turn: turn({ prompt_tokens: 1.5 }) });
     assert.deepEqual(await store.query("SELECT prompt_tokens FROM turns"), [{ prompt_tokens: 1 }]);
   });
 });
@@ -126,7 +126,7 @@ Deno.test("Store writes more rows than one DuckDB chunk holds, in order and with
       const logprobs = ids && Float32Array.of(-0.1, -i, NaN);
       const prompt_token_ids = i % 2 ? new Int32Array() : undefined;
       const record = turn({ index: i, output_token_ids: ids, logprobs, prompt_token_ids });
-      bus.emit("chat", "turn.completed", { rollout_id: `r${i}`, turn: record });
+      bus.publish("chat", "turn.completed", { rollout_id: `r${i}`, turn: record });
     }
     const rows = await store.query("SELECT * FROM turns ORDER BY index");
     assert.equal(rows.length, count);
@@ -141,8 +141,8 @@ Deno.test("Store writes more rows than one DuckDB chunk holds, in order and with
 Deno.test("rewards and judgements show the last record when a group was judged again", async () => {
   await onStore(async (store, bus) => {
     for (const value of [0.25, 1]) {
-      bus.emit("j", "judgement.made", { rollout_id: "a", judge: "j", score: value, reason: "" });
-      bus.emit("shaper", "reward.shaped", reward(value));
+      bus.publish("j", "judgement.made", { rollout_id: "a", group_id: "g", judge: "j", score: value, reason: "" });
+      bus.publish("shaper", "reward.shaped", reward(value));
       await store.flush();
     }
     assert.deepEqual(await store.query("SELECT value, success FROM rewards"), [{ value: 1, success: true }]);
@@ -155,8 +155,8 @@ Deno.test("runs counts the starts and has the last end's status when a run was r
   await onStore(async (store, bus) => {
     for (const status of ["paused", "completed"] as const) {
       const resumed = status === "completed";
-      bus.emit("runner", "run.started", { name: "n", seed: 1, hone_version: "0", resumed });
-      bus.emit("runner", "run.ended", { status });
+      bus.publish("runner", "run.started", { name: "n", seed: 1, hone_version: "0", resumed });
+      bus.publish("runner", "run.ended", { status });
     }
     assert.deepEqual(await store.query("SELECT starts, status FROM runs"), [{ starts: 2, status: "completed" }]);
   });
@@ -197,15 +197,17 @@ Deno.test("Store says so, and stays readable to the last acknowledged record, wh
         crypto.getRandomValues(bytes).reduce((text, byte) => text + String.fromCharCode(byte + 256), "");
       const failure = await (async () => {
         for (;;) {
-          await bus.emit("chat", "turn.completed", { rollout_id: `r${acknowledged}`, turn: turn({ text: noise() }) })
-            .durable;
+          await bus.publish("chat", "turn.completed", {
+            rollout_id: `r${acknowledged}`,
+            turn: turn({ text: noise() }),
+          });
           acknowledged++;
         }
       })().catch((error) => error);
       assert.ok(failure instanceof HoneError, String(failure));
       assert.equal(failure.code, "STORE_WRITE_FAILED");
       assert.ok(failure.message.startsWith(`Cannot record the run in ${JSON.stringify(path)}: `), failure.message);
-      await assert.rejects(bus.emit("runner", "run.ended", { status: "failed" }).durable, { code: failure.code });
+      await assert.rejects(bus.publish("runner", "run.ended", { status: "failed" }), { code: failure.code });
       await assert.rejects(store.flush(), { code: failure.code });
     }
     assert.ok(acknowledged > 3);

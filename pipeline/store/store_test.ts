@@ -4,7 +4,7 @@ import { Bus } from "../bus.ts";
 import { HoneError } from "../diagnostics/mod.ts";
 import type { Envelope, EventMap, RolloutRef, Trajectory } from "../events.ts";
 import { Store } from "./store.ts";
-import { completed, storedGroup, trajectories, unfinished } from "./recorded.ts";
+import { completed, storedGroup, storedRewards, trajectories, unfinished } from "./recorded.ts";
 
 const ref = (rollout_id: string, more: Partial<RolloutRef> = {}): RolloutRef => ({
   rollout_id,
@@ -78,13 +78,13 @@ const sample: Trajectory = {
 function record(bus: Bus, trajectory: Trajectory) {
   const { rollout_id, turns, tool_calls, outcome, observations, seconds, ...rest } = trajectory;
   const refs = { rollout_id, ...rest };
-  bus.emit("t", "rollout.requested", refs);
-  for (const turn of turns) bus.emit("t", "turn.completed", { rollout_id, turn });
-  for (const call of tool_calls) bus.emit("t", "tool.called", { rollout_id, call });
+  bus.publish("t", "rollout.requested", refs);
+  for (const turn of turns) bus.publish("t", "turn.completed", { rollout_id, turn });
+  for (const call of tool_calls) bus.publish("t", "tool.called", { rollout_id, call });
   for (const [judge, observation] of Object.entries(observations)) {
-    bus.emit("t", "observation.made", { rollout_id, judge, observation });
+    bus.publish("t", "observation.made", { rollout_id, judge, observation });
   }
-  return bus.emit("t", "rollout.completed", { ...refs, outcome, seconds });
+  return bus.publish("t", "rollout.completed", { ...refs, outcome, seconds });
 }
 
 async function folder() {
@@ -95,7 +95,7 @@ async function folder() {
 Deno.test("Store reads a trajectory back exactly when it was recorded through the bus", async () => {
   await using dir = await folder();
   await using store = await Store.open(dir.path, { run_id: "r", mode: "create" });
-  await record(new Bus("r", store), sample).durable;
+  await record(new Bus("r", store), sample);
   assert.deepEqual(await trajectories(store, ["r1"]), [sample]);
 });
 
@@ -103,8 +103,8 @@ Deno.test("storedGroup() gives the latest attempt and its rewards when a group w
   await using dir = await folder();
   await using store = await Store.open(dir.path, { run_id: "r", mode: "create" });
   const bus = new Bus("r", store);
-  bus.emit("t", "rollout.requested", ref("r1"));
-  await record(bus, { ...sample, ...ref("r1.a2", { attempt: 2 }) }).durable;
+  bus.publish("t", "rollout.requested", ref("r1"));
+  await record(bus, { ...sample, ...ref("r1.a2", { attempt: 2 }) });
   const reward: EventMap["reward.shaped"] = {
     rollout_id: "r1.a2",
     group_id: "g1",
@@ -112,11 +112,14 @@ Deno.test("storedGroup() gives the latest attempt and its rewards when a group w
     value: 1,
     parts: { state: 1 },
   };
-  await bus.emit("t", "reward.shaped", reward).durable;
+  await bus.publish("t", "reward.shaped", reward);
   const group = await storedGroup(store, "g1");
   assert.equal(group?.attempt, 2);
   assert.deepEqual(group?.trajectories.map(({ rollout_id }) => rollout_id), ["r1.a2"]);
-  assert.deepEqual(group?.rewards.get("r1.a2"), { success: true, reward: { value: 1, parts: { state: 1 } } });
+  assert.deepEqual((await storedRewards(store, ["r1.a2"])).get("r1.a2"), {
+    success: true,
+    reward: { value: 1, parts: { state: 1 } },
+  });
   assert.deepEqual(await unfinished(store), ["r1"]);
   assert.equal(await storedGroup(store, "never"), null);
 });
@@ -126,20 +129,21 @@ Deno.test("completed() says where training stands when steps, policies and evalu
   await using store = await Store.open(dir.path, { run_id: "r", mode: "create" });
   const bus = new Bus("r", store);
   const metrics = { rows: 8 };
-  bus.emit("t", "train.stepped", { step: 1, kind: "supervised", loss: 2, metrics, seconds: 1, checkpoint: "/c/1" });
-  bus.emit("t", "train.stepped", { step: 2, kind: "rl", loss: 1, metrics, seconds: 1, checkpoint: "/c/2" });
-  bus.emit("t", "policy.published", { name: "warm_start", version: 1, model: "m", checkpoint: "/c/1" });
+  const one = { metrics, seconds: 1, staleness: 0 };
+  bus.publish("t", "train.stepped", { step: 1, kind: "supervised", loss: 2, ...one, checkpoint: "/c/1" });
+  bus.publish("t", "train.stepped", { step: 2, kind: "rl", loss: 1, ...one, checkpoint: "/c/2" });
+  bus.publish("t", "policy.published", { name: "warm_start", version: 1, model: "m", checkpoint: "/c/1" });
   const success = { mean: 0.5, low: 0.2, high: 0.8, n: 10 };
   const measured = { policy: "base", policy_version: 0, split: "heldout", success, seconds: 3 } as const;
-  bus.emit("t", "evaluation.completed", { ...measured, temperature: 0 });
+  bus.publish("t", "evaluation.completed", { ...measured, temperature: 0 });
   const done = await completed(store);
   assert.equal(done.step, 2);
   assert.equal(done.checkpoint, "/c/2");
   assert.equal(done.supervised_steps, 1);
   assert.deepEqual(done.policies.get("warm_start"), { version: 1, checkpoint: "/c/1" });
-  assert.deepEqual([...done.evaluations], ["base/heldout/0"]);
-  bus.emit("t", "evaluation.completed", { ...measured, temperature: 1 });
-  bus.emit("t", "evaluation.completed", { ...measured, policy: "tuned", temperature: 0, seconds: 5 });
+  assert.deepEqual([...done.evaluations], [["base/heldout/0", { ...measured, temperature: 0 }]]);
+  bus.publish("t", "evaluation.completed", { ...measured, temperature: 1 });
+  bus.publish("t", "evaluation.completed", { ...measured, policy: "tuned", temperature: 0, seconds: 5 });
   assert.deepEqual([...(await completed(store)).evaluation_secs], [["heldout", 6]]);
 });
 
@@ -164,11 +168,11 @@ Deno.test("Store goes on numbering events without a gap when it is opened again"
   await using dir = await folder();
   {
     await using store = await Store.open(dir.path, { run_id: "r", mode: "create" });
-    const bus = new Bus("r", store, store.next_seq);
-    for (let i = 0; i < 5; i++) bus.emit("t", "metric.recorded", { name: "x", value: i, step: i });
+    const bus = new Bus("r", store, { first_seq: store.next_seq });
+    for (let i = 0; i < 5; i++) bus.publish("t", "metric.recorded", { name: "x", value: i, step: i });
   }
   await using store = await Store.open(dir.path, { run_id: "r", mode: "resume" });
-  new Bus("r", store, store.next_seq).emit("t", "metric.recorded", { name: "x", value: 5, step: 5 });
+  new Bus("r", store, { first_seq: store.next_seq }).publish("t", "metric.recorded", { name: "x", value: 5, step: 5 });
   const rows = await store.query("SELECT seq FROM events ORDER BY seq");
   assert.deepEqual(rows.map(({ seq }) => seq), [1, 2, 3, 4, 5, 6]);
 });
@@ -197,9 +201,8 @@ Deno.test("Store keeps every acknowledged record when its process is killed", as
     const store = await Store.open(Deno.args[0], { run_id: "r", mode: "create" });
     const bus = new Bus("r", store);
     for (let i = 0;; i++) {
-      const judgement = { rollout_id: "r" + i, judge: "j", score: 1, reason: "x".repeat(200) };
-      const emitted = bus.emit("t", "judgement.made", judgement);
-      emitted.durable.then(() => console.log(emitted.envelope.seq));
+      const judgement = { rollout_id: "r" + i, group_id: "g", judge: "j", score: 1, reason: "x".repeat(200) };
+      bus.publish("t", "judgement.made", judgement).then(() => console.log(i + 1));
       if (i % 50 === 0) await new Promise((done) => setTimeout(done, 1));
     }`;
   const file = dir.path + ".ts";

@@ -27,7 +27,15 @@ export type Cell = string | number | boolean | null | ArrayLike<number> | readon
 /** Tables by name, columns in order. */
 export const TABLES = {
   meta: { schema_version: "INTEGER" },
-  events: { seq: "BIGINT", at: "BIGINT", source: "VARCHAR", type: "VARCHAR", ref: "VARCHAR", payload: "JSON" },
+  events: {
+    seq: "BIGINT",
+    at: "BIGINT",
+    source: "VARCHAR",
+    type: "VARCHAR",
+    ref: "VARCHAR",
+    payload: "JSON",
+    cause: "BIGINT",
+  },
   run_starts: {
     run_id: "VARCHAR",
     name: "VARCHAR",
@@ -122,6 +130,7 @@ export const TABLES = {
     reason: "VARCHAR",
     parts: "JSON",
     invalid: "VARCHAR",
+    abstain: "VARCHAR",
   },
   reward_records: {
     rollout_id: "VARCHAR",
@@ -154,6 +163,7 @@ export const TABLES = {
     seconds: "DOUBLE",
     checkpoint: "VARCHAR",
     at: "BIGINT",
+    staleness: "INTEGER",
   },
   policies: { name: "VARCHAR", version: "INTEGER", model: "VARCHAR", checkpoint: "VARCHAR", at: "BIGINT" },
   evaluations: {
@@ -175,35 +185,6 @@ export const TABLES = {
 /** Name of a table. */
 export type TableName = keyof typeof TABLES;
 
-/** Views for people and for the verdict; made anew whenever a file is opened for writing. */
-const VIEWS = `
-CREATE OR REPLACE VIEW rollouts AS
-  SELECT r.*, e.outcome_end, e.answer, e.cause, e.seconds, e.ended_at,
-    CASE WHEN e.rollout_id IS NULL THEN coalesce(a.abandoned, 'unfinished') END AS abandoned
-  FROM rollout_requests r LEFT JOIN rollout_ends e USING (rollout_id) LEFT JOIN rollout_abandoned a USING (rollout_id);
--- A group judged again on resume has several records; the last one counts. (Not by QUALIFY: of a filtered view DuckDB
--- 1.5.5 makes a plan that fails, and the failure takes the whole database with it.)
-CREATE OR REPLACE VIEW judgements AS
-  SELECT * FROM judgement_records WHERE rowid IN (SELECT max(rowid) FROM judgement_records GROUP BY rollout_id, judge);
-CREATE OR REPLACE VIEW rewards AS
-  SELECT * FROM reward_records WHERE rowid IN (SELECT max(rowid) FROM reward_records GROUP BY rollout_id);
-CREATE OR REPLACE VIEW runs AS
-  SELECT s.run_id, any_value(s.name) AS name, any_value(s.seed) AS seed, any_value(s.hone_version) AS hone_version,
-    min(s.started_at) AS started_at, count(DISTINCT s.rowid) AS starts, max(s.started_at) AS last_started_at, max(e.ended_at) AS ended_at,
-    CASE WHEN max(e.ended_at) >= max(s.started_at) THEN arg_max(e.status, e.rowid) ELSE 'running' END AS status,
-    arg_max(e.sentence, e.rowid) AS sentence
-  FROM run_starts s LEFT JOIN run_ends e USING (run_id) GROUP BY s.run_id;
-`;
-
-/** DDL of the tables that are not there yet, and of all views. */
-export function ddl(): string {
-  const tables = Object.entries(TABLES).map(([name, columns]) => {
-    const list = Object.entries(columns).map(([column, type]) => `"${column}" ${type}`).join(", ");
-    return `CREATE TABLE IF NOT EXISTS ${name} (${list});`;
-  });
-  return tables.join("\n") + VIEWS;
-}
-
 /** Receives one row, cells in the table's column order. */
 export type AddRow = (table: TableName, row: Cell[]) => void;
 
@@ -213,9 +194,9 @@ export class RowWriter {
 
   /** Adds the rows of one envelope. */
   write(envelope: Envelope, add: AddRow) {
-    const { seq, at, source, type } = envelope;
-    const kept = this.#rows(envelope, at, add);
-    add("events", [seq, at, source, type, kept.ref, kept.payload === undefined ? null : JSON.stringify(kept.payload)]);
+    const { seq, at, source, type, cause } = envelope;
+    const { ref, payload } = this.#rows(envelope, at, add);
+    add("events", [seq, at, source, type, ref, payload === undefined ? null : JSON.stringify(payload), cause ?? null]);
   }
 
   #rows(envelope: Envelope, at: number, add: AddRow): { ref: string; payload?: unknown } {
@@ -348,14 +329,14 @@ const ROWS: Rows = {
   },
   "judgement.made": (d, _at, add) => {
     const scored = "score" in d && d.score !== undefined ? d : null;
-    const invalid = "invalid" in d ? d.invalid : null;
     add("judgement_records", [
       d.rollout_id,
       d.judge,
       scored?.score ?? null,
       scored?.reason ?? null,
       json(scored?.parts),
-      invalid,
+      "invalid" in d ? d.invalid : null,
+      "abstain" in d ? d.abstain : null,
     ]);
     return `${d.rollout_id}/${d.judge}`;
   },
@@ -371,7 +352,7 @@ const ROWS: Rows = {
     return d.key;
   },
   "train.stepped": (d, at, add) => {
-    add("train_steps", [d.step, d.kind, d.loss, json(d.metrics), d.seconds, d.checkpoint, at]);
+    add("train_steps", [d.step, d.kind, d.loss, json(d.metrics), d.seconds, d.checkpoint, at, d.staleness]);
     return `${d.kind}-${d.step}`;
   },
   "policy.published": (d, at, add) => {

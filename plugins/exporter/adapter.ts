@@ -12,12 +12,14 @@ import {
   type JsonObject,
   type Plugin,
   renderTools,
+  type Verdict,
 } from "@hone/hone";
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, readdir, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { hone_json, type HoneJson } from "./hone_json.ts";
 
 const config = z.strictObject({
   license: z.string().optional().describe("License of the adapter, for its model card, as the hub spells it.").meta({
@@ -39,14 +41,14 @@ const plugin: Plugin<"exporter"> = definePlugin({
   create: ({ config, log }) => ({
     async export(args) {
       const { dir, policy } = args;
-      const written = await args.write_adapter(dir);
+      const written = await args.weights({ format: "peft", dir });
       const proof = asObject(written.proof) ?? written;
       if (unchanged(proof)) {
         log.warn(`the adapter of ${policy.name} changes nothing: no step had anything to learn from`);
       }
       await mkdir(dir, { recursive: true });
       const facts = describe(args, written, proof, await weightsHash(args.model.path));
-      await writeWhole(join(dir, "hone.json"), JSON.stringify(facts, null, 2) + "\n");
+      await writeWhole(join(dir, "hone.json"), JSON.stringify(hone_json.parse(facts), null, 2) + "\n");
       await writeWhole(join(dir, "README.md"), card(args, proof, config));
       log.info(`adapter of ${policy.name} in ${dir}`);
       return { dir, proof };
@@ -61,7 +63,8 @@ function describe(
   written: JsonObject,
   proof: JsonObject,
   weights_sha256: string | null,
-) {
+): HoneJson {
+  const { run, split, sampling, scenarios, tries, difference, sentence, notes } = verdict;
   return {
     schema: "adapter.v1",
     policy: { name: policy.name, version: policy.version },
@@ -69,11 +72,10 @@ function describe(
       ...pick(model, ["id", "architecture", "parameters", "vocab_size", "context_tokens"]),
       weights_sha256,
     },
-    template_sha256: model.template_sha256 ?? null,
-    stop_token_ids: model.eos_token_ids ?? [],
+    template_sha256: typeof model.template_sha256 === "string" ? model.template_sha256 : null,
+    stop_token_ids: Array.isArray(model.eos_token_ids) ? model.eos_token_ids.map(Number) : [],
     system_prompt: agent.system_prompt,
     tool_format: policy.tool_format,
-    /** Stands below the system prompt; empty where the chat template renders the tools. */
     tools_text: renderTools(catalog.tools, policy.tool_format),
     tools: catalog.tools.map(({ annotations: _, tokens: __, ...tool }) => tool),
     sampling: policy.sampling,
@@ -81,17 +83,24 @@ function describe(
       max_turns: agent.max_turns,
       max_tokens: agent.max_tokens,
       max_result_chars: agent.max_result_chars,
-      /** null: as many as fit the context. */
       max_history_chars: agent.max_history_chars ?? null,
-      /** Where it is set, each scenario was offered a part of `tools` within it. */
       tool_budget_tokens: agent.tool_budget_tokens ?? null,
     },
     tool_schemas: agent.tool_schemas ?? "full",
     catalog_schema_hash: catalog.schema_hash,
     servers: catalog.servers.map(({ name, implementation, protocol }) => ({ name, implementation, protocol })),
-    verdict: pick(verdict, ["run", "split", "sampling", "scenarios", "tries", "difference", "sentence", "notes"]),
+    verdict: {
+      run,
+      split,
+      sampling,
+      scenarios,
+      tries,
+      difference: difference && { ...difference },
+      sentence,
+      notes,
+    },
     success: success(verdict).map(([name, { mean, low, high, n }]) => ({ policy: name, mean, low, high, n })),
-    files: written.files ?? [],
+    files: Array.isArray(written.files) ? written.files : [],
     proof,
   };
 }
@@ -113,7 +122,7 @@ const WEIGHTS = /\.(safetensors|gguf)$/;
 
 /** The model card. */
 function card({ policy, agent, catalog, verdict, model }: ExportArgs, proof: JsonObject, { license }: Config): string {
-  const id = modelId(model);
+  const { id } = model;
   const head = ["---", `base_model: ${JSON.stringify(id)}`, "library_name: peft", "pipeline_tag: text-generation"];
   const rows = success(verdict).map(([name, { mean, low, high, n }]) =>
     `| ${cell(name)} | ${percent(mean)} | ${percent(low)} to ${percent(high)} | ${n} |`
@@ -125,7 +134,7 @@ function card({ policy, agent, catalog, verdict, model }: ExportArgs, proof: Jso
     `# ${cell(policy.name)}: a LoRA adapter for ${cell(id)}`,
     `Trained by hone to use ${servers(catalog)}.`,
     unchanged(proof) && "This adapter changes nothing: it is the base model.",
-    String(verdict.sentence ?? ""),
+    verdict.sentence,
     rows.length > 0 && ["| policy | success | 95 % interval | rollouts |", "|---|---|---|---|", ...rows].join("\n"),
     "## Use",
     `Load \`adapter_model.safetensors\` with PEFT, vLLM or MLX on ${cell(id)}. The figures above hold for the prompt ` +
@@ -141,28 +150,14 @@ function unchanged(proof: JsonObject): boolean {
   return proof.changed_tensors === 0;
 }
 
-interface Proportion {
-  mean: number;
-  low: number;
-  high: number;
-  n: number;
-}
-
 /** Success by policy, as the verdict has it. */
-function success(verdict: JsonObject): [string, Proportion][] {
-  return Object.entries(asObject(verdict.policies) ?? {}).flatMap(([name, summary]) => {
-    const found = asObject(asObject(summary)?.success);
-    return found ? [[name, found as unknown as Proportion] as [string, Proportion]] : [];
-  });
+function success({ policies }: Verdict): [string, Verdict["policies"][string]["success"]][] {
+  return Object.entries(policies).map(([name, summary]) => [name, summary.success]);
 }
 
 function servers({ servers }: Catalog): string {
   const named = servers.map(({ implementation: { name, version } }) => cell(`${name} ${version}`));
   return named.length > 0 ? named.join(", ") : "no server";
-}
-
-function modelId(model: JsonObject): string {
-  return typeof model.id === "string" ? model.id : "an unnamed model";
 }
 
 function percent(share: number): string {

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ExportArgs, JsonObject } from "@hone/hone";
+import type { ExportArgs, JsonObject, Verdict } from "@hone/hone";
 import { conformance, fakeContext } from "@hone/hone/testing";
 import plugin from "./adapter.ts";
 
@@ -63,14 +63,25 @@ function args(dir: string, proof: JsonObject, policy = "tuned"): ExportArgs {
       schema_hash: "abc123",
     },
     verdict: {
+      schema: "verdict.v1",
       run: "r",
       split: "heldout",
-      policies: { base: { success: { ...interval, mean: 0 } }, tuned: { success: interval } },
-      difference: interval,
+      sampling: "greedy",
+      scenarios: 48,
+      tries: 1,
+      policies: {
+        base: { success: { ...interval, mean: 0 } },
+        tuned: { success: interval },
+      } as unknown as Verdict["policies"],
+      comparisons: [],
+      difference: { policy: "tuned", against: "base", ...interval },
       sentence: "tuned is better.",
+      notes: [],
     },
     model: { id: "smollm2-135m", path: "/home/me/weights", template_sha256: "f00d", eos_token_ids: [2] },
-    write_adapter: async (target) => {
+    signal: new AbortController().signal,
+    weights: async ({ format, dir: target }) => {
+      assert.equal(format, "peft");
       await mkdir(target, { recursive: true });
       await writeFile(join(target, "adapter_config.json"), "{}");
       return { dir: target, files: [{ name: "adapter_config.json", bytes: 2, sha256: "00" }], proof };

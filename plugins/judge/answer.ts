@@ -3,7 +3,8 @@
  * @module
  */
 import { definePlugin, mismatch, type Plugin } from "@hone/hone";
-import type { Json, Matcher, Outcome, Scenario, Verdictlet } from "@hone/hone";
+import type { Json, Judgement, Matcher, Outcome } from "@hone/hone";
+import { matcher_schema } from "@hone/hone/schemas";
 import { z } from "zod";
 
 const config = z.strictObject({
@@ -17,22 +18,17 @@ const plugin: Plugin<"judge"> = definePlugin({
   summary: "Scores 1 when the closing answer is the one that the scenario expects, else 0.",
   config,
   examples: [{ title: "Letter for letter", with: { ignore_case: false, ignore_punctuation: false } }],
-  judges_by: () => ["answer"],
+  expects: { field: "answer", schema: matcher_schema },
   create: ({ config }) => ({
     scale: "absolute",
     decisive: true,
-    judge: (group, scenario) => group.map(({ outcome }) => judgeOne(outcome, scenario, config)),
+    judge: ({ group, expected }) => group.map(({ outcome }) => judgeOne(outcome, expected, config)),
   }),
 });
 export default plugin;
 
-function judgeOne(outcome: Outcome, scenario: Scenario, options: z.output<typeof config>): Verdictlet {
-  const { answer: wanted } = scenario;
-  if (!wanted) {
-    return scenario.checks.length > 0 || scenario.calls
-      ? { score: 1, reason: "the scenario expects no answer" }
-      : { invalid: `scenario ${scenario.id} has neither checks, answer nor calls to judge by` };
-  }
+function judgeOne(outcome: Outcome, wanted: Matcher | undefined, options: z.output<typeof config>): Judgement {
+  if (!wanted) return { abstain: "the scenario expects no answer" };
   if (outcome.answer === null) return { score: 0, reason: `no answer: ${outcome.cause ?? outcome.end}` };
   const problem = mismatch(readable(outcome.answer, wanted.equals, options), readableMatcher(wanted, options));
   const shown = JSON.stringify(outcome.answer.slice(0, 80));

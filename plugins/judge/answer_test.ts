@@ -1,18 +1,16 @@
 import assert from "node:assert/strict";
-import type { Matcher, Scenario, Verdictlet } from "@hone/hone";
-import { conformance, fakeContext } from "@hone/hone/testing";
+import type { Judgement, Matcher } from "@hone/hone";
+import { conformance, fakeContext, fakeJudgeArgs, fakeTrajectory } from "@hone/hone/testing";
 import plugin from "./answer.ts";
-import { trajectory } from "../../tests/fixtures/sample_trajectory.ts";
 
 conformance(plugin);
 
-async function judge(answer: string | null, wanted: Matcher | undefined, settings = {}): Promise<Verdictlet> {
+async function judge(answer: string | null, wanted: Matcher | undefined, settings = {}): Promise<Judgement> {
   const role = await plugin.create(fakeContext(plugin.config.parse(settings)));
-  const scenario: Scenario = { id: "s", task: "t", split: "train", tags: [], checks: [], answer: wanted };
   const outcome = answer === null
     ? { end: "max_turns" as const, answer, cause: "4 turns" }
     : { end: "answered" as const, answer };
-  return (await role.judge([trajectory({ outcome })], scenario))[0]!;
+  return (await role.judge(fakeJudgeArgs({ group: [fakeTrajectory({ outcome })], expected: wanted })))[0]!;
 }
 
 Deno.test("judge() forgives case, spaces, quotes and a full stop unless told not to", async () => {
@@ -44,9 +42,7 @@ Deno.test("judge() reads contains and matches", async () => {
   }
 });
 
-Deno.test("judge() scores 0 without an answer and is invalid with nothing to judge by", async () => {
+Deno.test("judge() scores 0 without an answer and abstains where none is expected", async () => {
   assert.deepEqual(await judge(null, { equals: "x" }), { score: 0, reason: "no answer: 4 turns" });
-  assert.deepEqual(await judge("x", undefined), {
-    invalid: "scenario s has neither checks, answer nor calls to judge by",
-  });
+  assert.deepEqual(await judge("x", undefined), { abstain: "the scenario expects no answer" });
 });

@@ -3,8 +3,9 @@
  * what went wrong, for a shaper that takes something off for it.
  * @module
  */
-import { definePlugin, type Plugin, sameValue } from "@hone/hone";
-import type { CallSpec, Scenario, ToolCallRecord, Trajectory, Verdictlet } from "@hone/hone";
+import { definePlugin, type NamedCall, type Plugin, sameValue } from "@hone/hone";
+import type { CallSpec, Judgement, ToolCallRecord, Trajectory } from "@hone/hone";
+import { call_schema } from "@hone/hone/schemas";
 import { z } from "zod";
 
 const config = z.strictObject({
@@ -14,22 +15,40 @@ const config = z.strictObject({
   decisive: z.boolean().default(true).describe("Whether success needs a score of 1 here; false only counts."),
 });
 
+const expected_calls = z.strictObject({
+  expected: z.array(call_schema).optional().describe("Calls that must be made.").meta({ examples: [[]] }),
+  forbidden: z.array(z.string()).optional().describe("Tools that must not be called.").meta({ examples: [["rm"]] }),
+  max: z.int().min(0).optional().describe("Most calls.").meta({ examples: [3] }),
+});
+type ExpectedCalls = z.output<typeof expected_calls>;
+
 const plugin: Plugin<"judge"> = definePlugin({
   kind: "judge",
   name: "calls",
   summary: "Scores the calls that were made against the scenario's expected, forbidden and most calls.",
   config,
   examples: [{ title: "Count mistakes for the shaper, decide nothing", with: { decisive: false } }],
-  judges_by: ({ decisive }) => decisive ? ["calls"] : [],
+  expects: { field: "calls", schema: expected_calls, calls: named },
   create: ({ config }) => ({
     scale: "absolute",
     decisive: config.decisive,
-    judge: (group, scenario) => group.map((trajectory) => judgeOne(trajectory, scenario, config.order)),
+    judge: ({ group, expected }) =>
+      // One that decides nothing still counts mistakes, where no calls are expected.
+      expected || !config.decisive
+        ? group.map((trajectory) => judgeOne(trajectory, expected ?? {}, config.order))
+        : group.map(() => ({ abstain: "the scenario expects no calls" })),
   }),
 });
 export default plugin;
 
-function judgeOne({ turns, tool_calls }: Trajectory, { calls = {} }: Scenario, order: "any" | "as_listed"): Verdictlet {
+function named({ expected = [], forbidden = [] }: ExpectedCalls): NamedCall[] {
+  return [
+    ...expected.map((call, i): NamedCall => ({ as: "expected", call, path: ["expected", i, "tool"] })),
+    ...forbidden.map((tool, i): NamedCall => ({ as: "forbidden", call: { tool }, path: ["forbidden", i] })),
+  ];
+}
+
+function judgeOne({ turns, tool_calls }: Trajectory, calls: ExpectedCalls, order: "any" | "as_listed"): Judgement {
   const wrong = (call: ToolCallRecord) => call.outcome === "unknown_tool" || call.outcome === "invalid_arguments";
   const made = tool_calls.filter(({ outcome }) => outcome === "ok");
   const expected = calls.expected ?? [];

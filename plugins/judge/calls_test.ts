@@ -1,22 +1,20 @@
 import assert from "node:assert/strict";
-import type { Scenario, Trajectory, Verdictlet } from "@hone/hone";
-import { conformance, fakeContext } from "@hone/hone/testing";
+import type { Judgement, Trajectory } from "@hone/hone";
+import { conformance, fakeContext, fakeJudgeArgs, fakeToolCall, fakeTrajectory, fakeTurn } from "@hone/hone/testing";
 import plugin from "./calls.ts";
-import { toolCall, trajectory, turn } from "../../tests/fixtures/sample_trajectory.ts";
 
 conformance(plugin);
 
-async function judge(calls: Scenario["calls"], given: Partial<Trajectory>, settings = {}): Promise<Verdictlet> {
+async function judge(expected: object | undefined, given: Partial<Trajectory>, settings = {}): Promise<Judgement> {
   const role = await plugin.create(fakeContext(plugin.config.parse(settings)));
-  const scenario: Scenario = { id: "s", task: "t", split: "train", tags: [], checks: [], calls };
-  return (await role.judge([trajectory(given)], scenario))[0]!;
+  return (await role.judge(fakeJudgeArgs({ group: [fakeTrajectory(given)], expected })))[0]!;
 }
 
 const READ = { tool: "read", arguments: { path: "a" } };
 const WRITE = { tool: "write", arguments: { path: "b" } };
 
 Deno.test("judge() scores the share of expected calls, with more arguments allowed, which are less near", async () => {
-  const tool_calls = [toolCall("read", { path: "a", head: 1 })];
+  const tool_calls = [fakeToolCall("read", { path: "a", head: 1 })];
   const verdict = await judge({ expected: [READ, WRITE] }, { tool_calls });
   assert.deepEqual(verdict, {
     score: 0.5,
@@ -26,19 +24,19 @@ Deno.test("judge() scores the share of expected calls, with more arguments allow
 });
 
 Deno.test("judge() asks for one call for each expected one, and for the order where told", async () => {
-  const tool_calls = [toolCall("write", { path: "b" }), toolCall("read", { path: "a" })];
-  const score = (verdict: Verdictlet) => "score" in verdict ? verdict.score : NaN;
+  const tool_calls = [fakeToolCall("write", { path: "b" }), fakeToolCall("read", { path: "a" })];
+  const score = (verdict: Judgement) => "score" in verdict ? verdict.score : NaN;
   assert.equal(score(await judge({ expected: [READ, WRITE] }, { tool_calls })), 1);
   assert.equal(score(await judge({ expected: [READ, WRITE] }, { tool_calls }, { order: "as_listed" })), 0.5);
   assert.equal(score(await judge({ expected: [READ, READ] }, { tool_calls })), 0.5);
   assert.equal(
-    score(await judge({ expected: [READ] }, { tool_calls: [toolCall("read", { path: "a" }, "tool_error")] })),
+    score(await judge({ expected: [READ] }, { tool_calls: [fakeToolCall("read", { path: "a" }, "tool_error")] })),
     0,
   );
 });
 
 Deno.test("judge() scores 0 for forbidden and for too many calls", async () => {
-  const tool_calls = [toolCall("rm"), toolCall("read")];
+  const tool_calls = [fakeToolCall("rm"), fakeToolCall("read")];
   const forbidden = await judge({ forbidden: ["rm"] }, { tool_calls });
   assert.deepEqual([forbidden], [{
     score: 0,
@@ -50,18 +48,19 @@ Deno.test("judge() scores 0 for forbidden and for too many calls", async () => {
 });
 
 Deno.test("judge() counts invalid and failed calls apart and decides only where told", async () => {
-  const turns = [turn({ invalid_call: "no JSON" }), turn()];
+  const turns = [fakeTurn({ invalid_call: "no JSON" }), fakeTurn()];
   const tool_calls = [
-    toolCall("x", {}, "unknown_tool"),
-    toolCall("read", {}, "tool_error"),
-    toolCall("read", {}, "timeout"),
+    fakeToolCall("x", {}, "unknown_tool"),
+    fakeToolCall("read", {}, "tool_error"),
+    fakeToolCall("read", {}, "timeout"),
   ];
-  const verdict = await judge(undefined, { turns, tool_calls });
+  const verdict = await judge(undefined, { turns, tool_calls }, { decisive: false });
   assert.deepEqual(verdict, {
     score: 1,
     reason: "the calls are as expected",
     parts: { expected: 1, near: 1, forbidden: 0, over: 0, calls: 3, invalid: 2, failed: 2 },
   });
+  assert.deepEqual(await judge(undefined, { turns, tool_calls }), { abstain: "the scenario expects no calls" });
   for (const decisive of [true, false]) {
     assert.equal((await plugin.create(fakeContext(plugin.config.parse({ decisive })))).decisive, decisive);
   }
@@ -73,7 +72,10 @@ Deno.test("judge() says how near the calls came, refused ones too", async () => 
     const verdict = await judge({ expected }, { tool_calls });
     return "score" in verdict && verdict.parts!.near;
   };
-  assert.equal(await nearness([toolCall("write", { path: "b" }, "invalid_arguments")]), 1 / 3);
-  assert.equal(await nearness([toolCall("write", { path: "b", content: "x" }), toolCall("read", { path: "c" })]), 0.75);
-  assert.equal(await nearness([toolCall("list")]), 0);
+  assert.equal(await nearness([fakeToolCall("write", { path: "b" }, "invalid_arguments")]), 1 / 3);
+  assert.equal(
+    await nearness([fakeToolCall("write", { path: "b", content: "x" }), fakeToolCall("read", { path: "c" })]),
+    0.75,
+  );
+  assert.equal(await nearness([fakeToolCall("list")]), 0);
 });

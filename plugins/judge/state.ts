@@ -4,10 +4,11 @@
  * @module
  */
 import { definePlugin, mismatch, type Plugin, sameValue, wantsValue } from "@hone/hone";
-import type { Check, Json, JsonObject, Scenario, Verdictlet } from "@hone/hone";
+import type { CallSpec, Json, JsonObject, Judgement, Matcher, NamedCall, Scenario } from "@hone/hone";
 import { createHash } from "node:crypto";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { call_schema, matcher_fields, one_matcher, path_below } from "@hone/hone/schemas";
 import { z } from "zod";
 
 const config = z.strictObject({
@@ -22,13 +23,41 @@ const config = z.strictObject({
   max_file_bytes: z.int().min(1).default(65536).describe("Larger files are known by their hash only."),
 });
 
+const check_schema = z.strictObject({
+  file: path_below.optional().describe("A file that is there afterwards.").meta({ examples: ["notes.txt"] }),
+  absent: path_below.optional().describe("A path that is not there.").meta({ examples: ["old.txt"] }),
+  directory: path_below.optional().describe("A folder that is there.").meta({ examples: ["box"] }),
+  call: call_schema.optional().describe("A reading call whose answer is compared.")
+    .meta({ examples: [{ tool: "read_text_file", arguments: { path: "notes.txt" } }] }),
+  path: z.string().optional().describe("Where in the call's answer to look.").meta({ examples: ["items.0.name"] }),
+  ...matcher_fields,
+}).refine(
+  (value) => ["file", "absent", "directory", "call"].filter((key) => key in value).length === 1,
+  "must have exactly one of file, absent, directory and call",
+).refine(...one_matcher);
+
+/** One thing that must hold of the world afterwards. */
+export type Check =
+  & ({ file: string } | { absent: string } | { directory: string } | { call: CallSpec; path?: string })
+  & Matcher;
+
+/** What a check is, is said by its refinements, which types cannot follow. */
+const checks_schema = z.array(check_schema) as unknown as z.ZodType<Check[]>;
+
 const plugin: Plugin<"judge"> = definePlugin({
   kind: "judge",
   name: "state",
   summary: "Scores the files and tool answers that the agent left behind against the scenario's checks.",
   config,
   examples: [{ title: "Nothing for half a success", with: { partial: 0, strict: true } }],
-  judges_by: () => ["checks"],
+  expects: {
+    field: "checks",
+    schema: checks_schema,
+    calls: (checks) =>
+      checks.flatMap((check, i): NamedCall[] =>
+        "call" in check ? [{ as: "observed", call: check.call, path: [i, "call", "tool"] }] : []
+      ),
+  },
   create: ({ config, base_dir, stage }) => {
     let fixture: Promise<{ tree: Tree }> | undefined;
     const limits = { max_files: config.max_files, max_file_bytes: config.max_file_bytes };
@@ -37,11 +66,11 @@ const plugin: Plugin<"judge"> = definePlugin({
     return {
       scale: "absolute",
       decisive: true,
-      async observe(environment, scenario) {
+      async observe(environment, scenario, checks = []) {
         const { workdir } = environment;
         const { tree, truncated } = workdir ? await readTree(workdir, limits) : { tree: {}, truncated: false };
         const calls: Json[] = [];
-        for (const check of scenario.checks) {
+        for (const check of checks) {
           if (!("call" in check)) continue;
           const { outcome, text, result } = await environment.observe(check.call);
           calls.push({ outcome, text, structured: (result as JsonObject | null)?.structuredContent ?? null });
@@ -49,7 +78,8 @@ const plugin: Plugin<"judge"> = definePlugin({
         const was = workdir ? changes(withSetup((await initial()).tree, scenario), tree) : {};
         return { tree, was, calls, truncated } satisfies Observation as unknown as Json;
       },
-      judge: (group, scenario) => group.map((trajectory) => judgeOne(trajectory.observations[stage], scenario, config)),
+      judge: ({ group, expected }) =>
+        group.map((trajectory) => judgeOne(trajectory.observations[stage], expected, config)),
     };
   },
 });
@@ -135,12 +165,12 @@ function changes(before: Tree, after: Tree): Observation["was"] {
   return was;
 }
 
-function judgeOne(observation: Json | undefined, scenario: Scenario, options: z.output<typeof config>): Verdictlet {
-  if (scenario.checks.length === 0) {
-    return scenario.answer || scenario.calls
-      ? { score: 1, reason: "the scenario has no checks of the world", parts: { checks: 0, held: 0, stray: 0 } }
-      : { invalid: `scenario ${scenario.id} has neither checks, answer nor calls to judge by` };
-  }
+function judgeOne(
+  observation: Json | undefined,
+  checks: Check[] | undefined,
+  options: z.output<typeof config>,
+): Judgement {
+  if (!checks) return { abstain: "the scenario has no checks of the world" };
   if (!isObservation(observation)) return { invalid: "the world was not observed" };
   const { tree, was, calls, truncated } = observation;
   if (truncated) return { invalid: `the rollout's folder has more than ${options.max_files} files` };
@@ -152,11 +182,11 @@ function judgeOne(observation: Json | undefined, scenario: Scenario, options: z.
     else before[path] = entry;
   }
   let call = 0;
-  const results = scenario.checks.map((check) => {
+  const results = checks.map((check) => {
     if ("call" in check) return { now: callProblem(check, calls[call++]), held: false };
     return { now: pathProblem(check, tree), held: !pathProblem(check, before) };
   });
-  const stray = strayPaths(scenario.checks, Object.keys(was));
+  const stray = strayPaths(checks, Object.keys(was));
   const failed = results.filter(({ now }) => now);
   const parts = { checks: results.length, held: results.length - failed.length, stray: stray.length };
   if (failed.length === 0 && !(options.strict && stray.length > 0)) {

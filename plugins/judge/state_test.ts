@@ -2,10 +2,9 @@ import assert from "node:assert/strict";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import type { CallResult, Check, Environment, JsonObject, Scenario, Verdictlet } from "@hone/hone";
-import { conformance, fakeContext } from "@hone/hone/testing";
-import { trajectory } from "../../tests/fixtures/sample_trajectory.ts";
-import plugin from "./state.ts";
+import type { CallResult, Environment, JsonObject, Judgement, Scenario } from "@hone/hone";
+import { conformance, fakeContext, fakeJudgeArgs, fakeTrajectory } from "@hone/hone/testing";
+import plugin, { type Check } from "./state.ts";
 
 conformance(plugin);
 
@@ -30,7 +29,7 @@ async function judge(
     settings?: JsonObject;
     scenario?: Partial<Scenario>;
   },
-): Promise<Verdictlet> {
+): Promise<Judgement> {
   const root = await mkdtemp(join(tmpdir(), "hone-state-"));
   try {
     await mkdir(join(root, "work"));
@@ -55,14 +54,15 @@ async function judge(
       call: () => Promise.reject(new Error("a judge only observes")),
       observe: ({ tool }) => Promise.resolve(answers[tool]!),
     };
-    const observation = JSON.parse(JSON.stringify(await role.observe!(environment, whole)));
-    return (await role.judge([trajectory({ observations: { test: observation } })], whole))[0]!;
+    const observation = JSON.parse(JSON.stringify(await role.observe!(environment, whole, checks)));
+    const group = [fakeTrajectory({ observations: { test: observation } })];
+    return (await role.judge(fakeJudgeArgs({ group, scenario: whole, expected: checks })))[0]!;
   } finally {
     await rm(root, { recursive: true });
   }
 }
 
-function score(verdict: Verdictlet): number {
+function score(verdict: Judgement): number {
   assert.ok("score" in verdict, JSON.stringify(verdict));
   return Math.round(verdict.score * 1000) / 1000;
 }
@@ -188,15 +188,10 @@ Deno.test("judge() reads tool answers as text, as structure and at a path", asyn
   assert.equal("reason" in lost && lost.reason, "rows answered nothing at items.1.name");
 });
 
-Deno.test("judge() is invalid where it saw nothing, too much, or has nothing to judge by", async () => {
+Deno.test("judge() is invalid where it saw nothing or too much, and abstains where nothing is to be seen", async () => {
   const role = await plugin.create(fakeContext(plugin.config.parse({})));
-  const scenario: Scenario = { id: "s1", task: "t", split: "train", tags: [], checks: MOVE };
-  assert.deepEqual(await role.judge([trajectory()], scenario), [{ invalid: "the world was not observed" }]);
-  assert.deepEqual(await role.judge([trajectory()], { ...scenario, checks: [] }), [
-    { invalid: "scenario s1 has neither checks, answer nor calls to judge by" },
-  ]);
-  const answered = await role.judge([trajectory()], { ...scenario, checks: [], answer: { equals: "x" } });
-  assert.equal(score(answered[0]!), 1);
+  assert.deepEqual(await role.judge(fakeJudgeArgs({ expected: MOVE })), [{ invalid: "the world was not observed" }]);
+  assert.deepEqual(await role.judge(fakeJudgeArgs()), [{ abstain: "the scenario has no checks of the world" }]);
   const many = await judge({ checks: MOVE, after: { a: "", b: "", c: "" }, settings: { max_files: 2 } });
   assert.deepEqual(many, { invalid: "the rollout's folder has more than 2 files" });
 });

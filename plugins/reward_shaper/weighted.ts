@@ -1,10 +1,10 @@
 /**
  * A weighted sum of scores and of parts of scores. One judgement that is invalid makes the reward invalid: a judge
- * that could not see is no reason to punish.
+ * that could not see is no reason to punish. One that abstains is left out of the sum.
  * @module
  */
 import { definePlugin, type Plugin } from "@hone/hone";
-import type { Verdictlet } from "@hone/hone";
+import type { Judgement } from "@hone/hone";
 import { z } from "zod";
 
 const config = z.strictObject({
@@ -26,13 +26,14 @@ const plugin: Plugin<"reward-shaper"> = definePlugin({
   }],
   create: ({ config: { weights } }) => ({
     shape(_trajectory, judgements) {
-      const judges = Object.keys(judgements);
+      const judges = Object.keys(judgements).filter((judge) => !("abstain" in judgements[judge]!));
       const entries = Object.entries(weights);
       const alike = judges.map((judge) => [judge, 1 / judges.length] as const);
       const parts: Record<string, number> = {};
       for (const [source, weight] of entries.length > 0 ? entries : alike) {
         const found = amount(source, judgements);
         if (typeof found === "string") return { invalid: found };
+        if (found === null) continue;
         parts[source] = weight * found;
       }
       return { value: Object.values(parts).reduce((sum, part) => sum + part, 0), parts };
@@ -41,13 +42,14 @@ const plugin: Plugin<"reward-shaper"> = definePlugin({
 });
 export default plugin;
 
-/** The score or part that `source` names, or why there is none. */
-function amount(source: string, judgements: Record<string, Verdictlet>): number | string {
+/** The score or part that `source` names, null where its judge abstains, or why there is none. */
+function amount(source: string, judgements: Record<string, Judgement>): number | string | null {
   const dot = source.lastIndexOf(".");
   const judge = Object.hasOwn(judgements, source) || dot < 0 ? source : source.slice(0, dot);
   const judgement = Object.hasOwn(judgements, judge) ? judgements[judge]! : undefined;
   if (!judgement) return `no judge is called ${JSON.stringify(judge)}: there are ${Object.keys(judgements).join(", ")}`;
   if ("invalid" in judgement) return `${judge}: ${judgement.invalid}`;
+  if ("abstain" in judgement) return null;
   if (judge === source) return judgement.score;
   const part = judgement.parts?.[source.slice(dot + 1)];
   return part ?? `${judge} has no part ${JSON.stringify(source.slice(dot + 1))}`;

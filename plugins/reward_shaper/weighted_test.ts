@@ -1,17 +1,17 @@
 import assert from "node:assert/strict";
-import type { Trajectory, Verdictlet } from "@hone/hone";
+import type { Judgement, Trajectory } from "@hone/hone";
 import { conformance, fakeContext } from "@hone/hone/testing";
 import plugin from "./weighted.ts";
 
 conformance(plugin);
 
-async function shape(weights: Record<string, number>, judgements: Record<string, Verdictlet>) {
+async function shape(weights: Record<string, number>, judgements: Record<string, Judgement>) {
   const role = await plugin.create(fakeContext(plugin.config.parse({ weights })));
   return role.shape({} as Trajectory, judgements);
 }
 
-const state: Verdictlet = { score: 0.5, reason: "half" };
-const calls: Verdictlet = { score: 1, reason: "", parts: { invalid: 2 } };
+const state: Judgement = { score: 0.5, reason: "half" };
+const calls: Judgement = { score: 1, reason: "", parts: { invalid: 2 } };
 
 Deno.test("shape() adds scores and parts by weight", async () => {
   const reward = await shape({ state: 1, "calls.invalid": -0.125 }, { state, calls });
@@ -32,4 +32,13 @@ Deno.test("shape() is invalid where a judgement is, or is not there", async () =
     value: 0.5,
     parts: { state: 0.5 },
   });
+});
+
+Deno.test("shape() leaves out a judge that abstains", async () => {
+  const answer: Judgement = { abstain: "the scenario expects no answer" };
+  assert.deepEqual(await shape({ state: 1, answer: 1, "answer.near": 0.5 }, { state, answer }), {
+    value: 0.5,
+    parts: { state: 0.5 },
+  });
+  assert.deepEqual(await shape({}, { state, answer }), { value: 0.5, parts: { state: 0.5 } });
 });

@@ -20,10 +20,10 @@ const plugin: Plugin<"scenario-source"> = definePlugin({
   summary: "Reads scenarios from YAML, JSON or JSON lines, and refuses a bad file whole.",
   config,
   examples: [{ title: "One file", with: { path: "./scenarios.yaml" } }],
-  preview: ({ path, split }, { base_dir, judged_by }) => readScenarios(filesOf(path, base_dir), { split, judged_by }),
+  preview: ({ path, split }, { base_dir, ...judged }) => readScenarios(filesOf(path, base_dir), { split, ...judged }),
   create: ({ config: { path, split }, base_dir }) => ({
-    async *produce(catalog) {
-      yield* await readScenarios(filesOf(path, base_dir), { split, catalog });
+    async *produce(catalog, parts) {
+      yield* await readScenarios(filesOf(path, base_dir), { split, catalog, parts });
     },
   }),
 });

@@ -5,9 +5,13 @@ import { join } from "node:path";
 import { render } from "../../pipeline/diagnostics/mod.ts";
 import type { Catalog, Scenario, ToolSpec } from "@hone/hone";
 import { conformance, fakeContext } from "@hone/hone/testing";
+import { asPart } from "../../pipeline/scenario/parts.ts";
+import answer from "../judge/answer.ts";
+import calls from "../judge/calls.ts";
+import state from "../judge/state.ts";
 import plugin from "./file.ts";
 
-conformance(plugin);
+conformance(plugin, { with: { path: join(import.meta.dirname!, "../../tests/cases/scenarios.yaml") } });
 
 const tool = (name: string): ToolSpec => ({
   server: "files",
@@ -20,6 +24,8 @@ const tool = (name: string): ToolSpec => ({
 });
 const catalog: Catalog = { servers: [], tools: [tool("read_text_file"), tool("write_file")], schema_hash: "" };
 
+const parts = [state, answer, calls].map((judge) => asPart(judge, true)!);
+
 /** Reads files by name; `path` of the settings is all of them. */
 async function produce(files: Record<string, string>, settings = {}): Promise<Scenario[]> {
   const root = await mkdtemp(join(tmpdir(), "hone-scenarios-"));
@@ -27,7 +33,7 @@ async function produce(files: Record<string, string>, settings = {}): Promise<Sc
     for (const [name, text] of Object.entries(files)) await writeFile(join(root, name), text);
     const config = plugin.config.parse({ path: Object.keys(files), ...settings });
     const role = await plugin.create(fakeContext(config, { base_dir: root }));
-    return await Array.fromAsync(role.produce(catalog));
+    return await Array.fromAsync(role.produce(catalog, parts));
   } finally {
     await rm(root, { recursive: true });
   }

@@ -10,8 +10,9 @@ import {
   ensureWorkerEnv,
   type JsonObject,
   type Log,
+  type ModelFacts,
   type OnlineTrainer,
-  type OpenArgs,
+  type OpenOnlineArgs,
   type Plugin,
   type Policy,
   type StepArgs,
@@ -80,14 +81,14 @@ interface Surroundings {
   base_dir: string;
 }
 
-interface ModelFacts extends JsonObject {
+interface WorkerFacts extends ModelFacts {
   renders_tools: boolean;
   /** The format in which the chat template prints calls, where hone knows it. */
   tool_format: ToolFormat | null;
   context_tokens: number;
 }
 
-async function open(args: OpenArgs, around: Surroundings): Promise<OnlineTrainer> {
+async function open(args: OpenOnlineArgs, around: Surroundings): Promise<OnlineTrainer> {
   const { config, log, signal } = around;
   const { python } = await ensureWorkerEnv({
     backend: "mlx",
@@ -114,11 +115,11 @@ async function open(args: OpenArgs, around: Surroundings): Promise<OnlineTrainer
   }
 }
 
-async function start(worker: Worker, args: OpenArgs, { config, log, base_dir }: Surroundings) {
+async function start(worker: Worker, args: OpenOnlineArgs, { config, log, base_dir }: Surroundings) {
   const hello = await worker.request("hello", {}, 120);
   if (hello.blas === null && Deno.build.os === "linux") log.warn("no OpenBLAS was found: MLX will be slow on this CPU");
   const near = isAbsolute(args.model) ? args.model : resolve(base_dir, args.model);
-  const { model } = await worker.request<{ model: ModelFacts }>("init", {
+  const { model } = await worker.request<{ model: WorkerFacts }>("init", {
     model: existsSync(near) ? near : args.model,
     cache_dir: cacheDir(),
     seed: args.seed,
@@ -126,7 +127,7 @@ async function start(worker: Worker, args: OpenArgs, { config, log, base_dir }: 
     optimizer: config.optimizer,
     reuse_sampled_states: config.reuse_sampled_states,
     ...(config.context_tokens > 0 && { context_tokens: config.context_tokens }),
-    ...(args.resume_dir && { resume_dir: args.resume_dir }),
+    ...(args.resume && { resume_dir: args.resume.checkpoint.dir }),
   });
   const api_key = crypto.randomUUID();
   const served = await worker.request<{ base_url: string }>("serve", {
@@ -134,6 +135,7 @@ async function start(worker: Worker, args: OpenArgs, { config, log, base_dir }: 
     port: 0,
     token: api_key,
     max_concurrency: args.concurrency,
+    max_staleness: args.max_staleness,
   });
   const base: Policy = {
     name: "base",
@@ -150,7 +152,7 @@ async function start(worker: Worker, args: OpenArgs, { config, log, base_dir }: 
   return { model, base };
 }
 
-function chosenFormat(own: Config["tool_format"], agent: ToolFormat | "auto", model: ModelFacts): ToolFormat {
+function chosenFormat(own: Config["tool_format"], agent: ToolFormat | "auto", model: WorkerFacts): ToolFormat {
   const wanted = agent === "auto" ? own : agent;
   if (wanted !== "auto") return wanted;
   return model.renders_tools ? model.tool_format ?? "hermes" : "json";
@@ -163,7 +165,12 @@ function modelName(version: number): string {
 class MlxTrainer implements OnlineTrainer {
   readonly lost: Promise<Error>;
 
-  constructor(readonly worker: Worker, readonly model: JsonObject, readonly base: Policy, readonly args: OpenArgs) {
+  constructor(
+    readonly worker: Worker,
+    readonly model: ModelFacts,
+    readonly base: Policy,
+    readonly args: OpenOnlineArgs,
+  ) {
     this.lost = worker.lost;
   }
 
@@ -188,17 +195,18 @@ class MlxTrainer implements OnlineTrainer {
     return this.#step("train_step", "rl", args);
   }
 
-  async publish({ name, version, dir }: { name: string; version: number; dir?: string }): Promise<Policy> {
-    const { model } = await this.worker.request<{ model: string }>("publish", { version, ...(dir && { dir }) });
+  async publish({ name, version, checkpoint }: Parameters<OnlineTrainer["publish"]>[0]): Promise<Policy> {
+    const from = checkpoint ? { dir: checkpoint.dir } : {};
+    const { model } = await this.worker.request<{ model: string }>("publish", { version, ...from });
     return { ...this.base, name, version, model };
   }
 
-  async save(dir: string): Promise<Checkpoint> {
+  async save(dir: string): Promise<Omit<Checkpoint, "id">> {
     return await this.worker.request<{ dir: string; bytes: number }>("save", { dir });
   }
 
-  async export(dir: string, checkpoint?: string): Promise<JsonObject> {
-    return await this.worker.request("export", { dir, format: "peft", ...(checkpoint && { source: checkpoint }) });
+  async weights({ format, dir, checkpoint }: Parameters<OnlineTrainer["weights"]>[0]): Promise<JsonObject> {
+    return await this.worker.request("export", { dir, format, ...(checkpoint && { source: checkpoint.dir }) });
   }
 
   async [Symbol.asyncDispose]() {

@@ -135,6 +135,7 @@ Deno.test("ProgressView sends a terminal nothing that a server, a tool or a scen
 Deno.test("Progress tells how many tokens come per second", () => {
   const progress = new Progress();
   progress.begin("rl", 1);
+  progress.rollout("r1", "s1");
   progress.tokens(500);
   const { tokens_per_second } = progress.snapshot();
   assert.ok(tokens_per_second > 0 && tokens_per_second <= 500, String(tokens_per_second));

@@ -3,21 +3,26 @@
  * only hands on what the server writes.
  * @module
  */
-import type { Terminal } from "../cli/terminal.ts";
 import { BEHIND, relay } from "./own_stdout.ts";
 
+/** Where help and refusals are written. */
+interface Output {
+  out(text: string): void;
+  err(text: string): void;
+}
+
 /** Serves until the client closes stdin; resolves to the exit code. */
-export async function serve(words: string[], terminal: Terminal): Promise<number> {
+export async function serve(words: string[], output: Output): Promise<number> {
   const known = ["--allow-run", "--help"];
   const strange = words.find((word) => ![...known, "-h", BEHIND].includes(word));
   if (strange !== undefined) {
     const { cli, HoneError, nearest, render } = await import("../../pipeline/diagnostics/mod.ts");
     const refusal = new HoneError(cli.unknown_flag("--mcp", strange, nearest(strange, known), known));
-    terminal.err(render(refusal.diagnostics, "text"));
+    output.err(render(refusal.diagnostics, "text"));
     return 2;
   }
   if (words.includes("--help") || words.includes("-h")) {
-    terminal.out(await help());
+    output.out(await help());
     return 0;
   }
   if (!words.includes(BEHIND)) return await relay(words);

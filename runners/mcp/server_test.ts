@@ -109,7 +109,7 @@ Deno.test("status, query and the run's resource answer while a run lives and aft
   connected([], async (client, dir) => {
     await Deno.mkdir(join(dir, "runs"));
     const { bus, end } = await liveRun(join(dir, "runs"), "files-1");
-    await bus.emit("trainer", "metric.recorded", { name: "loss", value: 0.5, step: 1 }).durable;
+    await bus.publish("trainer", "metric.recorded", { name: "loss", value: 0.5, step: 1 });
     const live = (await called(client, "status")).data;
     assert.deepEqual([live?.status, live?.progress], ["running", { rung: "rl" }]);
     const rows = await called(client, "query", { run: "files-1", sql: "SELECT value FROM metrics" });

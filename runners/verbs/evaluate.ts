@@ -11,7 +11,9 @@ import { type LoadedPipeline, loadPipeline } from "../../pipeline/config/pipelin
 import { findRun, openRun } from "../../pipeline/store/live_run.ts";
 import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import type { Catalog, Split } from "../../pipeline/events.ts";
-import { evaluateRun, type PolicyName } from "../../pipeline/run/evaluate_run.ts";
+import { measuredAlone } from "../../pipeline/config/measured_alone.ts";
+import type { Measured as MeasuredPolicy } from "../../pipeline/run/context.ts";
+import { runPipeline } from "../../pipeline/run/open_run.ts";
 import { recordedCatalog } from "../../pipeline/store/recorded.ts";
 import { evaluationEpisodes } from "../../pipeline/verdict/evaluated_rollouts.ts";
 import { compare } from "../../pipeline/verdict/summary.ts";
@@ -87,7 +89,14 @@ export default defineVerb({
     const result = await attended(
       loaded,
       call,
-      (hooks) => evaluateRun(loaded, { run_dir, signal, policy, weights, trained_with, ...hooks }),
+      (hooks) =>
+        runPipeline(measuredAlone(loaded, policy), {
+          run_dir,
+          signal,
+          measure: { policy, weights },
+          trained_with,
+          ...hooks,
+        }),
     );
     if (result.status !== "completed") return conclude(result, attendant, { resumable: false });
     const { split, sampling, scenarios, tries, policies, notes } = result.verdict!;
@@ -121,7 +130,7 @@ async function subject(args_: z.output<typeof args>, source: string | null) {
     if (!existsSync(weights)) {
       throw new HoneError(cli.no_weights(named));
     }
-    const policy: PolicyName = args_.policy ?? "tuned";
+    const policy: MeasuredPolicy["policy"] = args_.policy ?? "tuned";
     if (policy === "base" || policy === "prompt") {
       throw new HoneError(cli.bad_value("--policy", policy, "an adapter is measured as warm_start or tuned"));
     }
@@ -129,7 +138,7 @@ async function subject(args_: z.output<typeof args>, source: string | null) {
   }
   const published = source ? await publishedBy(source) : new Map<string, string>();
   const last = (["tuned", "warm_start"] as const).find((name) => published.has(name));
-  const policy: PolicyName = args_.policy ?? last ?? "base";
+  const policy: MeasuredPolicy["policy"] = args_.policy ?? last ?? "base";
   if (policy === "base" || policy === "prompt") return { policy, weights: undefined };
   const weights = published.get(policy);
   if (weights) return { policy, weights };
@@ -158,7 +167,10 @@ async function adapterCatalog(path: string): Promise<Catalog | undefined> {
 async function publishedBy(run_dir: string): Promise<Map<string, string>> {
   await using run = await openRun(run_dir);
   const rows = await run.query("SELECT name, checkpoint FROM policies ORDER BY version");
-  const found = rows.map(({ name, checkpoint }) => [String(name), String(checkpoint)] as const);
+  // A checkpoint's id is its folder's name; runs of earlier versions name the whole folder.
+  const found = rows.map(({ name, checkpoint }) =>
+    [String(name), resolve(run_dir, "checkpoints", String(checkpoint))] as const
+  );
   return new Map(found.filter(([, folder]) => existsSync(folder)));
 }
 

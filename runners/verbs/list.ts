@@ -6,7 +6,8 @@ import { stringify } from "yaml";
 import { z } from "zod";
 import { jsonSchema } from "../../pipeline/config/issues.ts";
 import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
-import { KINDS, loadPlugin } from "../../pipeline/loader.ts";
+import { isKind } from "../../pipeline/kinds.ts";
+import { loadPlugin } from "../../pipeline/loader.ts";
 import type { Plugin } from "../../pipeline/plugin.ts";
 import { schemaRows } from "../../pipeline/config/schema_tables.ts";
 import { builtins } from "../../plugins/mod.ts";
@@ -36,7 +37,7 @@ export default defineVerb({
   examples: ["hone list", "hone list judge", "hone list judge/state", "hone list ./my_judge.ts --format json"],
   async run({ positional: [what], signal, attendant }): Promise<Shown | Shown[]> {
     const load = async (use: string) => asShown(use, await loadPlugin(use, { base_dir: Deno.cwd(), builtins, signal }));
-    if (what !== undefined && !KINDS.some((kind) => kind === what)) {
+    if (what !== undefined && !isKind(what)) {
       const known = Object.keys(builtins);
       if (!attendant.loads_code && !known.includes(what)) throw new HoneError(cli.plugin_not_allowed(what, known));
       return await load(what);

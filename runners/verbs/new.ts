@@ -7,8 +7,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { z } from "zod";
 import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
-import { KINDS } from "../../pipeline/loader.ts";
-import type { Kind } from "../../pipeline/plugin.ts";
+import { isKind, KIND_NAMES } from "../../pipeline/kinds.ts";
 import { pluginText, testText } from "./new_templates.ts";
 import { defineVerb, indented } from "./verb.ts";
 
@@ -22,7 +21,7 @@ export default defineVerb({
     "from a pipeline by its path.",
   effect: "acts",
   positional: [
-    { name: "kind", description: `One of ${KINDS.join(", ")}.` },
+    { name: "kind", description: `One of ${KIND_NAMES.join(", ")}.` },
     { name: "name", description: "Name of the plugin: lower case letters, digits and -." },
   ],
   args: z.strictObject({ dir: z.string().default(".").describe("Folder to write to.") }),
@@ -32,12 +31,12 @@ export default defineVerb({
   }),
   examples: ["hone new judge tone", "hone new scenario-source tickets --dir ./plugins"],
   async run({ args, positional: [kind = "", name = ""], attendant }) {
-    if (!KINDS.some((known) => known === kind)) throw new HoneError(cli.unknown_kind(kind, KINDS));
+    if (!isKind(kind)) throw new HoneError(cli.unknown_kind(kind, KIND_NAMES));
     if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name)) throw new HoneError(cli.plugin_name(name));
     const stem = name.replaceAll("-", "_");
     const files = {
-      [`${stem}.ts`]: pluginText(kind as Kind, name),
-      [`${stem}_test.ts`]: testText(kind as Kind, stem),
+      [`${stem}.ts`]: pluginText(kind, name),
+      [`${stem}_test.ts`]: testText(kind, stem),
       "deno.json": await editorConfig(),
     };
     const dir = resolve(args.dir);

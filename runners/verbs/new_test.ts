@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { HoneError } from "../../pipeline/diagnostics/mod.ts";
-import { KINDS, loadPlugin } from "../../pipeline/loader.ts";
+import { KIND_NAMES } from "../../pipeline/kinds.ts";
+import { loadPlugin } from "../../pipeline/loader.ts";
 import { runVerb } from "../../tests/fixtures/small_run.ts";
 import newVerb from "./new.ts";
 
@@ -24,13 +25,13 @@ async function withFolder(work: (dir: string) => Promise<void>): Promise<void> {
 
 Deno.test("new writes plugins of every kind that type-check, lint and pass their own tests outside the repository", () =>
   withFolder(async (dir) => {
-    for (const kind of KINDS) assert.equal((await run([kind, `my-${kind}`], dir)).code, 0);
+    for (const kind of KIND_NAMES) assert.equal((await run([kind, `my-${kind}`], dir)).code, 0);
     const deno = (...args: string[]) =>
       promisify(execFile)(Deno.execPath(), args, { cwd: dir, env: { ...Deno.env.toObject(), NO_COLOR: "1" } });
     await deno("check", ".");
     await deno("lint", "--rules-exclude=require-await", ".");
     const { stdout } = await deno("test", "-A", "--no-check");
-    assert.match(stdout, new RegExp(`ok \\| ${KINDS.length * 5 + 1} passed \\| 0 failed`));
+    assert.match(stdout, new RegExp(`ok \\| ${KIND_NAMES.length * 7 + 1} passed \\| 0 failed`));
   }));
 
 Deno.test("new writes a plugin that loads by its path from a pipeline outside the repository", () =>
@@ -61,7 +62,7 @@ Deno.test("new refuses kinds and names that no pipeline could use", () =>
     await assert.rejects(
       run(["juge", "tone"], dir),
       message(
-        'Cannot make a plugin of kind "juge": wanted one of discoverer, scenario-source, rollout, judge, reward-shaper, trainer, exporter',
+        'Cannot make a plugin of kind "juge": wanted one of discoverer, scenario-source, rollout, judge, reward-shaper, trainer, exporter, tracker',
       ),
     );
     await assert.rejects(

@@ -24,7 +24,7 @@ async function killedRun(runs_dir: string, id: string) {
   const run_dir = join(runs_dir, id);
   await Deno.mkdir(run_dir);
   await using store = await Store.open(join(run_dir, "run.duckdb"), { run_id: id, mode: "create" });
-  new Bus(id, store).emit("runner", "run.started", { name: "n", seed: 1, hone_version: "0.1.0", resumed: false });
+  new Bus(id, store).publish("runner", "run.started", { name: "n", seed: 1, hone_version: "0.1.0", resumed: false });
   const child = new Deno.Command(Deno.execPath(), { args: ["--version"], stdout: "null" }).spawn();
   await child.status;
   await Deno.writeTextFile(join(run_dir, "run.lock"), JSON.stringify({ pid: child.pid, started: "1" }));
@@ -35,7 +35,7 @@ const metric = (value: number) => ({ name: "loss", value, step: 1 });
 Deno.test("query answers from a live run all that was appended before, and the same once it has ended", async () => {
   await inFolder(async (runs_dir) => {
     const { run_dir, bus, end } = await liveRun(runs_dir, "files-1");
-    for (const value of [0.5, 2]) bus.emit("trainer", "metric.recorded", metric(value));
+    for (const value of [0.5, 2]) bus.publish("trainer", "metric.recorded", metric(value));
     const ask = (format: string) =>
       runVerb(query, { positional: [run_dir, "SELECT name, value FROM metrics ORDER BY value"], format });
     const live = await ask("json");
@@ -108,7 +108,7 @@ Deno.test("watch follows a live run to its end, as lines or as whole events", as
       const args = { only: ["metric.", "run.ended"] };
       const watching = runVerb(watch, { positional: [run_dir], args, format, on_out: () => first.resolve() });
       // The reader may join at any time: events go on until it has seen one.
-      const beat = setInterval(() => bus.emit("trainer", "metric.recorded", metric(1)), 5);
+      const beat = setInterval(() => bus.publish("trainer", "metric.recorded", metric(1)), 5);
       await first.promise;
       clearInterval(beat);
       await end("completed");

@@ -35,7 +35,9 @@ async function smallEvents(bus: Bus, store: Store): Promise<void> {
   let emitted = 0;
   const { secs, cpu_secs } = await timed(async () => {
     const began = performance.now();
-    for (let step = 0; step < EVENTS; step++) bus.emit("bench", "metric.recorded", { name: "loss", value: step, step });
+    for (let step = 0; step < EVENTS; step++) {
+      bus.publish("bench", "metric.recorded", { name: "loss", value: step, step });
+    }
     emitted = (performance.now() - began) / 1000;
     await store.flush();
   });
@@ -52,13 +54,13 @@ async function turns(bus: Bus, store: Store): Promise<string[]> {
   const ids = Array.from({ length: ROLLOUTS }, (_, i) => `bench-${i}`);
   let in_emit = 0;
   const { secs, cpu_secs } = await timed(async () => {
-    for (const rollout_id of ids) await bus.emit("bench", "rollout.requested", sampleRef(rollout_id)).ordered;
+    for (const rollout_id of ids) await bus.publish("bench", "rollout.requested", sampleRef(rollout_id));
     for (let index = 0; index < TURNS; index++) {
       const turn = sampleTurn(index, PROMPT + index * (OUTPUT + 50), OUTPUT);
       for (let from = 0; from < ids.length; from += 48) {
         const began = performance.now();
         const kept = ids.slice(from, from + 48).map((rollout_id) =>
-          bus.emit("bench", "turn.completed", { rollout_id, turn }).durable
+          bus.publish("bench", "turn.completed", { rollout_id, turn })
         );
         in_emit += performance.now() - began;
         await Promise.all(kept);
@@ -66,7 +68,7 @@ async function turns(bus: Bus, store: Store): Promise<string[]> {
     }
     for (const rollout_id of ids) {
       const outcome = { end: "answered" as const, answer: "done" };
-      bus.emit("bench", "rollout.completed", { ...sampleRef(rollout_id), outcome, seconds: 3 });
+      bus.publish("bench", "rollout.completed", { ...sampleRef(rollout_id), outcome, seconds: 3 });
     }
     await store.flush();
   });

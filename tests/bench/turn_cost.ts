@@ -9,7 +9,7 @@ import { getEventListeners } from "node:events";
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import type { Judged } from "../../pipeline/run/rollouts.ts";
+import type { Judged } from "../../pipeline/run/context.ts";
 import { open, started, TURNS, type Where } from "./turn_run.ts";
 
 const { values } = parseArgs({

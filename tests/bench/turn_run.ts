@@ -1,5 +1,5 @@
 /**
- * Many rollouts through hone's own episodes, pool and store, against a scripted endpoint in another process, with the
+ * Many rollouts through hone's own bindings, pool and store, against a scripted endpoint in another process, with the
  * tool in this process or on an MCP server: what benches of turns share.
  * @module
  */
@@ -9,12 +9,11 @@ import { join } from "node:path";
 import { Bus } from "../../pipeline/bus.ts";
 import { pipeline_schema } from "../../pipeline/config/pipeline_schema.ts";
 import type { Catalog, Scenario, ToolSpec } from "../../pipeline/events.ts";
-import { EnvironmentPool } from "../../pipeline/mcp/pool/pool.ts";
-import type { Agent, Environment, Policy } from "../../pipeline/plugin.ts";
-import type { RunContext } from "../../pipeline/run/context.ts";
-import { type Judged, runGroup } from "../../pipeline/run/rollouts.ts";
+import { EnvironmentPool, type Environments } from "../../pipeline/mcp/pool/pool.ts";
+import type { Agent, Environment, Policy, Roles } from "../../pipeline/plugin.ts";
+import { bindAll, ONLINE } from "../../pipeline/run/bindings.ts";
+import type { Judged, Run, RunRoles } from "../../pipeline/run/context.ts";
 import { Progress } from "../../pipeline/run/progress/progress.ts";
-import { Semaphore } from "../../pipeline/common/semaphore.ts";
 import { Store } from "../../pipeline/store/store.ts";
 import { fakeContext } from "../../pipeline/testing.ts";
 import chat from "../../plugins/rollout/chat.ts";
@@ -64,7 +63,7 @@ const echo: ToolSpec = {
 };
 
 /** A pool whose one tool runs here and answers after `tool_ms`. */
-function inProcess(tool_ms: number) {
+function inProcess(tool_ms: number): Environments {
   const environment: Environment = {
     id: "e",
     workdir: null,
@@ -77,7 +76,8 @@ function inProcess(tool_ms: number) {
     },
     observe: () => Promise.resolve({ outcome: "ok", text: "", result: null, seconds: 0 }),
   };
-  return { lease: () => Promise.resolve({ ...environment, release: () => Promise.resolve() }) };
+  const lease = () => Promise.resolve({ ...environment, release: () => Promise.resolve() });
+  return { lease } as unknown as Environments;
 }
 
 /** Opens store, bus and pool; `endpoint` and `server` are ports of what runs beside. */
@@ -100,6 +100,7 @@ export async function open(
     name: "bench",
     stages: [{ use: "rollout/chat" }],
     agent: { max_turns: TURNS },
+    train: { concurrency: at_once, group_timeout_secs: 600 },
     servers: where === "in-process" ? {} : { local: { ...local, allow_writes: true } },
   });
   const quiet = () => {};
@@ -108,32 +109,30 @@ export async function open(
   const options = { run_dir: dir, base_dir: dir, allow_writes: true, log, signal };
   const pool = where === "in-process" ? null : new EnvironmentPool({ servers: config.servers, ...options });
   const catalog: Catalog = pool ? await pool.discover("local") : { servers: [], tools: [echo], schema_hash: "" };
-  const judge = (group: unknown[]) => group.map(() => ({ score: 1, reason: "ok" }));
-  const ctx = {
-    config,
-    roles: {
-      rollout: { id: "chat", role: await chat.create(fakeContext(chat.config.parse({}))) },
-      judges: [{ id: "always", role: { scale: "absolute", decisive: true, judge } }],
-      shaper: { id: "one", role: { shape: () => ({ value: 1, parts: {} }) } },
-      sources: [],
-      exporters: [],
-    },
-    bus: new Bus("bench", store),
-    store,
-    pool: pool ?? inProcess(tool_ms),
-    catalog,
-    slots: new Semaphore(at_once),
+  const bus = new Bus("bench", store, {
     signal,
-    progress: new Progress(),
-    spent: { rollouts: 0, tokens: 0, seconds: 0 },
-    log,
-  } as unknown as RunContext;
-  const agent: Agent = { ...config.agent, examples: [] };
-  const group = { policy: policyAt(endpoint), agent, scenario, purpose: "train", split: "train", step: 0 } as const;
+    on_error: (error) => {
+      console.error(error);
+      Deno.exit(1);
+    },
+  });
+  const environments = pool ?? inProcess(tool_ms);
+  const run = runOf({ config, bus, store, environments, catalog, signal, log }, await rolesOf(), endpoint);
+  const rewarded = new Map<string, (judged: Judged[]) => void>();
+  bus.subscribe("group.rewarded", { stage: "bench" }, ({ data: { group_id } }) => {
+    rewarded.get(group_id)!(run.groups.get(group_id)!.judged!);
+    run.groups.delete(group_id);
+  });
+  const middle = ["rollout", "judge", "reward-shaper"];
+  await bindAll(run, ONLINE.filter(({ name }) => middle.includes(name)));
   return {
     signal,
     flush: () => store.flush(),
-    run: (group_id, size) => runGroup(ctx, { ...group, group_id, size, attempt: 1, timeout_secs: 600 }),
+    async run(group_id, size) {
+      const done = new Promise<Judged[]>((resolve) => rewarded.set(group_id, resolve));
+      await bus.publish("bench", "group.requested", { ...group, group_id, size });
+      return await done;
+    },
     async [Symbol.asyncDispose]() {
       await pool?.[Symbol.asyncDispose]();
       await store[Symbol.asyncDispose]();
@@ -141,6 +140,52 @@ export async function open(
     },
   };
 }
+
+async function rolesOf(): Promise<Partial<RunRoles>> {
+  return {
+    rollout: { id: "chat", use: "rollout/chat", role: await chat.create(fakeContext(chat.config.parse({}))) },
+    judges: [{ id: "always", use: "always", role: always, part: null, timeout_secs: 60 }],
+    shaper: { id: "one", use: "one", role: { shape: () => ({ value: 1, parts: {} }) } },
+  };
+}
+
+/** As much of a run as the bindings in the middle of the flow use. */
+function runOf(
+  open: Pick<Run, "config" | "bus" | "store" | "environments" | "catalog" | "signal" | "log">,
+  roles: Partial<RunRoles>,
+  endpoint: number,
+): Run {
+  return {
+    ...open,
+    roles,
+    tape: null,
+    llm: () => ({ ask: () => Promise.reject(new Error("no language model here")) }),
+    agent: { ...open.config.agent, examples: [] } satisfies Agent,
+    scenarios: [scenario],
+    policies: new Map([["base", policyAt(endpoint)]]),
+    groups: new Map(),
+    progress: new Progress(),
+    spent: { rollouts: 0, tokens: 0, seconds: 0 },
+    resumed: false,
+  } as unknown as Run;
+}
+
+const always: Roles["judge"] = {
+  scale: "absolute",
+  decisive: true,
+  judge: ({ group }) => group.map(() => ({ score: 1, reason: "ok" })),
+};
+
+const group = {
+  scenario_id: "s",
+  purpose: "train",
+  split: "train",
+  policy: "base",
+  policy_version: 0,
+  temperature: 1,
+  step: 0,
+  index: 0,
+} as const;
 
 const scenario: Scenario = { id: "s", task: "Talk.", split: "train", tags: [], checks: [] };
 

@@ -32,5 +32,5 @@ together("resume keeps what validation chose", Object.entries(MOMENTS), ([name])
   assert.deepEqual(validated.map(({ policy }) => policy), ["step-1", "step-2", "step-3"]);
   const chosen = await chosenCheckpoint(run_dir);
   assert.equal(chosen.tuned, chosen.best);
-  assert.ok(existsSync(String(chosen.tuned)));
+  assert.ok(existsSync(join(run_dir, "checkpoints", String(chosen.tuned))));
 });

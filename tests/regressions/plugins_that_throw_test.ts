@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { openRun } from "../../pipeline/store/live_run.ts";
@@ -31,10 +31,10 @@ for (
   });
 }
 
-Deno.test("an exporter hears the run's events", async () => {
+Deno.test("a tracker hears the run's events, in training and in evaluation alike", async () => {
   const home = await mkdtemp(join(tmpdir(), "hone-tracker-"));
   try {
-    const run_dir = join(home, "one");
+    const to = join(home, "heard.json");
     const stages = [
       { use: "discoverer/mcp" },
       { use: "scenario-source/file", with: { path: "./scenarios.yaml" } },
@@ -42,14 +42,23 @@ Deno.test("an exporter hears the run's events", async () => {
       { use: "judge/state" },
       { use: "reward-shaper/weighted" },
       { id: "scripted", use: "./trainer.ts" },
-      { use: "./tracker.ts" },
+      { use: "./tracker.ts", with: { to } },
     ];
+    const run_dir = join(home, "one");
     const set = ["train.steps=1", `stages=${JSON.stringify(stages)}`];
     assert.equal((await runVerb(run, { positional: [PIPELINE], args: { run_dir, set, yes: true } })).code, 0);
+    const trained = JSON.parse(await readFile(to, "utf8"));
     await using ended = await openRun(run_dir);
-    const [{ heard }] = await ended.query("SELECT proof->>'heard' AS heard FROM exports") as [{ heard: string }];
     const [{ steps }] = await ended.query("SELECT count(*) AS steps FROM train_steps") as [{ steps: number }];
-    assert.equal(JSON.parse(heard)["train.stepped"], steps);
+    assert.equal(trained["train.stepped"], steps);
+    const args = { policy: "base", run_dir: join(home, "two"), set: set.slice(1), yes: true };
+    assert.equal((await runVerb(evaluate, { positional: [PIPELINE], args })).code, 0);
+    const measured = JSON.parse(await readFile(to, "utf8"));
+    assert.deepEqual([measured["rollout.completed"], measured["train.stepped"], measured["run.ended"]], [
+      2,
+      undefined,
+      1,
+    ]);
   } finally {
     await rm(home, { recursive: true });
   }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import type { JsonObject, OnlineTrainer, OpenArgs, Policy } from "@hone/hone";
+import type { JsonObject, OnlineTrainer, OpenOnlineArgs, Policy } from "@hone/hone";
 import { complete } from "@hone/hone";
 import { fakeContext } from "@hone/hone/testing";
 import { writeBatch } from "../../pipeline/store/batch_file.ts";
@@ -15,16 +15,26 @@ async function opened(
   work: (
     trainer: OnlineTrainer,
     dir: string,
-    open: (more: Partial<OpenArgs>) => Promise<OnlineTrainer>,
+    open: (more: Partial<OpenOnlineArgs>) => Promise<OnlineTrainer>,
   ) => Promise<void>,
 ) {
   const dir = await Deno.makeTempDir();
   const config = plugin.config.parse({ lora: { rank: 16, alpha: 32 } });
   const role = await plugin.create(fakeContext(config));
+  assert.ok(role.mode === "online");
   const model = await writeTinyModel(join(dir, "model"));
-  const agent = { temperature: 1, max_tokens: 16, tool_format: "auto" } as OpenArgs["agent"];
-  const open = (more: Partial<OpenArgs>) =>
-    role.open({ model, agent, seed: 1, run_dir: dir, concurrency: 4, on_progress: () => {}, ...more });
+  const agent = { temperature: 1, max_tokens: 16, tool_format: "auto" } as OpenOnlineArgs["agent"];
+  const open = (more: Partial<OpenOnlineArgs>) =>
+    role.open({
+      model,
+      agent,
+      seed: 1,
+      run_dir: dir,
+      concurrency: 4,
+      max_staleness: 0,
+      on_progress: () => {},
+      ...more,
+    });
   try {
     await using trainer = await open({});
     await work(trainer, dir, open);
@@ -64,16 +74,18 @@ Deno.test("trainer/mlx learns a demonstration by heart, serves it, resumes it an
       losses.push(report.loss);
     }
     assert.ok(losses.at(-1)! < 0.1 * losses[0]!, `${losses[0]} to ${losses.at(-1)}`);
-    const saved = await trainer.save(join(dir, "checkpoint"));
+    const checkpoint = { id: "checkpoint", ...await trainer.save(join(dir, "checkpoint")) };
     const tuned = await trainer.publish({ name: "tuned", version: 1 });
     assert.equal(await greedy(tuned), "hone");
     await assert.rejects(greedy(trainer.base), {
       code: "ENDPOINT_REFUSED",
       message: /There is no model 'policy-000000'/,
     });
-    await using again = await open({ resume_dir: saved.dir, resume_step: 60 });
-    assert.equal(await greedy(await again.publish({ name: "tuned", version: 2, dir: saved.dir })), "hone");
-    const { proof } = await again.export(join(dir, "adapter"), saved.dir) as { proof: JsonObject };
+    await using again = await open({ resume: { checkpoint, step: 60 } });
+    assert.equal(await greedy(await again.publish({ name: "tuned", version: 2, checkpoint })), "hone");
+    const { proof } = await again.weights({ format: "peft", dir: join(dir, "adapter"), checkpoint }) as {
+      proof: JsonObject;
+    };
     assert.ok(Number(proof.changed_tensors) > 0);
     assert.ok(Number(proof.logprob_max_diff) < 1e-3, JSON.stringify(proof));
     const files = await readdir(join(dir, "adapter"));

@@ -23,8 +23,8 @@ const LAYERS: Layer[] = [
   {
     at: "mod.ts",
     uses: ["pipeline/"],
-    later: ["runners/cli/command_line.ts"],
-    wanted: "the public surface is the core; run as a program it reaches the command line by import()",
+    later: ["plugins/mod.ts", "runners/cli/command_line.ts"],
+    wanted: "the public surface is the core; it reaches built-in plugins and the command line by import()",
   },
   {
     at: "plugins/mod.ts",

@@ -49,7 +49,7 @@ Deno.test("arrows() says what is wanted in place of an import that points the wr
     ],
     [
       found("mod.ts", "runners/cli/command_line.ts"),
-      "mod.ts:3: imports runners/cli/command_line.ts; wanted: the public surface is the core; run as a program it reaches the command line by import()",
+      "mod.ts:3: imports runners/cli/command_line.ts; wanted: the public surface is the core; it reaches built-in plugins and the command line by import()",
     ],
     [
       found("plugins/mod.ts", "plugins/rollout/chat.ts"),

@@ -5,7 +5,6 @@
  */
 import { join, relative, sep } from "node:path";
 import { isTest } from "./finding.ts";
-import { KNOWN_LONG } from "./known.ts";
 
 /** Lines that a function may have. */
 export const MOST_LINES = 60;
@@ -26,27 +25,17 @@ const plugin: Deno.lint.Plugin = {
       create(context) {
         const file = relative(ROOT, context.filename).split(sep).join("/");
         if (isTest(file)) return {};
-        const known = KNOWN_LONG.includes(file);
-        let found = 0;
         const check = (node: AnyFunction) => {
           const lines = context.sourceCode.getText(node).split("\n").length;
           if (lines <= MOST_LINES) return;
-          found++;
           // Only its head: the frame would show the whole function.
           const range: [number, number] = [node.range[0], node.body?.range[0] ?? node.range[1]];
-          if (!known) context.report({ range, message: `a function of ${lines} lines; wanted: ${SHORTER}` });
+          context.report({ range, message: `a function of ${lines} lines; wanted: ${SHORTER}` });
         };
         return {
           ArrowFunctionExpression: check,
           FunctionDeclaration: check,
           FunctionExpression: check,
-          "Program:exit"(node) {
-            if (!known || found > 0) return;
-            context.report({
-              node,
-              message: "no function is too long here any more; wanted: known.ts without this file",
-            });
-          },
         };
       },
     },

@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { ROOT } from "../sources.ts";
 import { lineOf } from "./finding.ts";
 import plugin from "./function_length.ts";
-import { KNOWN_LONG } from "./known.ts";
 import { longPythonFunctions } from "./python_length.ts";
 
 const MESSAGE = "a function of 61 lines; wanted: at most 60; split it where two things live together";
@@ -30,20 +29,6 @@ Deno.test("function-length lets 60 lines be, long literals and tests", () => {
   assert.deepEqual(found(`function short() ${body(60)}`), []);
   assert.deepEqual(found(`defineVerb({\n${"  a: 1,\n".repeat(70)}});`), []);
   assert.deepEqual(found(`Deno.test("long", () => ${body(61)});`, "pipeline/example_test.ts"), []);
-});
-
-Deno.test("function-length finds a known file in which nothing is too long any more", () => {
-  const known = "pipeline/known.ts";
-  KNOWN_LONG.push(known);
-  try {
-    assert.deepEqual(found(`function long() ${body(61)}`, known), []);
-    assert.deepEqual(found("work();", known), [[
-      "no function is too long here any more; wanted: known.ts without this file",
-      "work();",
-    ]]);
-  } finally {
-    KNOWN_LONG.pop();
-  }
 });
 
 Deno.test("longPythonFunctions() finds functions and methods of more than 60 lines, tests left out", () => {

@@ -8,7 +8,7 @@ import { availableParallelism } from "node:os";
 import { offeredTools } from "../../chat/conversation.ts";
 import type { ServerConfig } from "../../config/pipeline_schema.ts";
 import { HoneError, mcp, messageOf } from "../../diagnostics/mod.ts";
-import type { Catalog, Scenario } from "../../events.ts";
+import type { CallSpec, Catalog, Scenario } from "../../events.ts";
 import type { Log } from "../../plugin.ts";
 import { Semaphore } from "../../common/semaphore.ts";
 import { removeFolders, writeSetup } from "./folders.ts";
@@ -39,6 +39,8 @@ export interface PoolOptions {
   max_result_bytes?: number;
   /** Told once of each way in which a server's tools change after discovery; rollouts are offered what it found. */
   on_tools_changed?: (server: string, change: ToolsChange) => void;
+  /** Calls that judges will make when they observe what a scenario left behind; none when left out. */
+  observed_calls?: (scenario: Scenario) => CallSpec[];
   /** Limit of calls to servers without their own `call_timeout_secs`; 30 when left out. */
   call_timeout_secs?: number;
 }
@@ -129,7 +131,7 @@ export class EnvironmentPool implements AsyncDisposable {
     try {
       signal.throwIfAborted();
       await setUp(lease, scenario);
-      if (slot) await this.#leaks.fresh(lease, slot, scenario);
+      if (slot) await this.#leaks.fresh(lease, slot, scenario, this.#options.observed_calls?.(scenario) ?? []);
       return lease;
     } catch (error) {
       await lease.release();

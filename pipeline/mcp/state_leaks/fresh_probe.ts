@@ -1,13 +1,13 @@
 /**
- * Whether fresh environments are alike. Before an agent acts, the calls of the scenario's checks are made and compared
+ * Whether fresh environments are alike. Before an agent acts, the calls that judges will make to observe the scenario's end are made and compared
  * with what they answered in an earlier fresh environment, if something was written in between: a server that answers
  * otherwise keeps state where a rollout does not end. Folders, times and ids are left out of the comparison.
  * @module
  */
-import type { Scenario } from "../../events.ts";
+import type { CallSpec, Scenario } from "../../events.ts";
 import type { CallResult, Environment } from "../../plugin.ts";
 
-/** A check call whose answer in a fresh environment changed. */
+/** An observing call whose answer in a fresh environment changed. */
 export interface Difference {
   server: string;
   tool: string;
@@ -38,26 +38,26 @@ export class FreshProbe {
   /** Looks at a fresh environment; `serverOf` names the server of a call where it is to be compared. */
   async look(
     environment: Pick<Environment, "observe"> & { root: string },
-    { checks, setup }: Scenario,
+    { setup, calls }: Pick<Scenario, "setup"> & { calls: CallSpec[] },
     serverOf: (call: { tool: string; server?: string }) => string | undefined,
   ): Promise<Difference[]> {
     const differences: Difference[] = [];
-    for (const check of checks) {
-      const server = "call" in check ? serverOf(check.call) : undefined;
-      if (!("call" in check) || server === undefined || this.#found.has(server)) continue;
-      const key = JSON.stringify([server, check.call, setup ?? null]);
+    for (const call of calls) {
+      const server = serverOf(call);
+      if (server === undefined || this.#found.has(server)) continue;
+      const key = JSON.stringify([server, call, setup ?? null]);
       const known = this.#known.get(key);
       const writes = this.#writes.get(server) ?? 0;
       const looks = this.#looks.get(server) ?? 0;
       if (known === null || known?.writes === writes || looks >= MAX_LOOKS) continue;
       this.#looks.set(server, looks + 1);
-      const answer = await environment.observe(check.call);
+      const answer = await environment.observe(call);
       const seen = shape(answer, environment.root);
       if (known && known.shape !== seen && !this.#found.has(server)) {
         this.#found.add(server);
-        differences.push({ server, tool: check.call.tool, before: known.answer.text, now: answer.text });
+        differences.push({ server, tool: call.tool, before: known.answer.text, now: answer.text });
       }
-      const steady = known !== undefined || shape(await environment.observe(check.call), environment.root) === seen;
+      const steady = known !== undefined || shape(await environment.observe(call), environment.root) === seen;
       this.#known.set(key, steady ? { answer, shape: seen, writes } : null);
     }
     return differences;

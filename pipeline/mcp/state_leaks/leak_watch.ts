@@ -5,7 +5,7 @@
  * @module
  */
 import { type Diagnostic, mcp } from "../../diagnostics/mod.ts";
-import type { Scenario } from "../../events.ts";
+import type { CallSpec, Scenario } from "../../events.ts";
 import type { Log } from "../../plugin.ts";
 import { FreshProbe } from "./fresh_probe.ts";
 import type { Lease } from "../pool/lease.ts";
@@ -40,13 +40,13 @@ export class LeakWatch {
   }
 
   /** Compares a fresh environment with earlier ones, before anyone acts in it. */
-  async fresh(lease: Lease, slot: Slot, scenario: Scenario): Promise<void> {
+  async fresh(lease: Lease, slot: Slot, { setup }: Scenario, calls: CallSpec[]): Promise<void> {
     const own = (call: { tool: string; server?: string }) => {
       const tool = this.servers.find(call.tool, call.server);
       return typeof tool !== "string" && this.#isOwn(tool.server) ? tool.server : undefined;
     };
     const environment = { observe: lease.observe.bind(lease), root: slot.folders.root };
-    for (const { server, tool, before, now } of await this.#probe.look(environment, scenario, own)) {
+    for (const { server, tool, before, now } of await this.#probe.look(environment, { setup, calls }, own)) {
       this.#warn(mcp.state_differs(server, tool, before, now));
     }
   }

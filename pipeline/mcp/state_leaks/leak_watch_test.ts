@@ -108,8 +108,8 @@ Deno.test("FreshProbe compares only after writes, and nothing that changes by it
   let asked = 0;
   const look = (text: () => string, tool = "list") => {
     const observe = () => Promise.resolve({ outcome: "ok" as const, text: text(), result: null, seconds: ++asked });
-    const checks = [{ call: { tool, arguments: {} } }];
-    return probe.look({ root: "/run/env/0001", observe }, scenario({ checks }), () => "it");
+    const calls = [{ tool, arguments: {} }];
+    return probe.look({ root: "/run/env/0001", observe }, { calls }, () => "it");
   };
   assert.deepEqual(await look(() => "made 2026-01-02T10:00:00Z in /run/env/0001/work"), []);
   assert.deepEqual([await look(() => "other"), asked], [[], 2]);

@@ -1,151 +1,154 @@
 /**
- * The ladder: base, prompt, warm start, RL, each rung measured, none compulsory, each resumable. Names the policies
- * that the verdict compares.
+ * scenarios.completed → ladder → … → ladder.completed: a small state machine over events. Its rungs are climbed one after the
+ * other (measure base, prompt, warm start, measure it, RL, ship, measure tuned); each begins with an event that asks for
+ * something and ends with the event that says it is there. What is on record is delivered as it is by whoever is asked, so
+ * that a run that goes on climbs the same ladder. Before the first rung the model is opened and the tools are fitted: calls,
+ * because nothing of them is to be recorded and every rung needs them.
  * @module
  */
-import { contextLength } from "../../chat/context_length.ts";
-import type { Agent, OnlineTrainer, Policy } from "../../plugin.ts";
-import type { Completed } from "../../store/recorded.ts";
+import type { Out, Publish } from "../../bus.ts";
 import { HoneError, runner as messages } from "../../diagnostics/mod.ts";
-import { protect } from "../../common/redact.ts";
-import { emit, type RunContext } from "../context.ts";
-import { evaluatePolicy, temperatureOf } from "./measure.ts";
-import { ladderPhases } from "../progress/phases.ts";
-import { reinforce } from "./rl.ts";
-import { publish, type TrainingState } from "./training.ts";
-import { warmStart } from "./warm_start.ts";
+import type { Envelope, EventMap, EventName } from "../../events.ts";
+import { fitTools } from "../../scenario/tool_lists.ts";
+import { evaluationKey } from "../../store/recorded.ts";
+import type { Bound, Handlers } from "../bindings.ts";
+import type { Measured, Run } from "../context.ts";
+import { openPolicy } from "../policies.ts";
+import { closing, ladderPhases, measurements } from "../progress/phases.ts";
+import { evaluation, temperatureOf } from "./measure.ts";
+import { firstVersion } from "./sampler.ts";
+import { demonstrated } from "./warm_start.ts";
 
-/** What the ladder leaves for the verdict and the exporters. */
-export interface LadderResult {
-  /** The policy that an exporter ships: the last rung's, or base. */
-  policy: Policy;
-  /** Its checkpoint; null for the base policy. */
-  checkpoint: string | null;
+/** One rung: what it asks for, and the event that ends it. */
+export interface Rung {
+  begin(publish: Publish): Promise<void>;
+  ends(event: Envelope): boolean;
+  /** Asked when its turn comes: true where there is nothing to climb after all. */
+  skipped?(): boolean;
 }
 
-/** Climbs the rungs of `ladder:` that are not done yet. */
-export async function climb(ctx: RunContext, done: Completed): Promise<LadderResult> {
-  const base = ctx.trainer?.base ?? endpointPolicy(ctx);
-  if (ctx.trainer && trains(ctx) && base.tokens !== "exact") {
-    throw new HoneError(messages.tokens_not_given(base.base_url));
-  }
-  const plain: Agent = { ...ctx.agent, examples: [] };
-  ctx.progress.plan(ladderPhases(ctx, done), ctx.deadline);
-  const longest = { secs: done.evaluation_secs.get(ctx.config.evaluate.split) ?? 0 };
-  const measure = (policy: Policy, agent: Agent) => measureOnce(ctx, done, policy, agent, longest);
-  await measure(base, plain);
-  if (ctx.config.ladder.includes("prompt") && ctx.agent.examples.length > 0) {
-    await measure({ ...base, name: "prompt" }, ctx.agent);
-  }
-  if (!ctx.trainer || !trains(ctx)) return { policy: base, checkpoint: null };
-  return await train({ ...ctx, agent: plain }, ctx.trainer, done, base, measure, longest);
+/** Binds the ladder. */
+export function bind(run: Run): Bound[] {
+  const rungs = () => run.measured ? measuredRungs(run, run.measured) : ladderRungs(run);
+  return [{
+    stage: "ladder",
+    on: climbing(run, rungs, ["evaluation.completed", "policy.published", "rung.completed"]),
+  }];
 }
 
-async function train(
-  ctx: RunContext,
-  trainer: OnlineTrainer,
-  done: Completed,
-  base: Policy,
-  measure: (policy: Policy, agent: Agent) => Promise<void>,
-  longest: { secs: number },
-): Promise<LadderResult> {
-  const state: TrainingState = { step: done.step, checkpoint: done.checkpoint };
-  let policy = base;
-  let warm_checkpoint = done.policies.get("warm_start")?.checkpoint ?? null;
-  const rl = ctx.config.ladder.includes("rl");
-  let supervised_steps = 0;
-  if (ctx.config.ladder.includes("warm_start")) {
-    if (warm_checkpoint === null) {
-      await emit(ctx, "runner", "rung.started", { rung: "warm_start", total: 0 });
-      await warmStart(ctx, trainer, state, base);
-      warm_checkpoint = state.checkpoint;
-    }
-    supervised_steps = done.policies.get("warm_start") ? done.supervised_steps : state.step;
-    policy = await publish(ctx, trainer, {
-      name: rl ? "warm_start" : "tuned",
-      version: 1,
-      checkpoint: warm_checkpoint!,
-      restore: state.checkpoint !== warm_checkpoint,
-    });
-    await measure(policy, ctx.agent);
-  }
-  if (!rl) return { policy, checkpoint: warm_checkpoint };
-  const ship = async (version: number, checkpoint: string) => {
-    const tuned = await publish(ctx, trainer, { name: "tuned", version, checkpoint, restore: true });
-    await measure(tuned, ctx.agent);
-    return { policy: tuned, checkpoint };
+/** The state machine; `course` gives the rungs once the base policy is open, `ends` are the events that can end one. */
+export function climbing(run: Run, course: () => Rung[], ends: EventName[]): Handlers {
+  let rungs: Rung[] = [];
+  const climb = async ({ publish }: Out) => {
+    while (rungs[0]?.skipped?.()) rungs.shift();
+    if (rungs[0]) await rungs[0].begin(publish);
+    else await publish("ladder.completed", run.shipped);
   };
-  const ended = done.policies.get("tuned");
-  if (ended) return await ship(ended.version, ended.checkpoint);
-  await emit(ctx, "runner", "rung.started", { rung: "rl", total: ctx.config.train.steps });
-  const reserve_secs = longest.secs * 1.2 + 15;
-  if (state.step > supervised_steps) {
-    const steps = state.step - supervised_steps;
-    policy = await publish(ctx, trainer, {
-      name: `step-${steps}`,
-      version: policy.version + steps,
-      checkpoint: state.checkpoint!,
-      restore: true,
-    });
-  }
-  const first = supervised_steps > 0 ? 1 : 0;
-  const result = await reinforce(ctx, trainer, state, {
-    policy,
-    first_version: first,
-    supervised_steps,
-    warm_checkpoint,
-    reserve_secs,
-    done,
-  });
-  if (result.checkpoint === null) return { policy, checkpoint: null };
-  return await ship(first + result.steps + 1, result.checkpoint);
-}
-
-async function measureOnce(ctx: RunContext, done: Completed, policy: Policy, agent: Agent, longest: { secs: number }) {
-  const { policies, split, tries, sampling } = ctx.config.evaluate;
-  if (!policies.some((name) => name === policy.name)) return;
-  const began = performance.now();
-  for (const mode of sampling) {
-    if (done.evaluations.has(`${policy.name}/${split}/${temperatureOf(ctx, mode)}`)) continue;
-    await evaluatePolicy(ctx, { policy, agent, split, tries, sampling: mode });
-  }
-  longest.secs = Math.max(longest.secs, (performance.now() - began) / 1000);
-}
-
-function trains(ctx: RunContext): boolean {
-  return ctx.config.ladder.includes("warm_start") || ctx.config.ladder.includes("rl");
-}
-
-/**
- * Asks `agent.endpoint` for its longest context, in tokens; 0 where the pipeline or a tape says it, or nobody does.
- * Throws only the run's own end.
- */
-export async function endpointContext(ctx: RunContext): Promise<number> {
-  const { mode, replies = true } = ctx.config.tape;
-  if (ctx.trainer || ctx.config.agent.endpoint?.context_tokens || (mode === "replay" && replies)) return 0;
-  return await contextLength(endpointPolicy(ctx), ctx.signal);
-}
-
-/** The policy behind `agent.endpoint`. */
-export function endpointPolicy(ctx: RunContext): Policy {
-  const { endpoint } = ctx.config.agent;
-  if (!endpoint) throw new HoneError(messages.nothing_to_evaluate());
-  const { base_url, model, api_key_env, headers, body, context_tokens = ctx.context_tokens } = endpoint;
-  const api_key = api_key_env ? Deno.env.get(api_key_env) : undefined;
-  protect([api_key ?? "", ...Object.values(headers).map((value) => value.replace(/^Bearer\s+/i, ""))]);
-  const { temperature, max_tokens, tool_format } = ctx.agent;
+  const reached = async (event: Envelope, out: Out) => {
+    if (!rungs[0]?.ends(event)) return;
+    rungs.shift();
+    await climb(out);
+  };
   return {
-    name: "base",
-    version: 0,
-    base_url,
-    model,
-    api_key,
-    headers,
-    body: body as Policy["body"],
-    tokens: "none",
-    rollout_handles: false,
-    tool_format: tool_format === "auto" ? "native" : tool_format,
-    context_tokens,
-    sampling: { temperature, top_p: 1, max_tokens },
+    ...Object.fromEntries(ends.map((type) => [type, reached])),
+    "scenarios.completed": async (_, out) => {
+      await openModel(run);
+      rungs = course();
+      await climb(out);
+    },
   };
+}
+
+async function openModel(run: Run) {
+  const base = await openPolicy(run);
+  run.policies.set("base", base);
+  if (run.agent.examples.length > 0) run.policies.set("prompt", { ...base, name: "prompt" });
+  run.scenarios = await fitTools(run, base);
+}
+
+/** The rungs of `ladder:`, each policy measured where `evaluate.policies` names it. */
+export function ladderRungs(run: Run): Rung[] {
+  const { ladder } = run.config;
+  const [warm, rl] = [ladder.includes("warm_start"), ladder.includes("rl")];
+  const base = run.policies.get("base")!;
+  if ((warm || rl) && base.tokens !== "exact") throw new HoneError(messages.tokens_not_given(base.base_url));
+  run.progress.plan(ladderPhases(run), run.deadline);
+  return [
+    ...measuring(run, "base"),
+    ...(ladder.includes("prompt") && run.agent.examples.length > 0 ? measuring(run, "prompt") : []),
+    ...(warm ? [warmStart(run, rl ? "warm_start" : "tuned")] : []),
+    ...(warm ? measuring(run, rl ? "warm_start" : "tuned") : []),
+    ...(rl ? reinforced(run) : []),
+  ];
+}
+
+/** One policy, measured as the pipeline says, without training. */
+function measuredRungs(run: Run, { policy, weights }: Measured): Rung[] {
+  run.progress.plan([...measurements(run, policy), ...closing(run)], run.deadline);
+  run.shipped = { policy, checkpoint: weights ?? "" };
+  if (weights) {
+    return [shipping(run, () => ({ name: policy, version: 1, checkpoint: weights })), ...measuring(run, policy)];
+  }
+  run.policies.set(policy, { ...run.policies.get("base")!, name: policy });
+  return measuring(run, policy);
+}
+
+/** A measurement for each sampling, one after the other. */
+export function measuring(run: Run, policy: string): Rung[] {
+  const { policies, split, tries, sampling } = run.config.evaluate;
+  if (!policies.some((name) => name === policy)) return [];
+  return sampling.map((mode) => ({
+    begin: (publish) => publish("evaluation.requested", evaluation(run, policy, { split, tries, sampling: mode })),
+    ends: (event) =>
+      isOf("evaluation.completed", event) &&
+      evaluationKey(event.data) === evaluationKey({ policy, split, temperature: temperatureOf(run, mode) }),
+  }));
+}
+
+function warmStart(run: Run, name: string): Rung {
+  const rung = shipping(run, () => ({ name, version: 1, checkpoint: run.recorded.policies.get(name)!.checkpoint }));
+  if (run.recorded.policies.has(name)) return rung;
+  return {
+    ...rung,
+    begin: async (publish) => {
+      await publish("rung.started", { rung: "warm_start", total: 0 });
+      await publish("demonstrations.requested", { scenarios: demonstrated(run).length });
+    },
+  };
+}
+
+/** RL, then the checkpoint that it chose as the tuned policy; that alone, where it is on record. */
+function reinforced(run: Run): Rung[] {
+  const known = run.recorded.policies.get("tuned");
+  let chosen = known && { name: "tuned", ...known };
+  const none = () => chosen?.checkpoint === "";
+  const tuned = [shipping(run, () => chosen!), ...measuring(run, "tuned")].map((rung) => ({ ...rung, skipped: none }));
+  if (known) return tuned;
+  const rl: Rung = {
+    begin: (publish) => publish("rung.started", { rung: "rl", total: run.config.train.steps }),
+    ends: (event) => {
+      if (!isOf("rung.completed", event)) return false;
+      const { steps, checkpoint } = event.data;
+      chosen = { name: "tuned", version: firstVersion(run) + steps + 1, checkpoint };
+      return true;
+    },
+  };
+  return [rl, ...tuned];
+}
+
+/** Has a checkpoint served as a policy, which is then the one that the run ships. */
+function shipping(run: Run, policy: () => EventMap["policy.requested"]): Rung {
+  return {
+    begin: (publish) => publish("policy.requested", policy()),
+    ends: (event) => {
+      if (!isOf("policy.published", event)) return false;
+      const { name, checkpoint } = event.data;
+      run.shipped = { policy: name, checkpoint };
+      return true;
+    },
+  };
+}
+
+function isOf<K extends EventName>(type: K, event: Envelope): event is Envelope & Envelope<K> {
+  return event.type === type;
 }

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { redact } from "../../common/redact.ts";
-import type { RunContext } from "../context.ts";
-import type { Completed } from "../../store/recorded.ts";
-import { climb, endpointPolicy } from "./ladder.ts";
+import type { Run } from "../context.ts";
+import { endpointPolicy } from "../policies.ts";
+import { ladderRungs } from "./ladder.ts";
 
 Deno.test("endpointPolicy() sends key and headers, and keeps them out of logs", () => {
   Deno.env.set("HONE_TEST_POLICY", "policy-s3cret");
@@ -14,7 +14,7 @@ Deno.test("endpointPolicy() sends key and headers, and keeps them out of logs", 
       headers: { "x-org": "org-s3cret" },
     };
     const agent = { temperature: 1, max_tokens: 8, tool_format: "auto" };
-    const policy = endpointPolicy({ config: { agent: { endpoint } }, agent } as unknown as RunContext);
+    const policy = endpointPolicy({ config: { agent: { endpoint } }, agent } as unknown as Run, 0);
     assert.deepEqual([policy.api_key, policy.headers], ["policy-s3cret", { "x-org": "org-s3cret" }]);
     assert.equal(redact("policy-s3cret or org-s3cret"), "[redacted] or [redacted]");
   } finally {
@@ -22,10 +22,10 @@ Deno.test("endpointPolicy() sends key and headers, and keeps them out of logs", 
   }
 });
 
-Deno.test("climb() refuses to train on an endpoint that does not give its tokens", async () => {
+Deno.test("the ladder refuses to train on an endpoint that does not give its tokens", () => {
   const base = { name: "base", tokens: "none", base_url: "http://127.0.0.1:8000/v1" };
-  const ctx = { trainer: { base }, config: { ladder: ["rl"] }, agent: {} } as unknown as RunContext;
-  await assert.rejects(climb(ctx, {} as Completed), {
+  const run = { policies: new Map([["base", base]]), config: { ladder: ["rl"] }, agent: {} } as unknown as Run;
+  assert.throws(() => ladderRungs(run), {
     code: "TOKENS_NOT_GIVEN",
     message: "Cannot train: the endpoint http://127.0.0.1:8000/v1 does not give the tokens that it sampled",
     hint: "Its policy must be `tokens: exact`. For vLLM: send `return_token_ids`, start it with " +

@@ -1,27 +1,22 @@
 /**
- * Measures a policy on a split: every scenario, `tries` times, greedily or sampled, through the same rollout plugin
- * and the same judges as training. Nothing here feeds back into training but what `validation` decides.
+ * evaluation.requested → group.requested, one for each scenario of the split → (rollouts, judges, rewards) → evaluation.completed.
+ * Measures a policy through the same rollout plugin and the same judges as training. Nothing here feeds back into training
+ * but what `validation` decides. An evaluation that is on record is delivered as it is.
  * @module
  */
-import type { Split } from "../../events.ts";
-import type { Agent, Policy } from "../../plugin.ts";
+import type { Out } from "../../bus.ts";
+import type { EvaluationRef, EventMap } from "../../events.ts";
 import { wilson } from "../../stats/proportion.ts";
-import { emit, type RunContext } from "../context.ts";
-import type { Judged } from "../rollouts.ts";
-import { runGroups } from "../groups.ts";
+import { evaluationKey } from "../../store/recorded.ts";
+import type { Bound } from "../bindings.ts";
+import type { Judged, Run } from "../context.ts";
 
 /** How an evaluation samples. */
 export type Sampling = "greedy" | "sampled";
 
-/** What to measure. */
-export interface EvaluationSpec {
-  policy: Policy;
-  agent: Agent;
-  split: Split;
-  tries: number;
-  sampling: Sampling;
-  /** Its phase in the run's forecast; that of the policy's own measurement when left out. */
-  phase?: string;
+/** The temperature of an evaluation. */
+export function temperatureOf({ config }: Pick<Run, "config">, sampling: Sampling): number {
+  return sampling === "greedy" ? 0 : config.agent.temperature;
 }
 
 /** The phase in the run's forecast that measures a policy. */
@@ -29,47 +24,84 @@ export function evaluationPhase(policy: string, sampling: Sampling): string {
   return `evaluate ${policy} ${sampling}`;
 }
 
-/** The temperature of an evaluation. */
-export function temperatureOf(ctx: RunContext, sampling: Sampling): number {
-  return sampling === "greedy" ? 0 : ctx.config.agent.temperature;
+/** What to ask for, of a policy on a split. */
+export function evaluation(
+  run: Run,
+  policy: string,
+  { split, tries, sampling }: { split: EvaluationRef["split"]; tries: number; sampling: Sampling },
+): EventMap["evaluation.requested"] {
+  const policy_version = run.policies.get(policy)?.version ?? run.recorded.policies.get(policy)?.version ?? 0;
+  const scenarios = run.scenarios.filter((scenario) => scenario.split === split).length;
+  return { policy, policy_version, split, temperature: temperatureOf(run, sampling), scenarios, tries };
 }
 
-/** Runs one evaluation, or recalls what of it is stored, and publishes its result. */
-export async function evaluatePolicy(ctx: RunContext, spec: EvaluationSpec): Promise<Judged[]> {
-  const scenarios = ctx.scenarios.filter(({ split }) => split === spec.split);
-  const temperature = temperatureOf(ctx, spec.sampling);
-  const policy: Policy = { ...spec.policy, sampling: { ...spec.policy.sampling, temperature } };
-  const { name, version } = policy;
-  const started = performance.now();
-  ctx.progress.begin(`evaluate ${name} (${spec.split}, ${spec.sampling})`, scenarios.length * spec.tries, {
-    phase: spec.phase ?? evaluationPhase(name, spec.sampling),
-  });
-  const head = { policy: name, policy_version: version, split: spec.split, temperature };
-  await emit(ctx, "runner", "evaluation.requested", { ...head, scenarios: scenarios.length, tries: spec.tries });
-  const groups = await runGroups(
-    ctx,
-    scenarios.map((scenario) => ({
-      group_id: `eval-${name}-${spec.split}-${spec.sampling}-${scenario.id}`,
-      scenario,
-      policy,
-      agent: spec.agent,
-      purpose: "evaluation",
-      split: spec.split,
-      step: -1,
-      size: spec.tries,
-      timeout_secs: ctx.config.train.group_timeout_secs,
-    })),
-  );
-  const judged = groups.flat();
+/** An evaluation that is under way. */
+interface Measuring {
+  request: EventMap["evaluation.requested"];
+  began: number;
+  missing: number;
+  judged: Judged[];
+}
+
+/** Binds measuring. */
+export function bind(run: Run): Bound[] {
+  const open = new Map<string, Measuring>();
+  const measured = new Map<string, number>();
+  return [{
+    stage: "measure",
+    on: {
+      "evaluation.requested": async ({ data }, out) => {
+        const known = run.recorded.evaluations.get(evaluationKey(data));
+        if (known) return await out.recall("evaluation.completed", known);
+        open.set(evaluationKey(data), { request: data, began: performance.now(), missing: data.scenarios, judged: [] });
+        await requestGroups(run, data, out);
+      },
+      "group.rewarded": async ({ data: { group_id, purpose } }, out) => {
+        if (purpose !== "evaluation") return;
+        const { request, judged } = run.groups.get(group_id)!;
+        run.groups.delete(group_id);
+        const measuring = open.get(evaluationKey(request))!;
+        measuring.judged.push(...judged!);
+        if (--measuring.missing > 0) return;
+        open.delete(evaluationKey(request));
+        const secs = await complete(run, measuring, out);
+        if (request.split !== run.config.evaluate.split) return;
+        const total = (measured.get(request.policy) ?? 0) + secs;
+        measured.set(request.policy, total);
+        run.measuring_secs = Math.max(run.measuring_secs, total);
+      },
+    },
+  }];
+}
+
+async function requestGroups(run: Run, request: EventMap["evaluation.requested"], { publish }: Out) {
+  const { scenarios: count, tries, ...ref } = request;
+  const { policy, split, temperature } = ref;
+  const sampling = temperature === 0 ? "greedy" : "sampled";
+  const phase = policy.startsWith("step-") ? "validation" : evaluationPhase(policy, sampling);
+  run.progress.begin(`evaluate ${policy} (${split}, ${sampling})`, count * tries, { phase });
+  const wanted = run.scenarios.filter((scenario) => scenario.split === split);
+  for (const [index, { id }] of wanted.entries()) {
+    const group_id = `eval-${policy}-${split}-${sampling}-${id}`;
+    const purpose = "evaluation";
+    await publish("group.requested", { group_id, scenario_id: id, purpose, ...ref, step: -1, index, size: tries });
+  }
+}
+
+/** Returns the seconds that it took. */
+async function complete({ log }: Run, { request, began, judged }: Measuring, { publish }: Out): Promise<number> {
+  const { scenarios: _, tries: __, ...ref } = request;
   const valid = judged.filter(({ reward }) => !("invalid" in reward));
-  const success = wilson(valid.filter((rollout) => rollout.success).length, valid.length);
-  const seconds = (performance.now() - started) / 1000;
-  await emit(ctx, "runner", "evaluation.completed", { ...head, success, seconds });
-  ctx.log.info(
-    `${name} on ${spec.split}, ${spec.sampling}: ${valid.filter((r) => r.success).length} of ${valid.length} ` +
+  const solved = valid.filter(({ success }) => success).length;
+  const success = wilson(solved, valid.length);
+  const seconds = (performance.now() - began) / 1000;
+  const sampling = ref.temperature === 0 ? "greedy" : "sampled";
+  log.info(
+    `${ref.policy} on ${ref.split}, ${sampling}: ${solved} of ${valid.length} ` +
       `(${success.low.toFixed(2)} to ${success.high.toFixed(2)}), ${judged.length - valid.length} invalid, ${
         seconds.toFixed(1)
       } s`,
   );
-  return judged;
+  await publish("evaluation.completed", { ...ref, success, seconds });
+  return seconds;
 }

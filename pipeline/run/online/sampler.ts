@@ -1,37 +1,194 @@
 /**
- * Which scenarios a training step works on. Families (a scenario's first tag) take turns, so that every step sees a
- * like mix and a trend over steps is a trend of the policy; inside a family the order is a seeded shuffle, without
- * repeats until the family is used up. A pure function of (scenarios, seed, step): resume needs no state.
+ * The on-policy loop's one end: asks for the groups of a training step under the policy that was just published, and for the
+ * replays that the warm start learns from. On credit: with `train.max_staleness` s, the groups of a step may be asked for
+ * when the policy of the s-th step before it is there, so that at most `groups_per_step × (1 + s)` are in flight. Nothing
+ * is asked for past a validation that is due: that is a measurement of the newest weights. The rung ends when its steps are
+ * taken, or when a limit of the run, or the time that the closing evaluation needs, says so.
  * @module
  */
-import type { Scenario } from "../../events.ts";
-import { shuffled, stream } from "../../common/random.ts";
+import type { Out } from "../../bus.ts";
+import { HoneError, runner as messages } from "../../diagnostics/mod.ts";
+import type { EventMap } from "../../events.ts";
+import type { Bound } from "../bindings.ts";
+import type { Run } from "../context.ts";
+import { evaluation } from "./measure.ts";
+import { ScenarioDraw } from "./scenario_draw.ts";
+import { demonstrated } from "./warm_start.ts";
 
-/** Draws the scenarios of a step. */
-export class Sampler {
-  #families: Scenario[][];
-  #seed: number;
+/** The version of the policy that RL starts from. */
+export function firstVersion({ supervised_steps }: Pick<Run, "supervised_steps">): number {
+  return supervised_steps > 0 ? 1 : 0;
+}
 
-  constructor(scenarios: Scenario[], seed: number) {
-    const families = new Map<string, Scenario[]>();
-    for (const scenario of scenarios) {
-      const family = scenario.tags[0] ?? "";
-      families.set(family, [...families.get(family) ?? [], scenario]);
-    }
-    this.#seed = seed;
-    this.#families = [...families.entries()].sort(([a], [b]) => a < b ? -1 : 1).map(([, members]) => members);
+/** RL steps that are on record. */
+export function trainedSteps({ recorded, supervised_steps }: Pick<Run, "recorded" | "supervised_steps">): number {
+  return Math.max(0, recorded.step - supervised_steps);
+}
+
+/** Binds the sampler. */
+export function bind(run: Run): Bound[] {
+  let rung: RlRung | null = null;
+  return [{
+    stage: "sampler",
+    on: {
+      "demonstrations.requested": (_, out) => replays(run, out),
+      "rung.started": async ({ data }, out) => {
+        if (data.rung !== "rl") return;
+        rung = new RlRung(run);
+        await rung.start(out);
+      },
+      "policy.published": ({ data }, out) => rung?.published(data, out),
+      "evaluation.completed": ({ data }, out) => data.split === "validation" ? rung?.validated(data, out) : undefined,
+    },
+  }];
+}
+
+/** Asks for one replay of each reference solution. */
+async function replays(run: Run, { publish }: Out) {
+  const { id: stage, role } = run.roles.rollout;
+  if (!role.demonstrate) throw new HoneError(messages.rollout_cannot_demonstrate(stage));
+  const scenarios = demonstrated(run);
+  if (scenarios.length === 0) throw new HoneError(messages.no_demonstration(0, "no training scenario has a solution"));
+  run.progress.begin("replay solutions", scenarios.length, { phase: "replay" });
+  const base = run.policies.get("base")!;
+  for (const [index, { id, split }] of scenarios.entries()) {
+    await publish("group.requested", {
+      group_id: `demo-${id}`,
+      scenario_id: id,
+      purpose: "demonstration",
+      split,
+      policy: base.name,
+      policy_version: base.version,
+      temperature: base.sampling.temperature,
+      step: -1,
+      index,
+      size: 1,
+    });
+  }
+}
+
+/** The RL rung while it is climbed. Steps are counted from 0; `taken` of them have made their policy. */
+class RlRung {
+  readonly #draw: ScenarioDraw;
+  #taken: number;
+  #asked: number;
+  /** The policy that samples now. */
+  #policy: string;
+  #stopped = false;
+  #best: { success: number; checkpoint: string };
+  /** Checkpoint of the last step. */
+  #latest: string;
+  #longest_secs = 0;
+  #since = performance.now();
+
+  constructor(private readonly run: Run) {
+    const { scenarios, config, recorded, kept } = run;
+    this.#draw = new ScenarioDraw(scenarios.filter(({ split }) => split === "train"), config.seed);
+    this.#taken = this.#asked = trainedSteps(run);
+    this.#policy = run.policies.has("warm_start") ? "warm_start" : "base";
+    this.#latest = (this.#taken > 0 ? recorded.checkpoint : kept.warm_start) ?? "";
+    this.#best = bestOf(run);
   }
 
-  /** The `count` scenarios of step `step` (from 0). */
-  draw(step: number, count: number): Scenario[] {
-    const drawn: Scenario[] = [];
-    for (let i = step * count; i < (step + 1) * count; i++) {
-      const family = this.#families[i % this.#families.length]!;
-      const turn = Math.floor(i / this.#families.length);
-      const lap = Math.floor(turn / family.length);
-      const order = shuffled(family, stream(this.#seed, `sampler ${i % this.#families.length} ${lap}`));
-      drawn.push(order[turn % family.length]!);
-    }
-    return drawn;
+  /** Goes on where the record ends: with the policy of its last step, which has to be served again. */
+  async start(out: Out) {
+    if (this.#taken === 0) return await this.#advance(out);
+    const [name, version] = [`step-${this.#taken}`, firstVersion(this.run) + this.#taken];
+    await out.publish("policy.requested", { name, version, checkpoint: this.#latest });
   }
+
+  async published({ name, checkpoint }: EventMap["policy.published"], out: Out) {
+    const step = Number(/^step-(\d+)$/.exec(name)?.[1] ?? NaN);
+    if (!(step >= this.#taken)) return;
+    if (step > this.#taken) this.#longest_secs = Math.max(this.#longest_secs, (performance.now() - this.#since) / 1000);
+    this.#taken = step;
+    this.#policy = name;
+    this.#latest = checkpoint;
+    const { validate_every } = this.run.config.train;
+    if (validate_every === 0 || step % validate_every !== 0) return await this.#advance(out);
+    const [sampling] = this.run.config.evaluate.sampling;
+    await out.publish(
+      "evaluation.requested",
+      evaluation(this.run, name, { split: "validation", tries: 1, sampling: sampling! }),
+    );
+  }
+
+  async validated({ policy, success }: EventMap["evaluation.completed"], out: Out) {
+    if (policy !== this.#policy) return;
+    const step = this.run.supervised_steps + this.#taken;
+    await out.publish("metric.recorded", { name: "validation_success", value: success.mean, step });
+    if (success.mean > this.#best.success) this.#best = { success: success.mean, checkpoint: this.#latest };
+    this.run.kept.best = this.#best.checkpoint;
+    await this.#advance(out);
+  }
+
+  /** Asks for what may be asked for; ends the rung when nothing is left to wait for. */
+  async #advance(out: Out) {
+    const { steps, max_staleness, validate_every } = this.run.config.train;
+    const validation = validate_every > 0 ? (Math.floor(this.#taken / validate_every) + 1) * validate_every : Infinity;
+    const until = Math.min(steps, this.#taken + 1 + max_staleness, validation);
+    this.#since = performance.now();
+    if (this.#asked > this.#taken) this.#show();
+    while (this.#asked < until && !this.#stop()) {
+      if (this.#asked === this.#taken) this.#show();
+      await this.#request(this.#asked++, out);
+    }
+    if (this.#asked > this.#taken || (this.#taken < steps && !this.#stopped)) return;
+    const checkpoint = this.#best.checkpoint || this.#latest;
+    await out.publish("rung.completed", { rung: "rl", steps: this.#taken, checkpoint });
+  }
+
+  #show() {
+    const { groups_per_step, group_size, steps } = this.run.config.train;
+    this.run.progress.begin("rl", groups_per_step * group_size, { step: this.#taken + 1, steps });
+  }
+
+  async #request(step: number, { publish }: Out) {
+    const { groups_per_step, group_size, temperature } = this.run.config.train;
+    const { name, version } = this.run.policies.get(this.#policy)!;
+    for (const [index, { id }] of this.#draw.draw(step, groups_per_step).entries()) {
+      await publish("group.requested", {
+        group_id: `s${step}-g${index}`,
+        scenario_id: id,
+        purpose: "train",
+        split: "train",
+        policy: name,
+        policy_version: version,
+        temperature,
+        step,
+        index,
+        size: group_size,
+      });
+    }
+  }
+
+  /** Whether no further step may be begun; says why, once. */
+  #stop(): boolean {
+    if (this.#stopped) return true;
+    const { run } = this;
+    const left = Math.max(0, run.deadline - Date.now()) / 1000;
+    const reserve = run.measuring_secs * 1.2 + 15;
+    const why = left < this.#longest_secs * 1.1 + reserve
+      ? `${left.toFixed(0)} s left of limits.wall_clock_secs`
+      : overspent(run);
+    if (!why) return false;
+    run.log.warn(`stopping after ${this.#asked} of ${run.config.train.steps} steps: ${why}`);
+    return this.#stopped = true;
+  }
+}
+
+/** Which limit of the run is used up, in words; null while none is. */
+function overspent({ spent, config: { limits } }: Run): string | null {
+  if (limits.rollouts && spent.rollouts >= limits.rollouts) return `limits.rollouts (${limits.rollouts}) is used up`;
+  if (limits.tokens && spent.tokens >= limits.tokens) return `limits.tokens (${limits.tokens}) is used up`;
+  return null;
+}
+
+/** The checkpoint that validation likes best so far, the first of equals. */
+function bestOf({ recorded: { validations, policies } }: Run) {
+  let best = { success: -1, checkpoint: "" };
+  for (const [name, success] of validations) {
+    if (success > best.success) best = { success, checkpoint: policies.get(name)?.checkpoint ?? "" };
+  }
+  return best;
 }

@@ -15,7 +15,7 @@ export interface ProgressSnapshot {
   /** Rollouts (or demonstrations, or supervised steps) done of the current unit. */
   done: number;
   total: number;
-  /** Sampled tokens per second over the last 30 s; 0 while nothing is sampled. */
+  /** Tokens sampled per second, over the last seconds; 0 while no rollout is in flight. */
   tokens_per_second: number;
   /** Share of successful rollouts of the current unit, or null before the first one. */
   success: number | null;
@@ -49,24 +49,32 @@ export const NO_PROGRESS: ProgressSnapshot = {
   message: "",
 };
 
-const WINDOW_SECS = 30;
+/** Turns of a few seconds end in bursts; a shorter window would show those. */
+const WINDOW_SECS = 8;
 
 /** Collects progress; tells a listener of each new unit of work and message, and hands out readings at any time. */
 export class Progress {
   #unit = { rung: "start", step: 0, steps: 0, done: 0, total: 0, message: "", failures: {} as Record<string, number> };
   #successes = 0;
   #judged = 0;
-  /** Tokens by second, oldest first. */
+  /** Tokens by the moment at which their turn was complete, oldest first; of this spell of sampling. */
   #tokens: { at: number; count: number }[] = [];
+  #sampling_since = 0;
   #in_flight = new InFlight();
   #forecast: Forecast;
   #deadline = Infinity;
   #began = performance.now();
   #listener: (read: () => ProgressSnapshot) => void;
+  #now: () => number;
 
-  constructor(listener: (read: () => ProgressSnapshot) => void = () => {}, forecast = new Forecast()) {
+  /** @param now The clock, in seconds. */
+  constructor(
+    listener: (read: () => ProgressSnapshot) => void = () => {},
+    now: () => number = () => performance.now() / 1000,
+  ) {
     this.#listener = listener;
-    this.#forecast = forecast;
+    this.#now = now;
+    this.#forecast = new Forecast(now);
   }
 
   /** What is to come, and when the run's own limit (milliseconds since the epoch) ends. */
@@ -92,16 +100,18 @@ export class Progress {
 
   /** A rollout begins. */
   rollout(rollout_id: string, scenario_id: string): Tracked {
+    if (this.#in_flight.count === 0) {
+      this.#sampling_since = this.#now();
+      this.#tokens = [];
+    }
     return this.#in_flight.begin(rollout_id, scenario_id);
   }
 
-  /** Tokens were sampled. */
+  /** A turn of so many tokens is complete. */
   tokens(count: number) {
-    const at = Math.floor(Date.now() / 1000);
-    const last = this.#tokens.at(-1);
-    if (last?.at === at) last.count += count;
-    else this.#tokens.push({ at, count });
-    while (this.#tokens[0]!.at <= at - WINDOW_SECS) this.#tokens.shift();
+    const at = this.#now();
+    this.#tokens.push({ at, count });
+    while (this.#tokens[0]!.at < at - WINDOW_SECS) this.#tokens.shift();
   }
 
   /** One part of the unit is done. */
@@ -134,20 +144,25 @@ export class Progress {
 
   /** The current reading. */
   snapshot(): ProgressSnapshot {
-    const now = Date.now() / 1000;
-    const recent = this.#tokens.filter(({ at }) => at > now - WINDOW_SECS);
-    const span = Math.max(1, now - (recent[0]?.at ?? now));
     const running = this.#in_flight.count;
     return {
       ...this.#unit,
       failures: { ...this.#unit.failures },
       success: this.#judged ? this.#successes / this.#judged : null,
-      tokens_per_second: recent.reduce((total, { count }) => total + count, 0) / span,
+      tokens_per_second: running > 0 ? this.#rate() : 0,
       running,
       rollouts: this.#in_flight.list(),
       elapsed_secs: (performance.now() - this.#began) / 1000,
       eta_secs: this.#forecast.left(running, (this.#deadline - Date.now()) / 1000),
     };
+  }
+
+  /** Of the last seconds; where sampling began less long ago, since then. */
+  #rate(): number {
+    const now = this.#now();
+    const from = Math.max(now - WINDOW_SECS, this.#sampling_since);
+    const recent = this.#tokens.filter(({ at }) => at >= from);
+    return recent.reduce((total, { count }) => total + count, 0) / Math.max(1, now - from);
   }
 
   #changed() {

@@ -8,14 +8,17 @@ import { contextLength } from "../chat/context_length.ts";
 import { completionTool, offeredTools, opening, templateTools } from "../chat/conversation.ts";
 import { estimateText, estimateTool } from "../chat/tool_text.ts";
 import { type Diagnostic, HoneError, toolLists as messages } from "../diagnostics/mod.ts";
-import type { CallSpec, Scenario, ToolSpec } from "../events.ts";
-import type { Policy } from "../plugin.ts";
-import type { RunContext } from "./context.ts";
+import type { Scenario, ToolSpec } from "../events.ts";
+import type { NamedCall, Policy, ScenarioPart } from "../plugin.ts";
+import type { Run } from "../run/context.ts";
+import { namedCalls } from "./parts.ts";
 import { hash32 } from "../common/random.ts";
 
 /** What a choice depends on beside the scenario. */
 export interface Choice {
   tools: ToolSpec[];
+  /** What judges read of scenarios: some of them name calls. */
+  parts: readonly ScenarioPart[];
   budget_tokens: number;
   seed: number;
   /** Tokens of one tool as the policy is shown it. */
@@ -26,14 +29,18 @@ export interface Choice {
 const ALWAYS_FITS_TOKENS = 2048;
 
 /** The scenarios with the tools that each offers. Throws where something cannot fit. */
-export async function fitTools(ctx: RunContext, policy: Policy): Promise<Scenario[]> {
-  const { tool_budget_tokens, tool_schemas } = ctx.agent;
+export async function fitTools(run: Run, policy: Policy): Promise<Scenario[]> {
+  const { tool_budget_tokens, tool_schemas } = run.agent;
   const cost = (tool: ToolSpec) => estimateTool(tool, policy.tool_format, tool_schemas);
-  const { tools } = ctx.catalog;
-  const scenarios = tool_budget_tokens === undefined
-    ? ctx.scenarios
-    : chooseAll(ctx.scenarios, { tools, budget_tokens: tool_budget_tokens, seed: ctx.config.seed, cost });
-  await checkContext(ctx, policy, scenarios, cost);
+  const { tools } = run.catalog;
+  const scenarios = tool_budget_tokens === undefined ? run.scenarios : chooseAll(run.scenarios, {
+    tools,
+    parts: run.parts,
+    budget_tokens: tool_budget_tokens,
+    seed: run.config.seed,
+    cost,
+  });
+  await checkContext(run, policy, scenarios, cost);
   return scenarios;
 }
 
@@ -41,9 +48,9 @@ export async function fitTools(ctx: RunContext, policy: Policy): Promise<Scenari
 export function chooseAll(scenarios: Scenario[], choice: Choice): Scenario[] {
   const total = sum(choice.tools, choice.cost);
   if (total <= choice.budget_tokens) return scenarios;
-  const mute = scenarios.filter((scenario) => neededTools(scenario, choice.tools) === null);
+  const mute = scenarios.filter((scenario) => neededTools(scenario, choice) === null);
   const costly = scenarios.map((scenario) => {
-    const needed = neededTools(scenario, choice.tools) ?? [];
+    const needed = neededTools(scenario, choice) ?? [];
     return { id: scenario.id, tokens: sum(needed, choice.cost), tools: needed.map(({ model_name }) => model_name) };
   }).filter(({ tokens }) => tokens > choice.budget_tokens).sort((a, b) => b.tokens - a.tokens);
   const problems: Diagnostic[] = [];
@@ -65,11 +72,12 @@ export function chooseAll(scenarios: Scenario[], choice: Choice): Scenario[] {
  * The tools of one scenario: exactly its own `tools` where it has them; else what its expected calls and its solution
  * need, filled up to the budget with what it forbids and then with others in an order drawn by seed and scenario.
  */
-export function chooseTools(scenario: Scenario, { tools, budget_tokens, seed, cost }: Choice): ToolSpec[] {
-  const needed = new Set(neededTools(scenario, tools));
+export function chooseTools(scenario: Scenario, choice: Choice): ToolSpec[] {
+  const { tools, parts, budget_tokens, seed, cost } = choice;
+  const needed = new Set(neededTools(scenario, choice));
   if (scenario.tools) return tools.filter((tool) => needed.has(tool));
   let left = budget_tokens - sum([...needed], cost);
-  const forbidden = new Set(scenario.calls?.forbidden);
+  const forbidden = new Set(callsOf(scenario, parts, "forbidden").map(({ tool }) => tool));
   const rank = (tool: ToolSpec) =>
     isCalled(tool, forbidden) ? -1 : hash32(`${seed} tools ${scenario.id} ${tool.server}/${tool.name}`);
   const others = tools.filter((tool) => !needed.has(tool)).map((tool) => ({ tool, at: rank(tool) }));
@@ -82,16 +90,22 @@ export function chooseTools(scenario: Scenario, { tools, budget_tokens, seed, co
 }
 
 /** The tools that a scenario says it needs; null where it says nothing. */
-export function neededTools(scenario: Scenario, tools: ToolSpec[]): ToolSpec[] | null {
+export function neededTools(scenario: Scenario, { tools, parts }: Pick<Choice, "tools" | "parts">): ToolSpec[] | null {
   if (scenario.tools) return offeredTools(scenario, tools);
-  const { solution, calls } = scenario;
-  if (!solution && !calls?.expected) return null;
-  const named: CallSpec[] = [...solution?.calls ?? [], ...calls?.expected ?? []];
+  const expected = callsOf(scenario, parts, "expected");
+  // An empty list says that no call is needed.
+  const says = expected.length > 0 || "expected" in (scenario.calls ?? {});
+  if (!scenario.solution && !says) return null;
+  const named = [...scenario.solution?.calls ?? [], ...expected];
   return tools.filter((tool) =>
     named.some((call) =>
       (call.tool === tool.name || call.tool === tool.model_name) && (!call.server || call.server === tool.server)
     )
   );
+}
+
+function callsOf(scenario: Scenario, parts: readonly ScenarioPart[], as: NamedCall["as"]): NamedCall["call"][] {
+  return namedCalls(scenario, parts).filter((named) => named.as === as).map(({ call }) => call);
 }
 
 function isCalled(tool: ToolSpec, names: ReadonlySet<string>): boolean {
@@ -104,26 +118,26 @@ function sum(tools: readonly ToolSpec[], cost: (tool: ToolSpec) => number): numb
 
 /** Refuses the longest first turn where it does not fit; counts it exactly where the trainer can. */
 async function checkContext(
-  ctx: RunContext,
+  run: Run,
   policy: Policy,
   scenarios: Scenario[],
   cost: (tool: ToolSpec) => number,
 ): Promise<void> {
-  const [first] = scenarios.map((scenario) => firstTurn(ctx, policy, scenario, cost))
+  const [first] = scenarios.map((scenario) => firstTurn(run, policy, scenario, cost))
     .sort((a, b) => b.prompt + b.tokens - a.prompt - a.tokens);
   if (!first || first.tools.length === 0) return;
-  const max_tokens = Math.min(ctx.agent.max_tokens, policy.sampling.max_tokens);
+  const max_tokens = Math.min(run.agent.max_tokens, policy.sampling.max_tokens);
   const estimate = first.prompt + first.tokens + max_tokens;
   if (estimate < ALWAYS_FITS_TOKENS / 2) return;
-  const context = policy.context_tokens || (ctx.trainer ? await contextLength(policy, ctx.signal) : 0);
+  const context = policy.context_tokens || (run.online ? await contextLength(policy, run.signal) : 0);
   if (context === 0 || estimate < context / 2) return;
-  const exact = await promptTokens(ctx, policy, first.scenario, first.tools);
+  const exact = await promptTokens(run, policy, first.scenario, first.tools);
   const prompt = exact ?? first.prompt + first.tokens;
   if (prompt + max_tokens <= context) return;
   throw new HoneError(messages.context_too_small({
     count: first.tools.length,
     tools: first.tokens,
-    compact: policy.tool_format === "native" && ctx.agent.tool_schemas !== "compact"
+    compact: policy.tool_format === "native" && run.agent.tool_schemas !== "compact"
       ? first.tools.reduce((total, tool) => total + estimateTool(tool, "native", "compact"), 0)
       : undefined,
     scenario: first.scenario.id,
@@ -131,24 +145,24 @@ async function checkContext(
     exact: exact !== null,
     max_tokens,
     context,
-    model: ctx.trainer ? ctx.config.model ?? policy.model : policy.model,
+    model: run.online ? run.config.model ?? policy.model : policy.model,
     room: Math.floor((context - max_tokens - first.prompt) * first.tokens / Math.max(1, prompt - first.prompt)),
   }));
 }
 
 /** Estimated tokens of a scenario's first turn: its tools, and what else stands there. */
-function firstTurn(ctx: RunContext, policy: Policy, scenario: Scenario, cost: (tool: ToolSpec) => number) {
-  const offered = offeredTools(scenario, ctx.catalog.tools);
-  const tools = ctx.agent.complete_task ? [...offered, completionTool(offered)] : offered;
-  const text = opening(ctx.agent, policy, scenario, []).map(({ content }) => content).join("\n");
+function firstTurn(run: Run, policy: Policy, scenario: Scenario, cost: (tool: ToolSpec) => number) {
+  const offered = offeredTools(scenario, run.catalog.tools);
+  const tools = run.agent.complete_task ? [...offered, completionTool(offered)] : offered;
+  const text = opening(run.agent, policy, scenario, []).map(({ content }) => content).join("\n");
   return { scenario, tools, tokens: sum(tools, cost), prompt: estimateText(text) };
 }
 
 /** Ids of the first prompt as the trainer's own endpoint would make it; null for other endpoints. */
-async function promptTokens(ctx: RunContext, policy: Policy, scenario: Scenario, tools: ToolSpec[]) {
-  if (!ctx.trainer) return null;
-  const messages = [...opening(ctx.agent, policy, scenario, tools), { role: "assistant" as const, content: "Done." }];
-  const given = policy.tool_format === "native" ? { tools: templateTools(ctx.agent, tools) } : {};
-  const [encoded] = await ctx.trainer.demonstrate([{ id: scenario.id, scenario_id: scenario.id, messages, ...given }]);
+async function promptTokens(run: Run, policy: Policy, scenario: Scenario, tools: ToolSpec[]) {
+  if (!run.online) return null;
+  const messages = [...opening(run.agent, policy, scenario, tools), { role: "assistant" as const, content: "Done." }];
+  const given = policy.tool_format === "native" ? { tools: templateTools(run.agent, tools) } : {};
+  const [encoded] = await run.online.demonstrate([{ id: scenario.id, scenario_id: scenario.id, messages, ...given }]);
   return encoded?.turns[0]?.prompt_ids.length ?? null;
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { pipeline_schema } from "../../config/pipeline_schema.ts";
-import { learningRate } from "./rl.ts";
+import { learningRate } from "./batcher.ts";
 
 const train = (settings: Record<string, unknown>) =>
   pipeline_schema.shape.train.parse({ steps: 4, learning_rate: 0.8, ...settings });

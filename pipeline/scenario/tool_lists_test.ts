@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { HoneError } from "../diagnostics/mod.ts";
 import type { Scenario, ToolSpec } from "../events.ts";
+import calls from "../../plugins/judge/calls.ts";
+import { asPart } from "./parts.ts";
 import { chooseAll, chooseTools, neededTools } from "./tool_lists.ts";
 
 const tools: ToolSpec[] = Array.from({ length: 253 }, (_, i) => ({
@@ -13,7 +15,8 @@ const tools: ToolSpec[] = Array.from({ length: 253 }, (_, i) => ({
   tokens: 100,
 }));
 const cost = () => 100;
-const choice = { tools, budget_tokens: 1050, seed: 7, cost };
+const parts = [asPart(calls, true)!];
+const choice = { tools, parts, budget_tokens: 1050, seed: 7, cost };
 const scenario = (id: string, more: Partial<Scenario> = {}): Scenario => ({
   id,
   task: "Do it.",
@@ -42,10 +45,10 @@ Deno.test("chooseTools() fills what is needed up to the budget with others, the 
 
 Deno.test("neededTools() reads tools, expected calls and the solution, and keeps servers apart", () => {
   const expected = scenario("e", { calls: { expected: [call("do.1"), call("do.2", "small")] } });
-  assert.deepEqual(names(neededTools(expected, tools)!), ["do_1"]);
-  assert.deepEqual(names(neededTools(scenario("t", { tools: ["do_5", "do.6"] }), tools)!), ["do_5", "do_6"]);
-  assert.deepEqual(neededTools(scenario("n", { calls: { expected: [] } }), tools), []);
-  assert.equal(neededTools(scenario("m"), tools), null);
+  assert.deepEqual(names(neededTools(expected, choice)!), ["do_1"]);
+  assert.deepEqual(names(neededTools(scenario("t", { tools: ["do_5", "do.6"] }), choice)!), ["do_5", "do_6"]);
+  assert.deepEqual(neededTools(scenario("n", { calls: { expected: [] } }), choice), []);
+  assert.equal(neededTools(scenario("m"), choice), null);
 });
 
 Deno.test("chooseAll() leaves scenarios alone that fit, and their own lists always", () => {

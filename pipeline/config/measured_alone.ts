@@ -1,0 +1,29 @@
+/**
+ * A pipeline whose only work is to measure one policy: nothing is trained or exported, and the folder's record of it says
+ * so, because resuming an evaluation must not train.
+ * @module
+ */
+import { parseDocument } from "yaml";
+import type { LoadedPipeline } from "./pipeline_file.ts";
+
+/** The pipeline, for a run with `measure`. */
+export function measuredAlone(
+  loaded: LoadedPipeline,
+  policy: "base" | "prompt" | "warm_start" | "tuned",
+): LoadedPipeline {
+  const { config } = loaded;
+  return {
+    ...loaded,
+    config: { ...config, ladder: ["prompt"], evaluate: { ...config.evaluate, policies: [policy] } },
+    stages: loaded.stages.filter(({ plugin }) => plugin.kind !== "exporter"),
+    resolved_yaml: recorded(loaded.resolved_yaml, policy),
+  };
+}
+
+function recorded(yaml: string, policy: string): string {
+  const doc = parseDocument(yaml);
+  // A hosted trainer knows no ladder.
+  if (doc.has("ladder")) doc.set("ladder", ["prompt"]);
+  doc.setIn(["evaluate", "policies"], [policy]);
+  return doc.toString({ lineWidth: 0 });
+}

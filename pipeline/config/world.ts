@@ -1,0 +1,77 @@
+/**
+ * What a pipeline asks of the machine: files and folders that exist, environment variables that are set.
+ * @module
+ */
+import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import { config as say } from "../diagnostics/mod.ts";
+import type { JsonObject } from "../events.ts";
+import { fieldName, type Path, valueAt } from "./source.ts";
+import type { Finding } from "./stage_graph.ts";
+
+/** True for text that is a path by its beginning. */
+export function isRelative(value: unknown): value is string {
+  return typeof value === "string" && /^\.{1,2}[\\/]/.test(value) && !value.includes("\n");
+}
+
+/** Settings that a schema marks with `.meta({ path: "exists" })` (a path, or a list of them) and that name nothing. */
+export async function missingPaths(
+  schema: JsonObject | Record<string, unknown>,
+  value: unknown,
+  path: Path,
+  base_dir: string,
+): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  if (schema.path === "exists") {
+    for (const [i, entry] of [value].flat().entries()) {
+      const at = Array.isArray(value) ? [...path, i] : path;
+      if (typeof entry === "string") findings.push(...await missing(entry, at, base_dir));
+    }
+  }
+  for (const [key, inner] of Object.entries((schema.properties ?? {}) as Record<string, JsonObject>)) {
+    findings.push(...await missingPaths(inner, valueAt(value, [key]), [...path, key], base_dir));
+  }
+  return findings;
+}
+
+/** Files and folders that the pipeline's own fields name and that are not there; servers only where they are `inline`. */
+export async function missingFiles(
+  value: Record<string, unknown>,
+  inline: boolean,
+  base_dir: string,
+): Promise<Finding[]> {
+  const named: [unknown, Path][] = [
+    [valueAt(value, ["agent", "system_prompt"]), ["agent", "system_prompt"]],
+    [value.model, ["model"]],
+  ];
+  const wanted = named.filter(([path]) => isRelative(path));
+  for (const [name, server] of inline && value.servers ? Object.entries(value.servers) : []) {
+    for (const key of ["fixture", "cwd"]) {
+      const path = valueAt(server, [key]);
+      if (typeof path === "string" && !path.includes("${")) wanted.push([path, ["servers", name, key]]);
+    }
+  }
+  return (await Promise.all(wanted.map(([path, at]) => missing(path as string, at, base_dir)))).flat();
+}
+
+/** Fields whose name ends in `_env`, and which name an environment variable that is not set. */
+export function unsetNames(
+  value: unknown,
+  env: Record<string, string>,
+  spared: (field: string) => boolean,
+  path: Path = [],
+): Finding[] {
+  if (value === null || typeof value !== "object") return [];
+  return Object.entries(value).flatMap(([key, inner]) => {
+    const here = [...path, Array.isArray(value) ? Number(key) : key];
+    if (!key.endsWith("_env") || typeof inner !== "string" || env[inner] !== undefined) {
+      return unsetNames(inner, env, spared, here);
+    }
+    return spared(fieldName(here)) ? [] : [{ diagnostic: say.env_named_not_set(inner, fieldName(here)), path: here }];
+  });
+}
+
+async function missing(path: string, at: Path, base_dir: string): Promise<Finding[]> {
+  if (await stat(resolve(base_dir, path)).catch(() => null)) return [];
+  return [{ diagnostic: say.path_not_found(fieldName(at), path, base_dir), path: at }];
+}

@@ -1,0 +1,73 @@
+/** The judge: trajectories of a group → a judgement each. @module */
+import type { CallSpec, Json, JsonObject, Judgement } from "../events.ts";
+import type { LlmRequest } from "../plugin.ts";
+import type { Callbacks } from "../program/program.ts";
+import { checkedJudgements } from "./judgements.ts";
+import { type Given, type KindFacts } from "./kind.ts";
+
+const asked = ({ trajectory, scenario, signal, llm }: Given) => ({
+  group: [trajectory, { ...trajectory, rollout_id: "r2" }],
+  scenario,
+  expected: undefined,
+  signal,
+  llm,
+});
+
+/** See `KindFacts`. */
+export const judge: KindFacts<"judge"> = {
+  most: "any",
+  why: "a run needs one that says what success is",
+  methods: ["judge"],
+  exec: (program, { scale, decisive, observe }) => ({
+    scale,
+    decisive,
+    ...(observe && {
+      observe: async ({ id, workdir, tools, ...environment }, scenario, expected) => {
+        const callbacks: Callbacks = {
+          call: (name, args) => environment.call(name as string, args as JsonObject),
+          observe: (spec) => environment.observe(spec as CallSpec),
+        };
+        const params = { environment: { id, workdir, tools }, scenario, expected };
+        return await program.call("observe", params, callbacks) as Json;
+      },
+    }),
+    judge: async ({ group, scenario, expected, llm }) => {
+      const callbacks: Callbacks = { llm: (request) => llm.ask(request as LlmRequest) };
+      return await program.call("judge", { group, scenario, expected }, callbacks) as Judgement[];
+    },
+  }),
+  check: async (role, given) => {
+    if (role.scale !== "absolute" && role.scale !== "relative") throw new Error("scale is absolute or relative");
+    if (typeof role.decisive !== "boolean") throw new Error("decisive is true or false");
+    const args = asked(given);
+    const made = checkedJudgements(await role.judge(args), args.group.length, given.plugin.name);
+    const wrong = made.find((one) => "invalid" in one && /^judge "/.test(one.invalid));
+    if (wrong) throw new Error((wrong as { invalid: string }).invalid);
+  },
+  aborted: async (role, given) => await role.judge(asked(given)),
+  template: {
+    summary: "Scores 1 when the answer has a word, else 0.",
+    types: ["Judgement"],
+    config: `  word: z.string().default("done").describe("Word that the answer must have."),`,
+    example: `{ word: "thanks" }`,
+    create: `({ config }) => ({
+    scale: "absolute",
+    decisive: false, // true where a score of 1 is what success means
+    judge({ group }): Judgement[] {
+      return group.map(({ outcome }) =>
+        outcome.answer?.toLowerCase().includes(config.word.toLowerCase())
+          ? { score: 1, reason: \`the answer has "\${config.word}"\` }
+          : { score: 0, reason: \`the answer lacks "\${config.word}"\` }
+      );
+    },
+  })`,
+    test: (stem) => `
+Deno.test("judge() scores 1 when the answer has the word", async () => {
+  const role = await plugin.create(fakeContext({ word: "thanks" }));
+  const outcome = { end: "answered" as const, answer: "Many thanks" };
+  const args = fakeJudgeArgs({ group: [fakeTrajectory({ outcome })], scenario: fakeScenario({ id: "${stem}" }) });
+  assert.deepEqual(await role.judge(args), [{ score: 1, reason: 'the answer has "thanks"' }]);
+});
+`,
+  },
+};

@@ -1,0 +1,34 @@
+/**
+ * What a judge returned, checked: a score outside [0, 1], NaN, or nothing where a judgement is wanted is `invalid`, with
+ * the judge's name; it never ends a run, and never counts as 0.
+ * @module
+ */
+import type { Judgement } from "../events.ts";
+
+/** One judgement for each of `count` rollouts, whatever came back. */
+export function checkedJudgements(made: unknown, count: number, judge: string): Judgement[] {
+  const wrong = (what: string): Judgement => ({ invalid: `judge ${JSON.stringify(judge)} ${what}` });
+  if (!Array.isArray(made)) return Array.from({ length: count }, () => wrong("returned no list of judgements"));
+  if (made.length > count) {
+    const what = `returned ${made.length} judgements for ${count} rollouts`;
+    return Array.from({ length: count }, () => wrong(what));
+  }
+  return Array.from({ length: count }, (_, index) => checked(made[index], wrong));
+}
+
+function checked(one: unknown, wrong: (what: string) => Judgement): Judgement {
+  if (typeof one !== "object" || one === null) return wrong("returned no judgement");
+  const { score, reason, parts, abstain, invalid } = one as Record<string, unknown>;
+  if (typeof invalid === "string") return { invalid };
+  if (typeof abstain === "string") return { abstain };
+  if (typeof score !== "number") return wrong("returned a judgement without score, abstain or invalid");
+  if (!(score >= 0 && score <= 1)) return wrong(`returned the score ${score}: wanted a number from 0 to 1`);
+  const numbers = Object.entries(parts ?? {});
+  const odd = numbers.find(([, value]) => typeof value !== "number" || !Number.isFinite(value));
+  if (odd) return wrong(`returned the part ${odd[0]} as ${String(odd[1])}: wanted a number`);
+  return {
+    score,
+    reason: typeof reason === "string" ? reason : "",
+    ...(numbers.length > 0 && { parts: Object.fromEntries(numbers) as Record<string, number> }),
+  };
+}

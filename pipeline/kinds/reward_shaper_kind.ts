@@ -1,0 +1,38 @@
+/** The reward shaper: trajectory and judgements → reward. @module */
+import type { RewardValue } from "../events.ts";
+import type { KindFacts } from "./kind.ts";
+
+/** See `KindFacts`. */
+export const reward_shaper: KindFacts<"reward-shaper"> = {
+  most: 1,
+  why: "a run needs one that makes a reward of what the judges say",
+  methods: ["shape"],
+  exec: (program) => ({
+    shape: async (trajectory, judgements) => await program.call("shape", { trajectory, judgements }) as RewardValue,
+  }),
+  check: async (role, { trajectory }) => {
+    const judgements = { state: { score: 1, reason: "as wanted" }, other: { abstain: "not mine" } };
+    const reward = await role.shape(trajectory, judgements);
+    if ("invalid" in reward) return;
+    if (!Number.isFinite(reward.value)) throw new Error(`a reward's value is ${reward.value}: wanted a number`);
+    if (typeof reward.parts !== "object") throw new Error("a reward has parts");
+  },
+  template: {
+    summary: "Takes the mean of all scores, and something off for every turn.",
+    types: [],
+    config: `  turn_cost: z.number().min(0).default(0.01).describe("Taken off for every turn."),`,
+    example: `{ turn_cost: 0 }`,
+    create: `({ config }) => ({
+    shape(trajectory, judgements) {
+      const scores: number[] = [];
+      for (const [judge, judgement] of Object.entries(judgements)) {
+        if ("invalid" in judgement) return { invalid: \`\${judge}: \${judgement.invalid}\` };
+        if ("score" in judgement) scores.push(judgement.score); // one that abstains counts for nothing
+      }
+      const mean = scores.reduce((sum, score) => sum + score, 0) / Math.max(1, scores.length);
+      const turns = -config.turn_cost * trajectory.turns.length;
+      return { value: mean + turns, parts: { mean, turns } };
+    },
+  })`,
+  },
+};

@@ -1,0 +1,45 @@
+/** verdict.made → each exporter that an earlier start has not finished, into a folder of its own → export.completed. @module */
+import { join } from "node:path";
+import { HoneError, runner as messages } from "../../diagnostics/mod.ts";
+import type { EventMap } from "../../events.ts";
+import type { ExportArgs, Roles } from "../../plugin.ts";
+import type { Bound } from "../bindings.ts";
+import { agentOf, checkpointOf, type Run, type Staged } from "../context.ts";
+
+/** Binds every exporter. */
+export function bind(run: Run): Bound[] {
+  return run.roles.exporters.map((exporter) => ({
+    stage: exporter.id,
+    on: {
+      "verdict.made": async ({ data }, { publish, recall }) => {
+        const done = run.recorded.exports.get(exporter.id);
+        if (done) return await recall("export.completed", done);
+        run.progress.begin("export", 0);
+        const { dir, proof } = await exporter.role.export(exportArgs(run, exporter, data));
+        await publish("export.completed", { exporter: exporter.id, dir, proof });
+      },
+    },
+  }));
+}
+
+function exportArgs(
+  run: Run,
+  { id }: Staged<Roles["exporter"]>,
+  { policy: name, checkpoint }: EventMap["verdict.made"],
+): ExportArgs {
+  const { online, hosted, catalog, signal } = run;
+  const from = checkpoint ? { checkpoint: checkpointOf(run, checkpoint) } : {};
+  return {
+    dir: join(run.run_dir, id),
+    policy: run.policies.get(name)!,
+    agent: agentOf(run, name),
+    catalog,
+    verdict: structuredClone(run.verdict!),
+    model: (online ?? hosted)!.model,
+    weights: async ({ format, dir }) => {
+      if (!online) throw new HoneError(messages.no_weights(id, format));
+      return await online.weights({ format, dir, ...from });
+    },
+    signal,
+  };
+}

@@ -1,0 +1,74 @@
+/**
+ * group.completed → each judge, all side by side → judgement.made, one for each rollout that can be judged. A judge that
+ * throws, takes too long or returns what is no judgement is `invalid`, with its name; a relative one abstains outside of
+ * training, where there is nothing to compare a rollout with.
+ * @module
+ */
+import type { Out } from "../../bus.ts";
+import { limited, TimeUp } from "../../chat/deadline.ts";
+import { messageOf } from "../../diagnostics/mod.ts";
+import type { Judgement, Outcome, Trajectory } from "../../events.ts";
+import { checkedJudgements } from "../../kinds/judgements.ts";
+import { redact } from "../../common/redact.ts";
+import { partOf } from "../../scenario/parts.ts";
+import { storedJudgements } from "../../store/recorded.ts";
+import type { Bound } from "../bindings.ts";
+import type { Group, Run, StagedJudge } from "../context.ts";
+
+/** Ends that say nothing about the policy. */
+const FAILURES = new Set<Outcome["end"]>(["server_failed", "endpoint_failed", "cancelled", "timeout", "tape_miss"]);
+
+/** Whether there is anything to judge. */
+export function isJudgeable({ outcome }: Pick<Trajectory, "outcome">): boolean {
+  return !FAILURES.has(outcome.end);
+}
+
+/** Binds every judge. */
+export function bind(run: Run): Bound[] {
+  return run.roles.judges.map((judge) => ({
+    stage: judge.id,
+    on: { "group.completed": ({ data }, out) => judgeGroup(run, judge, run.groups.get(data.group_id)!, out) },
+  }));
+}
+
+/** A group waits here for its judge. */
+async function judgeGroup(run: Run, judge: StagedJudge, group: Group, { publish, recall }: Out) {
+  const judgeable = group.trajectories.filter(isJudgeable);
+  if (judgeable.length === 0) return;
+  const ids = judgeable.map(({ rollout_id }) => rollout_id);
+  const stored = run.resumed ? await storedJudgements(run.store, judge.id, ids) : null;
+  const known = ids.every((id) => stored?.has(id));
+  const made = known ? ids.map((id) => stored!.get(id)!) : await ask(run, judge, group, judgeable);
+  const { group_id } = group.request;
+  await Promise.all(
+    made.map((judgement, index) =>
+      (known ? recall : publish)("judgement.made", { rollout_id: ids[index]!, group_id, judge: judge.id, ...judgement })
+    ),
+  );
+}
+
+async function ask(run: Run, judge: StagedJudge, group: Group, judgeable: Trajectory[]): Promise<Judgement[]> {
+  const { id, role, part, timeout_secs } = judge;
+  const { scenario, request } = group;
+  const all = (judgement: Judgement) => judgeable.map(() => judgement);
+  if (role.scale === "relative" && request.purpose !== "train") {
+    return all({ abstain: "relative: only asked in training" });
+  }
+  try {
+    const made = await limited(timeout_secs, run.signal, async (signal) => {
+      const expected = part ? partOf(scenario, part) : undefined;
+      return await role.judge({ group: judgeable, scenario, expected, signal, llm: run.llm(id, signal) });
+    });
+    return checkedJudgements(made, judgeable.length, id);
+  } catch (error) {
+    run.signal.throwIfAborted();
+    const cause = error instanceof TimeUp ? `no judgement within ${timeout_secs} s` : messageOf(error);
+    return all({ invalid: `judge failed: ${redact(cause)}${hint(error)}` });
+  }
+}
+
+/** A judge written for an earlier hone takes the group itself, and finds that it is no list. */
+function hint(error: unknown): string {
+  const old = error instanceof TypeError && /is not (a function|iterable)/.test(error.message);
+  return old ? " (a judge receives one object: judge({ group, scenario, signal, llm }))" : "";
+}

@@ -1,0 +1,85 @@
+/**
+ * judgement.made … → reward shaper → reward.shaped, one for each rollout of a group, then group.rewarded. A group is shaped
+ * when every judge has spoken of every rollout that can be judged; what failed before it could be judged, what no judge
+ * would judge and what a decisive judge could not judge has an invalid reward, never 0.
+ * @module
+ */
+import type { Out } from "../../bus.ts";
+import { redact } from "../../common/redact.ts";
+import { messageOf } from "../../diagnostics/mod.ts";
+import type { Judgement, RewardValue, Trajectory } from "../../events.ts";
+import { storedRewards } from "../../store/recorded.ts";
+import type { Bound } from "../bindings.ts";
+import type { Group, Judged, Run } from "../context.ts";
+import { isJudgeable } from "./bind_judge.ts";
+
+/** Binds the reward shaper. */
+export function bind(run: Run): Bound[] {
+  return [{
+    stage: run.roles.shaper.id,
+    on: {
+      "group.completed": ({ data }, out) => settle(run, run.groups.get(data.group_id), out),
+      "judgement.made": ({ data }, out) => {
+        const { rollout_id, group_id, judge, ...judgement } = data;
+        const group = run.groups.get(group_id)!;
+        group.judgements.set(rollout_id, { ...group.judgements.get(rollout_id), [judge]: judgement });
+        return settle(run, group, out);
+      },
+    },
+  }];
+}
+
+/** Shapes the group, where this was the last judgement that it waited for. */
+async function settle(run: Run, group: Group | undefined, { publish, recall }: Out) {
+  if (!group || group.judged) return;
+  const judges = run.roles.judges.length;
+  const waiting = group.trajectories.filter(isJudgeable)
+    .some(({ rollout_id }) => Object.keys(group.judgements.get(rollout_id) ?? {}).length < judges);
+  if (waiting) return;
+  group.judged = [];
+  const ids = group.trajectories.map(({ rollout_id }) => rollout_id);
+  const stored = run.resumed ? await storedRewards(run.store, ids) : null;
+  const recalled = ids.every((id) => stored?.has(id));
+  group.judged = recalled
+    ? group.trajectories.map((trajectory) => ({ trajectory, ...stored!.get(trajectory.rollout_id)! }))
+    : await Promise.all(group.trajectories.map((trajectory) => shape(run, group, trajectory)));
+  const { group_id, scenario_id, step, purpose } = group.request;
+  await Promise.all(group.judged.map(({ trajectory, success, reward }) => {
+    const { rollout_id, outcome } = trajectory;
+    run.progress.judged("invalid" in reward ? { invalid: outcome.end } : success, { recalled });
+    return (recalled ? recall : publish)("reward.shaped", { rollout_id, group_id, success, ...reward });
+  }));
+  await publish("group.rewarded", { group_id, scenario_id, step, purpose });
+}
+
+async function shape(run: Run, { judgements }: Group, trajectory: Trajectory): Promise<Judged> {
+  const { outcome, rollout_id } = trajectory;
+  if (!isJudgeable(trajectory)) {
+    return { trajectory, success: false, reward: { invalid: outcome.cause ?? outcome.end } };
+  }
+  const made = judgements.get(rollout_id)!;
+  const decision = decide(run, made);
+  const reward = typeof decision === "string" ? { invalid: decision } : await shaped(run, trajectory, made);
+  return { trajectory, reward, success: decision === true && !("invalid" in reward) };
+}
+
+async function shaped({ roles }: Run, trajectory: Trajectory, made: Record<string, Judgement>): Promise<RewardValue> {
+  try {
+    const reward = await roles.shaper.role.shape(trajectory, made);
+    return "invalid" in reward || Number.isFinite(reward.value)
+      ? reward
+      : { invalid: `reward shaper returned the value ${reward.value}: wanted a number` };
+  } catch (error) {
+    // A server's last words may hold what it was given.
+    return { invalid: `reward shaper failed: ${redact(messageOf(error))}` };
+  }
+}
+
+/** Whether the decisive judges find that the rollout succeeded, or why nobody can say. */
+function decide({ roles, config }: Run, judgements: Record<string, Judgement>): boolean | string {
+  const said = roles.judges.filter(({ role }) => role.decisive).map(({ id }) => [id, judgements[id]!] as const);
+  for (const [id, judgement] of said) if ("invalid" in judgement) return `${id}: ${judgement.invalid}`;
+  const scores = said.flatMap(([, judgement]) => "score" in judgement ? [judgement.score] : []);
+  if (scores.length > 0) return scores.every((score) => score >= config.evaluate.success_at - 1e-9);
+  return `nobody could judge it: ${said.map(([id, one]) => `${id}: ${"abstain" in one && one.abstain}`).join("; ")}`;
+}

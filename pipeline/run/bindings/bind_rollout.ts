@@ -1,0 +1,219 @@
+/**
+ * group.requested → rollouts → turn.completed, tool.called, observation.made, rollout.completed …, group.completed. Each
+ * rollout has an environment of its own; what judges observe is taken before it goes back. A bad rollout is data: it ends in
+ * a typed outcome, and its neighbours go on. One that the run's own end cut short leaves no closing record; its group is then
+ * run again as a whole, as another attempt, and a group that is whole on record is delivered as it is.
+ * @module
+ */
+import type { Out, Publish } from "../../bus.ts";
+import { limited, TimeUp, within } from "../../chat/deadline.ts";
+import { hash32 } from "../../common/random.ts";
+import { redact, withoutHanded } from "../../common/redact.ts";
+import { HoneError, messageOf } from "../../diagnostics/mod.ts";
+import type { GroupRef, Json, Outcome, RolloutRef, Scenario, Trajectory } from "../../events.ts";
+import type { Lease } from "../../mcp/pool/pool.ts";
+import type { Environment } from "../../plugin.ts";
+import { partOf } from "../../scenario/parts.ts";
+import { storedGroup } from "../../store/recorded.ts";
+import type { Bound } from "../bindings.ts";
+import { agentOf, type Run } from "../context.ts";
+import { replaySolution } from "../online/warm_start.ts";
+import type { Tracked } from "../progress/in_flight.ts";
+import { Semaphore } from "../../common/semaphore.ts";
+import { isJudgeable } from "./bind_judge.ts";
+
+/** A group that is being run. */
+interface Playing {
+  run: Run;
+  request: GroupRef;
+  scenario: Scenario;
+  attempt: number;
+  publish: Publish;
+  /** Ends the group's rollouts. */
+  signal: AbortSignal;
+  /** The first of its rollouts has its servers: the group's time begins. */
+  leased: () => void;
+}
+
+/** Binds the rollout plugin. */
+export function bind(run: Run): Bound[] {
+  // Bounds the rollouts in flight, whatever group they belong to.
+  const slots = new Semaphore(run.config.train.concurrency);
+  return [{
+    stage: run.roles.rollout.id,
+    on: { "group.requested": ({ data }, out) => runGroup(run, slots, data, out) },
+  }];
+}
+
+async function runGroup(run: Run, slots: Semaphore, request: GroupRef, { publish, recall }: Out) {
+  const { group_id, scenario_id, step, size } = request;
+  const scenario = run.scenarios.find(({ id }) => id === scenario_id)!;
+  const stored = run.resumed ? await storedGroup(run.store, group_id) : null;
+  const whole = stored !== null && stored.trajectories.length >= size;
+  const attempt = (stored?.attempt ?? 0) + 1;
+  const trajectories = whole ? stored.trajectories : await play(slots, { run, request, scenario, attempt, publish });
+  run.groups.set(group_id, { request, scenario, trajectories, judgements: new Map() });
+  const rollout_ids = trajectories.map(({ rollout_id }) => rollout_id);
+  await (whole && stored.completed ? recall : publish)("group.completed", { group_id, scenario_id, step, rollout_ids });
+}
+
+/** Runs the rollouts of a group. Throws only when the run itself is ending. */
+async function play(slots: Semaphore, group: Omit<Playing, "signal" | "leased">): Promise<Trajectory[]> {
+  const { run, request } = group;
+  const late = new AbortController();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const leased = () => {
+    timer ??= setTimeout(() => late.abort(new GroupTimeout()), run.config.train.group_timeout_secs * 1000);
+  };
+  const playing = { ...group, signal: AbortSignal.any([run.signal, late.signal]), leased };
+  try {
+    const rollouts = Array.from(
+      { length: request.size },
+      (_, index) => slots.use(() => runRollout(playing, reference(playing, index))),
+    );
+    // All of them, whatever one throws: none may outlive the store and the pool.
+    await Promise.allSettled(rollouts);
+    const trajectories = await Promise.all(rollouts);
+    run.signal.throwIfAborted();
+    return trajectories;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+class GroupTimeout extends Error {
+  override message = "the group's time was up";
+}
+
+function reference({ run, request, attempt }: Playing, index: number): RolloutRef {
+  const { index: _, size: __, ...shared } = request;
+  const seed = hash32(`${run.config.seed} ${request.group_id} ${index}`) & 0x7fffffff;
+  const rollout_id = `${request.group_id}-r${index}${attempt > 1 ? `.a${attempt}` : ""}`;
+  return { rollout_id, ...shared, try: index, seed, attempt };
+}
+
+async function runRollout(playing: Playing, ref: RolloutRef): Promise<Trajectory> {
+  const { run, publish, signal } = playing;
+  const outcome: Outcome = { end: "cancelled", answer: null };
+  const trajectory: Trajectory = { ...ref, turns: [], tool_calls: [], outcome, observations: {}, seconds: 0 };
+  const recorded: Promise<void>[] = [];
+  const started = performance.now();
+  const tracked = run.progress.rollout(ref.rollout_id, ref.scenario_id);
+  try {
+    await publish("rollout.requested", ref);
+    const outcome = await within(
+      run.agent.rollout_timeout_secs,
+      signal,
+      (own) => inEnvironment({ ...playing, signal: own }, trajectory, tracked, recorded),
+    );
+    // An endpoint that refuses a key may repeat it.
+    const { cause } = outcome;
+    trajectory.outcome = cause === undefined ? outcome : { ...outcome, cause: withoutHanded(cause) };
+  } finally {
+    tracked.end();
+  }
+  run.signal.throwIfAborted();
+  await Promise.all(recorded);
+  trajectory.seconds = (performance.now() - started) / 1000;
+  run.spent.rollouts++;
+  await publish("rollout.completed", { ...ref, outcome: trajectory.outcome, seconds: trajectory.seconds });
+  return trajectory;
+}
+
+async function inEnvironment(
+  playing: Playing,
+  trajectory: Trajectory,
+  tracked: Tracked,
+  recorded: Promise<void>[],
+): Promise<Outcome> {
+  const { run: { environments, catalog, tape }, scenario, signal, leased } = playing;
+  let lease: Lease;
+  try {
+    lease = await environments.lease({ rollout_id: trajectory.rollout_id, scenario, catalog, signal });
+  } catch (error) {
+    const end = error instanceof HoneError && error.code === "TAPE_MISS" ? "tape_miss" : "server_failed";
+    return signal.aborted ? ended(signal) : { end, answer: null, cause: message(error) };
+  }
+  try {
+    // Servers that start have a limit of their own; the group's time is for what rollouts do.
+    leased();
+    tracked.doing("model");
+    const played = await drive(playing, trajectory, lease, tracked, recorded);
+    const outcome = tape?.settled(lease, played) ?? played;
+    tracked.doing("observation");
+    if (isJudgeable({ outcome })) await observe(playing, trajectory, lease);
+    if (signal.aborted) return ended(signal);
+    return tape?.settled(lease, outcome) ?? outcome;
+  } catch (error) {
+    if (signal.aborted) return ended(signal);
+    const failed: Outcome = { end: "endpoint_failed", answer: null, cause: message(error) };
+    return tape?.settled(lease, failed) ?? failed;
+  } finally {
+    await lease.release();
+  }
+}
+
+async function drive(
+  { run, request, scenario, publish, signal }: Playing,
+  trajectory: Trajectory,
+  lease: Lease,
+  tracked: Tracked,
+  recorded: Promise<void>[],
+): Promise<Outcome> {
+  const { rollout_id, seed } = trajectory;
+  const environment: Environment = tracked.watched(lease);
+  const agent = agentOf(run, request.policy);
+  const named = run.policies.get(request.policy)!;
+  const { temperature } = request;
+  const sampled = { ...named, sampling: { ...named.sampling, temperature } };
+  const policy = run.tape?.policy(lease, sampled) ?? sampled;
+  const records = request.purpose === "demonstration"
+    ? replaySolution(run, scenario, environment)
+    : run.roles.rollout.role.run({ rollout_id, scenario, policy, environment, agent, seed, signal });
+  for (;;) {
+    const { done, value } = await records.next();
+    if (done) return value;
+    // Recorded side by side with what comes next; all of it is on disk before the rollout's closing record.
+    if (value.type === "turn") {
+      trajectory.turns.push(value);
+      tracked.turned();
+      run.progress.tokens(value.output_tokens);
+      run.spent.tokens += value.output_tokens;
+      recorded.push(publish("turn.completed", { rollout_id, turn: value }));
+    } else {
+      trajectory.tool_calls.push(value);
+      recorded.push(publish("tool.called", { rollout_id, call: value }));
+    }
+  }
+}
+
+async function observe({ run, scenario, publish, signal }: Playing, trajectory: Trajectory, environment: Lease) {
+  const { rollout_id } = trajectory;
+  for (const { id, role, part, timeout_secs } of run.roles.judges) {
+    if (!role.observe) continue;
+    let observation: Json;
+    try {
+      const expected = part ? partOf(scenario, part) : undefined;
+      const look = () => limited(timeout_secs, signal, () => role.observe!(environment, scenario, expected));
+      observation = await (run.tape ? run.tape.observed(environment, id, look) : look());
+    } catch (error) {
+      // What was not observed cannot be judged: the judge says so of this rollout, which did nothing wrong.
+      run.log.warn(`${id}: could not observe ${rollout_id}: ${message(error)}`);
+      continue;
+    }
+    trajectory.observations[id] = observation;
+    await publish("observation.made", { rollout_id, judge: id, observation });
+  }
+}
+
+function ended(signal: AbortSignal): Outcome {
+  const cause = signal.reason instanceof TimeUp
+    ? "the rollout's time was up"
+    : signal.reason instanceof GroupTimeout && signal.reason.message;
+  return cause ? { end: "timeout", answer: null, cause } : { end: "cancelled", answer: null, cause: "the run ended" };
+}
+
+/** For the run's records: a server's last words may hold what it was given. */
+function message(error: unknown): string {
+  return redact(messageOf(error));
+}

@@ -1,0 +1,67 @@
+/**
+ * catalog.discovered → scenario sources, side by side → scenario.produced …, and scenarios.completed when the last one is
+ * done and all scenarios are sound: bad ones are refused together, before anything is leased or trained.
+ * @module
+ */
+import type { Out } from "../../bus.ts";
+import { counted, type Diagnostic, HoneError, nearest, runner as messages } from "../../diagnostics/mod.ts";
+import type { Catalog, Scenario, Split } from "../../events.ts";
+import type { ScenarioPart } from "../../plugin.ts";
+import { namedTools, partProblems } from "../../scenario/parts.ts";
+import { missingSplits } from "../../scenario/preview.ts";
+import type { Bound } from "../bindings.ts";
+import type { Run } from "../context.ts";
+
+/** Binds every scenario source. */
+export function bind(run: Run): Bound[] {
+  const { sources } = run.roles;
+  const produced: Scenario[][] = sources.map(() => []);
+  let open = sources.length;
+  return sources.map(({ id, role }, index) => ({
+    stage: id,
+    on: {
+      "catalog.discovered": async (_, out) => {
+        run.progress.begin("scenarios", 0);
+        for await (const scenario of role.produce(run.catalog, run.parts)) {
+          produced[index]!.push(scenario);
+          await (run.recorded.scenarios.has(scenario.id) ? out.recall : out.publish)("scenario.produced", scenario);
+        }
+        if (--open === 0) await complete(run, produced.flat(), out);
+      },
+    },
+  }));
+}
+
+async function complete(run: Run, scenarios: Scenario[], { publish, recall }: Out) {
+  const problems = scenarioProblems(scenarios, run.catalog, run.parts);
+  if (problems.length === 0) problems.push(...missingSplits(run.config, scenarios));
+  if (problems.length > 0) throw new HoneError(problems);
+  run.scenarios = scenarios;
+  const count = (split: Split) => scenarios.filter((scenario) => scenario.split === split).length;
+  const [train, validation, heldout] = [count("train"), count("validation"), count("heldout")];
+  const known = scenarios.every(({ id }) => run.recorded.scenarios.has(id));
+  run.log.info(
+    `${
+      counted(run.catalog.tools.length, "tool")
+    }, scenarios: ${train} train, ${validation} validation, ${heldout} held-out`,
+  );
+  await (known ? recall : publish)("scenarios.completed", { train, validation, heldout });
+}
+
+/** Ids used twice, parts that their judge cannot read, and calls or tool lists that name what no server has. */
+function scenarioProblems(scenarios: Scenario[], catalog: Catalog, parts: ScenarioPart[]): Diagnostic[] {
+  const known = new Set(catalog.tools.flatMap((tool) => [tool.name, tool.model_name]));
+  const seen = new Set<string>();
+  const problems: Diagnostic[] = [];
+  for (const scenario of scenarios) {
+    if (seen.has(scenario.id)) problems.push(messages.duplicate_scenario(scenario.id));
+    seen.add(scenario.id);
+    problems.push(...partProblems(scenario, parts));
+    for (const tool of new Set(namedTools(scenario, parts).map(({ tool }) => tool))) {
+      if (!known.has(tool)) {
+        problems.push(messages.unknown_tool_in_scenario(scenario.id, tool, nearest(tool, known), [...known]));
+      }
+    }
+  }
+  return problems;
+}

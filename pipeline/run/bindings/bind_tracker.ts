@@ -1,0 +1,20 @@
+/** Every event → each tracker, off the run's path. One that throws is named once in the log, and heard no more of. @module */
+import { messageOf } from "../../diagnostics/mod.ts";
+import type { Bound } from "../bindings.ts";
+import type { Run } from "../context.ts";
+
+/** Binds every tracker, as a tap: it has no handlers. */
+export function bind(run: Run): Bound[] {
+  for (const { id, use, role } of run.roles.trackers) {
+    let told = false;
+    run.bus.tap(async (event) => {
+      try {
+        await role.on(event);
+      } catch (error) {
+        if (!told) run.log.warn(`tracker ${id} (${use}) failed and misses events: ${messageOf(error)}`);
+        told = true;
+      }
+    });
+  }
+  return [];
+}

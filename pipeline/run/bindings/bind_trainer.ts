@@ -1,0 +1,93 @@
+/**
+ * batch.ready → trainer → train.stepped, and policy.published where the step makes a policy; policy.requested → trainer →
+ * policy.published, from a checkpoint. `train.stepped` is published only after adapter, optimiser and random state are on
+ * disk; the batch's file stays until then.
+ * @module
+ */
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Out } from "../../bus.ts";
+import type { BatchRef, EventMap, StepReport } from "../../events.ts";
+import type { Policy } from "../../plugin.ts";
+import type { Bound } from "../bindings.ts";
+import { checkpointOf, type Run } from "../context.ts";
+
+/** Binds an online trainer. */
+export function bind(run: Run): Bound[] {
+  let checkpoint = run.recorded.checkpoint;
+  return [{
+    stage: run.roles.trainer!.id,
+    on: {
+      "batch.ready": async ({ data }, out) => {
+        const report = await takeStep(run, data, out);
+        const name = `${data.kind}-${String(data.step).padStart(5, "0")}`;
+        // A step without rows changes nothing: the state before it is its state.
+        if (data.rows > 0 || checkpoint === null) {
+          await run.online!.save(join(run.run_dir, "checkpoints", name));
+          checkpoint = name;
+        }
+        const metrics = { ...report.metrics, ...data.metrics };
+        await out.publish("train.stepped", { ...report, metrics, checkpoint, staleness: data.staleness });
+        await rm(data.path, { force: true });
+        tell(run, data, report);
+        if (data.publish_as) await published(run, { ...data.publish_as, checkpoint }, out, {});
+        if (data.kind === "rl") await prune(run, checkpoint);
+      },
+      "policy.requested": ({ data }, out) =>
+        published(run, data, out, { checkpoint: checkpointOf(run, data.checkpoint) }),
+    },
+  }];
+}
+
+async function takeStep(run: Run, batch: BatchRef, { publish }: Out): Promise<StepReport> {
+  const { step, kind, path, rows, learning_rate } = batch;
+  if (rows === 0) return { step, kind, loss: 0, metrics: { rows: 0 }, seconds: 0 };
+  const steps = kind === "supervised"
+    ? run.online!.supervise({ step, batch: path, learning_rate })
+    : run.online!.step({ step, batch: path, learning_rate, loss: run.config.train.loss });
+  for (;;) {
+    const { done, value } = await steps.next();
+    if (done) return value;
+    await publish("metric.recorded", { ...value, step });
+  }
+}
+
+/** Has the policy served, and says so; as recorded, where a run goes on with one that it had published. */
+async function published(
+  run: Run,
+  policy: EventMap["policy.requested"],
+  { publish, recall }: Out,
+  from: Pick<Parameters<NonNullable<Run["online"]>["publish"]>[0], "checkpoint">,
+) {
+  const { name, version, checkpoint } = policy;
+  const served: Policy = await run.online!.publish({ name, version, ...from });
+  run.policies.set(name, served);
+  if (name === "warm_start") run.kept.warm_start = checkpoint;
+  const known = run.recorded.policies.get(name)?.checkpoint === checkpoint;
+  await (known ? recall : publish)("policy.published", { name, version, model: served.model, checkpoint });
+}
+
+function tell({ progress, log, supervised_steps, config: { train } }: Run, batch: BatchRef, report: StepReport) {
+  progress.stepped();
+  const [loss, secs] = [report.loss.toFixed(4), report.seconds.toFixed(1)];
+  if (batch.kind === "supervised") {
+    progress.advance();
+    return log.info(`warm start ${batch.step}/${supervised_steps}: loss ${loss}, ${secs} s`);
+  }
+  const { reward_mean = 0, success_rate = 0, invalid_call_rate = 0 } = batch.metrics;
+  log.info(
+    `step ${batch.step - supervised_steps}/${train.steps}: reward ${reward_mean.toFixed(3)}, ` +
+      `success ${success_rate.toFixed(2)}, invalid calls ${invalid_call_rate.toFixed(2)}, ` +
+      `equal groups ${batch.dropped.zero_variance}, rows ${batch.rows}, loss ${loss}, train ${secs} s`,
+  );
+}
+
+/** Deletes checkpoints that neither resume nor the verdict can need. */
+async function prune({ run_dir, kept }: Run, latest: string) {
+  const folder = join(run_dir, "checkpoints");
+  await mkdir(folder, { recursive: true });
+  for (const name of await readdir(folder)) {
+    const needed = [latest, kept.warm_start, kept.best].some((id) => id === name || id === join(folder, name));
+    if (!needed) await rm(join(folder, name), { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * The policy that a run begins with: the trainer's base model, or the endpoint that the pipeline names. Opening a trainer
+ * is a call and no event: it makes nothing that is to be recorded, and all that follows needs it.
+ * @module
+ */
+import { contextLength } from "../chat/context_length.ts";
+import { protect } from "../common/redact.ts";
+import { HoneError, runner as messages } from "../diagnostics/mod.ts";
+import type { Policy } from "../plugin.ts";
+import { checkpointOf, type Run } from "./context.ts";
+
+/** Opens the trainer, where there is one, and returns the base policy. A trainer that is lost ends the run. */
+export async function openPolicy(run: Run): Promise<Policy> {
+  const { trainer } = run.roles;
+  if (!trainer || !run.config.model) return endpointPolicy(run, await endpointContext(run));
+  const { role } = trainer;
+  const { config, agent, run_dir, progress, recorded } = run;
+  progress.begin("open the model", 0);
+  const args = {
+    model: config.model!,
+    agent,
+    seed: config.seed,
+    run_dir,
+    on_progress: (message: string) => progress.say(message),
+  };
+  if (role.mode === "hosted") {
+    run.hosted = await role.open(args);
+    return run.hosted.base;
+  }
+  const { concurrency, max_staleness } = config.train;
+  const resume = recorded.checkpoint === null
+    ? {}
+    : { resume: { checkpoint: checkpointOf(run, recorded.checkpoint), step: recorded.step } };
+  run.online = await role.open({ ...args, concurrency, max_staleness, ...resume });
+  run.online.lost?.then((error) => run.stop(new HoneError(messages.trainer_lost(error.message), { cause: error })));
+  return run.online.base;
+}
+
+/**
+ * Asks `agent.endpoint` for its longest context, in tokens; 0 where the pipeline or a tape says it, or nobody does.
+ * Throws only the run's own end.
+ */
+async function endpointContext(run: Run): Promise<number> {
+  const { mode, replies = true } = run.config.tape;
+  if (run.config.agent.endpoint?.context_tokens || (mode === "replay" && replies)) return 0;
+  return await contextLength(endpointPolicy(run, 0), run.signal);
+}
+
+/** The policy behind `agent.endpoint`; `found_context` counts where the pipeline does not say it. */
+export function endpointPolicy({ config, agent }: Pick<Run, "config" | "agent">, found_context: number): Policy {
+  const { endpoint } = config.agent;
+  if (!endpoint) throw new HoneError(messages.nothing_to_evaluate());
+  const { base_url, model, api_key_env, headers, body, context_tokens = found_context } = endpoint;
+  const api_key = api_key_env ? Deno.env.get(api_key_env) : undefined;
+  protect([api_key ?? "", ...Object.values(headers).map((value) => value.replace(/^Bearer\s+/i, ""))]);
+  const { temperature, max_tokens, tool_format } = agent;
+  return {
+    name: "base",
+    version: 0,
+    base_url,
+    model,
+    api_key,
+    headers,
+    body: body as Policy["body"],
+    tokens: "none",
+    rollout_handles: false,
+    tool_format: tool_format === "auto" ? "native" : tool_format,
+    context_tokens,
+    sampling: { temperature, top_p: 1, max_tokens },
+  };
+}
