@@ -52,7 +52,7 @@ const TAP_LIMIT = 10_000;
 export class Bus {
   /** Envelopes that taps were too slow for. */
   dropped = 0;
-  readonly #run_id: string;
+  readonly run_id: string;
   readonly #sink?: Sink;
   readonly #options: BusOptions;
   readonly #queues = new Map<EventName, Queue[]>();
@@ -62,7 +62,7 @@ export class Bus {
   #at_rest: (() => void)[] = [];
 
   constructor(run_id: string, sink?: Sink, options: BusOptions = {}) {
-    this.#run_id = run_id;
+    this.run_id = run_id;
     this.#sink = sink;
     this.#options = options;
     this.#seq = options.first_seq ?? 1;
@@ -73,7 +73,7 @@ export class Bus {
   publish<K extends EventName>(source: string, type: K, data: EventMap[K], cause?: number): Promise<void> {
     checkPayload(type, data);
     const at = Date.now();
-    const envelope = { seq: this.#seq, at, run_id: this.#run_id, source, cause, type, data } as unknown as Envelope;
+    const envelope = { seq: this.#seq, at, run_id: this.run_id, source, cause, type, data } as unknown as Envelope;
     const kept = this.#keep(envelope);
     // Counted once it is kept: what the sink refuses leaves no gap.
     this.#seq++;
@@ -119,7 +119,7 @@ export class Bus {
     return {
       publish: (type, data) => this.publish(stage, type, data, cause),
       recall: async (type, data) => {
-        const recalled = { seq: 0, at: Date.now(), run_id: this.#run_id, source: stage, cause, type, data };
+        const recalled = { seq: 0, at: Date.now(), run_id: this.run_id, source: stage, cause, type, data };
         await this.#hand(recalled as unknown as Envelope);
       },
     };

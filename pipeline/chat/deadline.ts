@@ -33,11 +33,20 @@ export function limited<T>(
   signal: AbortSignal,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  return within(seconds, signal, (inner) => {
-    const { promise, reject } = Promise.withResolvers<never>();
-    inner.addEventListener("abort", () => reject(inner.reason), { once: true });
-    return Promise.race([work(inner), promise]);
-  });
+  return within(seconds, signal, (inner) => unlessAborted(inner, work(inner)));
+}
+
+/** What the work gives, or the signal's reason as soon as it is aborted, whatever the work does. */
+export async function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const stop = () => reject(signal.reason);
+  if (signal.aborted) stop();
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
 }
 
 /** Waits, or throws the signal's reason. */

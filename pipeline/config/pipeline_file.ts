@@ -45,6 +45,8 @@ export interface LoadedPipeline {
   stages: LoadedStage[];
   /** What judges want to be told of a scenario: those of the pipeline, and the built-in ones. */
   parts: ScenarioPart[];
+  /** Whether its trainer is a hosted one. */
+  hosted: boolean;
   /** Everything with its defaults, for the run's folder; environment values stay `${NAME}`. Loads as the original did. */
   resolved_yaml: string;
 }
@@ -156,7 +158,7 @@ class Reading {
     if (!parsed.success || !stages || this.diagnostics.length > 0) return undefined;
     const config = await this.#complete(parsed.data, stages);
     this.#checkSplits(config, stages);
-    return { base_dir: this.base_dir, text: source.text, config, stages, parts: this.#parts };
+    return { base_dir: this.base_dir, text: source.text, config, stages, parts: this.#parts, hosted: this.#hosted };
   }
 
   /** The pipeline with its defaults; what a hosted trainer has no use for is left out, as it must be. */

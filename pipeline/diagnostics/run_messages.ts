@@ -44,8 +44,6 @@ export const runner = {
       }: the trainer of this pipeline is hosted, and gives no weights (${format})`,
       "Leave the exporter out, or train with trainer/mlx.",
     ),
-  job_failed: (job: string, reason: string) =>
-    say("JOB_FAILED", `Cannot go on: training job ${quote(job)} failed (${reason})`, "Look at the job where it runs."),
   catalog_changed: (changes: string[]) =>
     say(
       "CATALOG_CHANGED",

@@ -111,6 +111,8 @@ export interface SubmitArgs {
   validation: string | null;
   /** `{ judges: { <stage>: grader }, reward?: grader }`: what the judges' and the shaper's `toGrader` gave. */
   grader: JsonObject;
+  /** The run's id: a service that lets jobs be found by it need not train twice where a record of the job was lost. */
+  run_id: string;
   signal: AbortSignal;
 }
 
@@ -128,10 +130,11 @@ export interface HostedTrainer extends Partial<AsyncDisposable> {
   submit(args: SubmitArgs): Promise<Job>;
   /** Follows a job to its end: yields its steps (those reported before too) and returns the checkpoint to use. */
   watch(job: Job, signal: AbortSignal): AsyncGenerator<HostedStep, Checkpoint>;
-  /** Stops the job so that it can go on: called when the run is paused, cancelled or interrupted. */
+  /** Stops the job so that it can go on, whenever the run ends before it; a job that has ended is left as it is. */
   pause(job: Job): Promise<void>;
   /** Lets a paused job go on; a job that runs is left as it is. */
   resume(job: Job): Promise<void>;
+  /** What the service has kept of the job, oldest first. */
   checkpoints(job: Job): Promise<Checkpoint[]>;
   /** How a checkpoint is reached as a policy. */
   policy(args: { name: string; version: number; checkpoint: Checkpoint }): Promise<Policy>;

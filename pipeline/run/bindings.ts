@@ -104,7 +104,7 @@ const closing: Binding[] = [
     name: "measure",
     consumes: ["evaluation.requested", "group.rewarded"],
     produces: ["group.requested", "evaluation.completed"],
-    load: () => import("./online/measure.ts"),
+    load: () => import("./bindings/bind_measure.ts"),
   },
   {
     name: "verdict",
@@ -144,7 +144,7 @@ export const ONLINE: Binding[] = [
       "policy.requested",
       "ladder.completed",
     ],
-    load: () => import("./online/ladder.ts"),
+    load: () => import("./bindings/bind_ladder.ts"),
   },
   {
     name: "sampler",
@@ -177,9 +177,9 @@ export const HOSTED: Binding[] = [
   ...opening,
   {
     name: "ladder",
-    consumes: ["scenarios.completed", "evaluation.completed", "policy.published"],
-    produces: ["evaluation.requested", "rung.started", "ladder.completed"],
-    load: () => import("./hosted/hosted_ladder.ts"),
+    consumes: ["scenarios.completed", "evaluation.completed", "policy.published", "rung.completed"],
+    produces: ["evaluation.requested", "rung.started", "policy.requested", "ladder.completed"],
+    load: () => import("./bindings/bind_ladder.ts"),
   },
   {
     name: "dataset",
@@ -191,8 +191,8 @@ export const HOSTED: Binding[] = [
     name: "trainer",
     kind: "trainer",
     needs: "trainer",
-    consumes: ["dataset.ready"],
-    produces: ["job.submitted", "metric.recorded", "train.stepped", "policy.published"],
+    consumes: ["dataset.ready", "policy.requested"],
+    produces: ["job.submitted", "train.stepped", "rung.completed", "policy.published"],
     load: () => import("./hosted/bind_job.ts"),
   },
   ...middle,

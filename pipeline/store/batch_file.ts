@@ -1,10 +1,10 @@
 /**
  * `batch.v1`: the file by which a batch of trajectories reaches the worker. JSON lines, one trajectory each; prompts as
- * prefix reference and suffix. Written aside, synced, renamed: a batch file is whole or absent. Both languages read the
+ * prefix reference and suffix. A batch file is whole or absent. Both languages read the
  * golden file beside the worker's tests.
  * @module
  */
-import { open, rename } from "node:fs/promises";
+import { writeAside } from "../common/write_aside.ts";
 import { commonPrefix } from "./token_prefix.ts";
 
 /** One turn as the endpoint returned it; `logprobs` is null in supervised rows. */
@@ -27,15 +27,7 @@ export interface BatchRow {
 
 /** Writes the rows to `path`. */
 export async function writeBatch(path: string, rows: BatchRow[]): Promise<void> {
-  const aside = `${path}.writing`;
-  const file = await open(aside, "w");
-  try {
-    await file.writeFile(rows.map((row) => JSON.stringify(line(row)) + "\n").join(""));
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(aside, path);
+  await writeAside(path, rows.map((row) => JSON.stringify(line(row)) + "\n").join(""));
 }
 
 function line(row: BatchRow) {

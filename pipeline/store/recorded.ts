@@ -9,6 +9,7 @@ import type {
   ChatMessage,
   EvaluationRef,
   EventMap,
+  EventName,
   Json,
   JsonObject,
   Judgement,
@@ -57,7 +58,8 @@ export interface Completed {
   evaluation_secs: Map<string, number>;
   /** Exporters (stage ids) that are done. */
   exports: Map<string, EventMap["export.completed"]>;
-  /** The job of a hosted trainer; null before it was submitted. */
+  /** The data set of a hosted trainer, and its job; null before there is one. */
+  dataset: EventMap["dataset.ready"] | null;
   job_id: string | null;
   /** Rollouts finished, tokens sampled, and seconds that starts of the run took so far. */
   spent: { rollouts: number; tokens: number; seconds: number };
@@ -85,7 +87,10 @@ export async function completed(store: Store): Promise<Completed> {
       (SELECT coalesce(sum(output_tokens), 0) FROM turns) AS tokens, (${SECONDS}) AS seconds`,
   );
   const exports = await store.query("SELECT exporter, dir, proof FROM exports");
-  const [job] = await store.query("SELECT payload FROM events WHERE type = 'job.submitted' ORDER BY seq DESC LIMIT 1");
+  const last_of = async <K extends EventName>(type: K): Promise<EventMap[K] | null> => {
+    const [row] = await store.query("SELECT payload FROM events WHERE type = $1 ORDER BY seq DESC LIMIT 1", [type]);
+    return row ? parsed(row.payload) as EventMap[K] : null;
+  };
   const measured = await store.query(
     `SELECT split, max(total) AS secs FROM (SELECT split, sum(seconds) AS total FROM evaluations GROUP BY split, policy)
      GROUP BY split`,
@@ -109,7 +114,8 @@ export async function completed(store: Store): Promise<Completed> {
       const [exporter, dir] = [String(row.exporter), String(row.dir)];
       return [exporter, { exporter, dir, proof: parsed(row.proof) as JsonObject }];
     })),
-    job_id: job ? (parsed(job.payload) as { job_id: string }).job_id : null,
+    dataset: await last_of("dataset.ready"),
+    job_id: (await last_of("job.submitted"))?.job_id ?? null,
     spent: {
       rollouts: Number(spent?.rollouts ?? 0),
       tokens: Number(spent?.tokens ?? 0),

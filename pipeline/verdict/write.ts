@@ -3,8 +3,8 @@
  * renamed, so that a reader never sees half a file.
  * @module
  */
-import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { writeAside } from "../common/write_aside.ts";
 import { htmlReport } from "./html.ts";
 import { markdownReport } from "./markdown.ts";
 import { gatherReport } from "./report_data.ts";
@@ -33,14 +33,8 @@ export async function writeReports(
     markdown: join(run_dir, "report.md"),
     html: join(run_dir, "report.html"),
   };
-  await replace(files.verdict, JSON.stringify(verdict, null, 2) + "\n");
-  await replace(files.markdown, markdownReport(report));
-  await replace(files.html, htmlReport(report));
+  await writeAside(files.verdict, JSON.stringify(verdict, null, 2) + "\n");
+  await writeAside(files.markdown, markdownReport(report));
+  await writeAside(files.html, htmlReport(report));
   return files;
-}
-
-async function replace(file: string, text: string): Promise<void> {
-  const aside = `${file}.${crypto.randomUUID().slice(0, 8)}.tmp`;
-  await writeFile(aside, text);
-  await rename(aside, file);
 }

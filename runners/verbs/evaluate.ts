@@ -32,7 +32,9 @@ const args = z.strictObject({
     "What to measure; of a run its last policy, of a pipeline base (tuned with an adapter), when left out.",
   ),
   adapter: z.string().optional().describe("Folder of an adapter to measure instead, as a run's adapter/."),
-  checkpoint: z.string().optional().describe("Folder of a checkpoint to measure instead."),
+  checkpoint: z.string().optional().describe(
+    "Checkpoint to measure instead: its folder, or the id that a hosted trainer gave it.",
+  ),
   split: z.enum(["heldout", "validation"]).optional().describe("Scenarios to measure on; as the pipeline says."),
   sampling: z.enum(["greedy", "sampled"]).optional().describe("How the policy answers; as the pipeline says."),
   tries: z.int().min(1).optional().describe("Attempts at each scenario; as the pipeline says."),
@@ -77,8 +79,8 @@ export default defineVerb({
     const { args, positional, signal, attendant } = call;
     const word = positional[0]!;
     const source = /\.ya?ml$/i.test(word) ? null : await findRun(word);
-    const { policy, weights } = await subject(args, source);
     const loaded = await load(word, source, args, signal);
+    const { policy, weights } = await subject(args, source, loaded.hosted);
     if (weights && !loaded.stages.some(({ plugin }) => plugin.kind === "trainer")) {
       throw new HoneError(cli.weights_without_trainer());
     }
@@ -121,13 +123,13 @@ async function load(word: string, source: string | null, given: z.output<typeof 
 }
 
 /** Which policy, and whose weights. */
-async function subject(args_: z.output<typeof args>, source: string | null) {
+async function subject(args_: z.output<typeof args>, source: string | null, hosted: boolean) {
   const { adapter, checkpoint } = args_;
   if (adapter && checkpoint) throw new HoneError(cli.weights_twice());
   const named = adapter ?? checkpoint;
   if (named) {
-    const weights = resolve(named);
-    if (!existsSync(weights)) {
+    const weights = hosted ? named : resolve(named);
+    if (!hosted && !existsSync(weights)) {
       throw new HoneError(cli.no_weights(named));
     }
     const policy: MeasuredPolicy["policy"] = args_.policy ?? "tuned";
@@ -136,7 +138,7 @@ async function subject(args_: z.output<typeof args>, source: string | null) {
     }
     return { policy, weights };
   }
-  const published = source ? await publishedBy(source) : new Map<string, string>();
+  const published = source ? await publishedBy(source, hosted) : new Map<string, string>();
   const last = (["tuned", "warm_start"] as const).find((name) => published.has(name));
   const policy: MeasuredPolicy["policy"] = args_.policy ?? last ?? "base";
   if (policy === "base" || policy === "prompt") return { policy, weights: undefined };
@@ -163,15 +165,15 @@ async function adapterCatalog(path: string): Promise<Catalog | undefined> {
   return { servers: [], tools, schema_hash: catalog_schema_hash };
 }
 
-/** Checkpoints by policy that the run published and that are still there. */
-async function publishedBy(run_dir: string): Promise<Map<string, string>> {
+/** Checkpoints by policy that the run published: ids of a hosted trainer's, folders that are still there of others. */
+async function publishedBy(run_dir: string, hosted: boolean): Promise<Map<string, string>> {
   await using run = await openRun(run_dir);
   const rows = await run.query("SELECT name, checkpoint FROM policies ORDER BY version");
+  const found = rows.map(({ name, checkpoint }) => [String(name), String(checkpoint)] as const);
+  if (hosted) return new Map(found);
   // A checkpoint's id is its folder's name; runs of earlier versions name the whole folder.
-  const found = rows.map(({ name, checkpoint }) =>
-    [String(name), resolve(run_dir, "checkpoints", String(checkpoint))] as const
-  );
-  return new Map(found.filter(([, folder]) => existsSync(folder)));
+  const folders = found.map(([name, checkpoint]) => [name, resolve(run_dir, "checkpoints", checkpoint)] as const);
+  return new Map(folders.filter(([, folder]) => existsSync(folder)));
 }
 
 /** The measured policy minus each policy of the run, on the scenarios that both attempted. */

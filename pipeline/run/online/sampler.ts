@@ -11,7 +11,7 @@ import { HoneError, runner as messages } from "../../diagnostics/mod.ts";
 import type { EventMap } from "../../events.ts";
 import type { Bound } from "../bindings.ts";
 import type { Run } from "../context.ts";
-import { evaluation } from "./measure.ts";
+import { evaluation } from "../bindings/bind_measure.ts";
 import { ScenarioDraw } from "./scenario_draw.ts";
 import { demonstrated } from "./warm_start.ts";
 

@@ -12,7 +12,7 @@ export type Speeds = (kind: Phase["kind"]) => number | null;
 export interface Phase {
   name: string;
   /** Phases of one kind share their speed. */
-  kind: "rollout" | "replay" | "supervised" | "rl" | "verdict" | "export";
+  kind: "rollout" | "replay" | "supervised" | "rl" | "job" | "verdict" | "export";
   units: number;
   /** Whether units are done side by side (rollouts) or one after another (steps). */
   counts: "rollouts" | "steps";

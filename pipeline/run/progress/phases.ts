@@ -4,7 +4,7 @@
  */
 import { evaluationKey } from "../../store/recorded.ts";
 import type { Run } from "../context.ts";
-import { evaluationPhase, temperatureOf } from "../online/measure.ts";
+import { evaluationPhase, temperatureOf } from "../bindings/bind_measure.ts";
 import type { Phase, Speeds } from "./forecast.ts";
 import { demonstrated } from "../online/warm_start.ts";
 
@@ -14,7 +14,7 @@ const CLOSING_SECS = 2;
 /** The phases of a ladder that are not done yet, in order. */
 export function ladderPhases(run: Run): Phase[] {
   const { ladder } = run.config;
-  const [warm, rl] = [ladder.includes("warm_start"), ladder.includes("rl")];
+  const [warm, rl, hosted] = [ladder.includes("warm_start"), ladder.includes("rl"), run.hosted !== null];
   const prompt = ladder.includes("prompt") && run.agent.examples.length > 0;
   return [
     ...measurements(run, "base"),
@@ -22,7 +22,8 @@ export function ladderPhases(run: Run): Phase[] {
     ...(warm && !run.recorded.policies.has("warm_start") ? supervised(run) : []),
     ...(warm && rl ? measurements(run, "warm_start") : []),
     ...(rl && !run.recorded.policies.has("tuned") ? reinforcement(run) : []),
-    ...(warm || rl ? measurements(run, "tuned") : []),
+    ...(hosted ? job(run) : []),
+    ...(warm || rl || hosted ? measurements(run, "tuned") : []),
     ...closing(run),
   ];
 }
@@ -76,6 +77,12 @@ function reinforcement(run: Run): Phase[] {
     { name: "rl", kind: "rl", counts: "steps", units: Math.max(0, steps - taken), guess, limited: true },
     { name: "validation", kind: "rollout", counts: "rollouts", units, within: "rl", limited: true },
   ];
+}
+
+/** How long a service takes is not known before it is done. */
+function job(run: Run): Phase[] {
+  if (run.recorded.policies.has("tuned")) return [];
+  return [{ name: "job", kind: "job", counts: "steps", units: 1, guess: () => null }];
 }
 
 function count(run: Run, wanted: string): number {

@@ -11,16 +11,16 @@ import { HoneError, runner as messages } from "../../diagnostics/mod.ts";
 import type { Envelope, EventMap, EventName } from "../../events.ts";
 import { fitTools } from "../../scenario/tool_lists.ts";
 import { evaluationKey } from "../../store/recorded.ts";
-import type { Bound, Handlers } from "../bindings.ts";
+import type { Bound } from "../bindings.ts";
 import type { Measured, Run } from "../context.ts";
 import { openPolicy } from "../policies.ts";
 import { closing, ladderPhases, measurements } from "../progress/phases.ts";
-import { evaluation, temperatureOf } from "./measure.ts";
-import { firstVersion } from "./sampler.ts";
-import { demonstrated } from "./warm_start.ts";
+import { evaluation, temperatureOf } from "./bind_measure.ts";
+import { firstVersion } from "../online/sampler.ts";
+import { demonstrated } from "../online/warm_start.ts";
 
 /** One rung: what it asks for, and the event that ends it. */
-export interface Rung {
+interface Rung {
   begin(publish: Publish): Promise<void>;
   ends(event: Envelope): boolean;
   /** Asked when its turn comes: true where there is nothing to climb after all. */
@@ -29,15 +29,6 @@ export interface Rung {
 
 /** Binds the ladder. */
 export function bind(run: Run): Bound[] {
-  const rungs = () => run.measured ? measuredRungs(run, run.measured) : ladderRungs(run);
-  return [{
-    stage: "ladder",
-    on: climbing(run, rungs, ["evaluation.completed", "policy.published", "rung.completed"]),
-  }];
-}
-
-/** The state machine; `course` gives the rungs once the base policy is open, `ends` are the events that can end one. */
-export function climbing(run: Run, course: () => Rung[], ends: EventName[]): Handlers {
   let rungs: Rung[] = [];
   const climb = async ({ publish }: Out) => {
     while (rungs[0]?.skipped?.()) rungs.shift();
@@ -49,14 +40,19 @@ export function climbing(run: Run, course: () => Rung[], ends: EventName[]): Han
     rungs.shift();
     await climb(out);
   };
-  return {
-    ...Object.fromEntries(ends.map((type) => [type, reached])),
-    "scenarios.completed": async (_, out) => {
-      await openModel(run);
-      rungs = course();
-      await climb(out);
+  return [{
+    stage: "ladder",
+    on: {
+      "scenarios.completed": async (_, out) => {
+        await openModel(run);
+        rungs = run.measured ? measuredRungs(run, run.measured) : ladderRungs(run);
+        await climb(out);
+      },
+      "evaluation.completed": reached,
+      "policy.published": reached,
+      "rung.completed": reached,
     },
-  };
+  }];
 }
 
 async function openModel(run: Run) {
@@ -66,12 +62,15 @@ async function openModel(run: Run) {
   run.scenarios = await fitTools(run, base);
 }
 
-/** The rungs of `ladder:`, each policy measured where `evaluate.policies` names it. */
+/** The rungs of `ladder:`, or those of a hosted trainer; each policy measured where `evaluate.policies` names it. */
 export function ladderRungs(run: Run): Rung[] {
   const { ladder } = run.config;
-  const [warm, rl] = [ladder.includes("warm_start"), ladder.includes("rl")];
+  const warm = ladder.includes("warm_start");
+  const rl = ladder.includes("rl") || run.hosted !== null;
   const base = run.policies.get("base")!;
-  if ((warm || rl) && base.tokens !== "exact") throw new HoneError(messages.tokens_not_given(base.base_url));
+  if ((warm || rl) && !run.hosted && base.tokens !== "exact") {
+    throw new HoneError(messages.tokens_not_given(base.base_url));
+  }
   run.progress.plan(ladderPhases(run), run.deadline);
   return [
     ...measuring(run, "base"),
@@ -94,7 +93,7 @@ function measuredRungs(run: Run, { policy, weights }: Measured): Rung[] {
 }
 
 /** A measurement for each sampling, one after the other. */
-export function measuring(run: Run, policy: string): Rung[] {
+function measuring(run: Run, policy: string): Rung[] {
   const { policies, split, tries, sampling } = run.config.evaluate;
   if (!policies.some((name) => name === policy)) return [];
   return sampling.map((mode) => ({
@@ -117,7 +116,7 @@ function warmStart(run: Run, name: string): Rung {
   };
 }
 
-/** RL, then the checkpoint that it chose as the tuned policy; that alone, where it is on record. */
+/** RL, or the job of a hosted trainer; then the checkpoint that it chose as the tuned policy; that alone, where it is on record. */
 function reinforced(run: Run): Rung[] {
   const known = run.recorded.policies.get("tuned");
   let chosen = known && { name: "tuned", ...known };
@@ -125,7 +124,7 @@ function reinforced(run: Run): Rung[] {
   const tuned = [shipping(run, () => chosen!), ...measuring(run, "tuned")].map((rung) => ({ ...rung, skipped: none }));
   if (known) return tuned;
   const rl: Rung = {
-    begin: (publish) => publish("rung.started", { rung: "rl", total: run.config.train.steps }),
+    begin: (publish) => publish("rung.started", { rung: "rl", total: run.hosted ? 0 : run.config.train.steps }),
     ends: (event) => {
       if (!isOf("rung.completed", event)) return false;
       const { steps, checkpoint } = event.data;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { redact } from "../../common/redact.ts";
 import type { Run } from "../context.ts";
 import { endpointPolicy } from "../policies.ts";
-import { ladderRungs } from "./ladder.ts";
+import { ladderRungs } from "./bind_ladder.ts";
 
 Deno.test("endpointPolicy() sends key and headers, and keeps them out of logs", () => {
   Deno.env.set("HONE_TEST_POLICY", "policy-s3cret");

@@ -1,0 +1,108 @@
+/**
+ * dataset.ready → hosted trainer → job.submitted, train.stepped …, rung.completed; policy.requested → policy.published. A run
+ * has one job: one that is on record is followed, and not submitted again. Whenever the run ends before its job, the job is
+ * paused, so that it costs nothing until the run goes on.
+ * @module
+ */
+import { limited, unlessAborted } from "../../chat/deadline.ts";
+import { messageOf } from "../../diagnostics/mod.ts";
+import type { Out } from "../../bus.ts";
+import type { EventMap } from "../../events.ts";
+import type { Job } from "../../plugin.ts";
+import type { Bound } from "../bindings.ts";
+import { checkpointOf, type Run } from "../context.ts";
+
+/** Longest wait for a service to pause a job, in seconds: the run is ending, and waits for it. */
+const PAUSE_SECS = 20;
+
+/** How far a job has come: its last step, and the checkpoint to go on with. */
+interface Reached {
+  steps: number;
+  checkpoint: string;
+}
+
+/** Binds a hosted trainer. */
+export function bind(run: Run): Bound[] {
+  return [{
+    stage: run.roles.trainer!.id,
+    on: {
+      "dataset.ready": ({ data }, out) => train(run, data, out),
+      "policy.requested": async ({ data: { name, version, checkpoint } }, { publish, recall }) => {
+        const policy = await run.hosted!.policy({ name, version, checkpoint: checkpointOf(run, checkpoint) });
+        run.policies.set(name, policy);
+        const known = run.recorded.policies.get(name)?.checkpoint === checkpoint;
+        await (known ? recall : publish)("policy.published", { name, version, model: policy.model, checkpoint });
+      },
+    },
+  }];
+}
+
+async function train(run: Run, dataset: EventMap["dataset.ready"], out: Out) {
+  run.progress.begin("training job", 0, { phase: "job" });
+  const job = await jobOf(run, dataset, out);
+  run.progress.say(`training job ${job.id}`);
+  const time_up = timeUp(run);
+  const reached = { steps: run.recorded.step, checkpoint: "" };
+  try {
+    await follow(run, job, AbortSignal.any([run.signal, time_up]), reached, out);
+  } catch (error) {
+    await pause(run, job);
+    if (run.signal.aborted || !time_up.aborted) throw error;
+    reached.checkpoint = (await run.hosted!.checkpoints(job)).at(-1)?.id ?? "";
+    const found = reached.checkpoint ? `its last checkpoint is ${reached.checkpoint}` : "it has no checkpoint yet";
+    run.log.warn(`limits.wall_clock_secs leaves no more time: job ${job.id} is paused, ${found}`);
+  }
+  run.progress.stepped();
+  await out.publish("rung.completed", { rung: "rl", ...reached });
+}
+
+/** Aborted when the run has just the time left that measuring the tuned policy needs. */
+function timeUp({ deadline, measuring_secs }: Run): AbortSignal {
+  if (deadline === Infinity) return new AbortController().signal;
+  return AbortSignal.timeout(Math.max(0, deadline - Date.now() - measuring_secs * 1200));
+}
+
+/** The run's job: submitted now, or let go on. */
+async function jobOf(run: Run, { train, validation, grader }: EventMap["dataset.ready"], out: Out): Promise<Job> {
+  if (run.recorded.job_id !== null) {
+    const job = { id: run.recorded.job_id };
+    await run.hosted!.resume(job);
+    return job;
+  }
+  const { run_id } = run.bus;
+  const job = await run.hosted!.submit({ train, validation, grader, run_id, signal: run.signal });
+  try {
+    await out.publish("job.submitted", { job_id: job.id });
+  } catch (error) {
+    await pause(run, job);
+    throw error;
+  }
+  run.log.info(`training job ${job.id} is submitted`);
+  return job;
+}
+
+/** Publishes the job's steps until it is done; those of an earlier start are on record. */
+async function follow(run: Run, job: Job, signal: AbortSignal, reached: Reached, { publish }: Out) {
+  const steps = run.hosted!.watch(job, signal);
+  for (;;) {
+    const { done, value } = await unlessAborted(signal, steps.next());
+    if (done) {
+      reached.checkpoint = value.id;
+      return;
+    }
+    const { checkpoint, ...report } = value;
+    if (report.step <= reached.steps) continue;
+    reached.steps = report.step;
+    await publish("train.stepped", { ...report, checkpoint: checkpoint?.id ?? "", staleness: 0 });
+    run.log.info(`job ${job.id}, step ${report.step}: loss ${report.loss.toFixed(4)}`);
+  }
+}
+
+/** Asks the service to pause the job; a run that ends says so where it did not, because the job may cost money. */
+async function pause(run: Run, job: Job): Promise<void> {
+  try {
+    await limited(PAUSE_SECS, new AbortController().signal, () => run.hosted!.pause(job));
+  } catch (error) {
+    run.log.warn(`job ${job.id} could not be paused, and may go on at your cost: ${messageOf(error)}`);
+  }
+}

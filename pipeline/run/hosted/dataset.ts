@@ -1,0 +1,77 @@
+/**
+ * rung.started → dataset.ready: the scenarios of the train and validation splits as `dataset.v1` files, and the grader that
+ * judges and reward shaper give a service. JSON lines, one scenario each, in the order of the sources:
+ * `{ schema, scenario_id, messages, tools, tags, expected }`, where `messages` open the conversation, `tools` are in
+ * OpenAI's form, and `expected` holds the judges' parts of the scenario by stage id.
+ * @module
+ */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { offeredTools, opening, templateTools } from "../../chat/conversation.ts";
+import { writeAside } from "../../common/write_aside.ts";
+import type { JsonObject, Scenario, Split } from "../../events.ts";
+import { partOf } from "../../scenario/parts.ts";
+import type { Bound } from "../bindings.ts";
+import { agentOf, type Run } from "../context.ts";
+
+/** Binds the data set. */
+export function bind(run: Run): Bound[] {
+  return [{
+    stage: "dataset",
+    on: {
+      "rung.started": async (_, { publish, recall }) => {
+        const { dataset } = run.recorded;
+        if (dataset) return await recall("dataset.ready", dataset);
+        const [train, validation] = [await write(run, "train"), await write(run, "validation")];
+        await publish("dataset.ready", {
+          train: train.path,
+          validation: validation.rows > 0 ? validation.path : null,
+          rows: train.rows,
+          grader: grader(run),
+        });
+      },
+    },
+  }];
+}
+
+async function write(run: Run, split: Split): Promise<{ path: string; rows: number }> {
+  const scenarios = run.scenarios.filter((scenario) => scenario.split === split);
+  const folder = join(run.run_dir, "dataset");
+  const path = join(folder, `${split}.jsonl`);
+  await mkdir(folder, { recursive: true });
+  await writeAside(path, scenarios.map((scenario) => JSON.stringify(line(run, scenario)) + "\n").join(""));
+  return { path, rows: scenarios.length };
+}
+
+function line(run: Run, scenario: Scenario) {
+  const agent = agentOf(run, "base");
+  const tools = templateTools(agent, offeredTools(scenario, run.catalog.tools));
+  const expected = run.roles.judges.flatMap(({ id, part }) => {
+    const value = part ? partOf(scenario, part) : undefined;
+    return value === undefined ? [] : [[id, value] as const];
+  });
+  return {
+    schema: "dataset.v1",
+    scenario_id: scenario.id,
+    messages: opening(agent, run.policies.get("base")!, scenario, tools),
+    tools: tools.map(({ model_name: name, description, input_schema: parameters }) => ({
+      type: "function",
+      function: { name, description, parameters },
+    })),
+    tags: scenario.tags,
+    expected: Object.fromEntries(expected),
+  };
+}
+
+/** What a service can grade by. A judge without a grader counts in the verdict, and not in training. */
+function grader({ roles: { judges, shaper }, log }: Run): JsonObject {
+  const graders = judges.map(({ id, role }) => [id, role.toGrader?.()] as const);
+  for (const [id, made] of graders) {
+    if (!made) log.warn(`judge ${id} has no grader: the service does not train on what it says`);
+  }
+  const reward = shaper.role.toGrader?.();
+  return {
+    judges: Object.fromEntries(graders.flatMap(([id, made]) => made ? [[id, made]] : [])),
+    ...(reward && { reward }),
+  };
+}
