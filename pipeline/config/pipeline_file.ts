@@ -282,7 +282,7 @@ class Reading {
     const sound = this.diagnostics.length === before;
     const named = typeof id === "string" ? id : undefined;
     const whom = { plugin, with: parsed.data, stage: named ?? plugin.name, base_dir: this.base_dir };
-    const says = sound && this.#world ? await declaredRole(whom) : {};
+    const says = sound ? await declaredRole(whom) : {};
     const limit = typeof timeout_secs === "number" ? { timeout_secs } : {};
     return { index, id: named, plugin, use, with: parsed.data, sound, says, ...limit };
   }

@@ -1,7 +1,7 @@
 /**
  * The flow of a run: who consumes which event and publishes which. One row a binding, in the order in which a run meets
- * them; the code of each is the file that its row imports. Loops close in two places only: the sampler asks for groups,
- * the batcher joins them. `hone graph` prints this table for a pipeline.
+ * them; the code of each is the file that its row imports. The training loop closes in two places only: the sampler asks
+ * for groups, the batcher joins them; measuring does both for an evaluation. `hone graph` prints this table for a pipeline.
  *
  * A row is binding: its file handles exactly what it consumes here, and may publish only what it produces here.
  * @module

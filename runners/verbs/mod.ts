@@ -18,6 +18,7 @@ export const VERBS: Entry[] = [
   { name: "resume", summary: "Go on with a run that was stopped.", load: () => import("./resume.ts") },
   { name: "evaluate", summary: "Measure policies on a split, without training.", load: () => import("./evaluate.ts") },
   { name: "validate", summary: "Check pipelines without running them.", load: () => import("./validate.ts") },
+  { name: "graph", summary: "Show how a pipeline's stages are joined by events.", load: () => import("./graph.ts") },
   { name: "discover", summary: "Show what an MCP server offers.", load: () => import("./discover.ts") },
   { name: "call", summary: "Call one tool of an MCP server.", load: () => import("./call.ts") },
   { name: "login", summary: "Log in to an MCP server with OAuth.", load: () => import("./login.ts") },

@@ -1,0 +1,125 @@
+/**
+ * `hone graph`: how a pipeline's stages are joined: which events each consumes and publishes, and how many it handles at
+ * once. Shows the rows of `pipeline/run/bindings.ts` that a run of the pipeline would bind.
+ * @module
+ */
+import { parse } from "yaml";
+import { z } from "zod";
+import { type LoadedPipeline, loadPipeline } from "../../pipeline/config/pipeline_file.ts";
+import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
+import type { EventName } from "../../pipeline/events.ts";
+import { flowOf } from "../../pipeline/run/bindings.ts";
+import { builtins } from "../../plugins/mod.ts";
+import { defineVerb, indented } from "./verb.ts";
+
+const binding = z.object({
+  name: z.string(),
+  kind: z.string().optional().describe("Kind of its stages; left out for what hone does itself."),
+  stages: z.array(z.object({ id: z.string(), use: z.string() })),
+  consumes: z.array(z.string()).describe("Events that it handles; `*` where it sees all of them and handles none."),
+  produces: z.array(z.string()),
+  at_once: z.int().describe("Events that it handles at once, each stage of its own."),
+});
+
+const graph = z.object({
+  driver: z.enum(["online", "hosted"]).describe("How the trainer trains; online too where there is none."),
+  bindings: z.array(binding).describe("In the order in which a run meets them."),
+});
+type Binding = z.output<typeof binding>;
+type Graph = z.output<typeof graph>;
+
+/** Published by whoever opens the run, which is no binding. */
+const OPENING: EventName = "run.started";
+
+export default defineVerb({
+  name: "graph",
+  summary: "Show how a pipeline's stages are joined by events.",
+  description:
+    "Prints a line for each part of a run: the events that it waits for, its stages, and the events that it publishes. " +
+    "Nothing is run. `--format mermaid` prints a diagram that Markdown viewers draw.",
+  effect: "reads",
+  confined: "This server shows pipelines of built-in plugins only.",
+  positional: [{ name: "pipeline", description: "A pipeline's YAML file." }],
+  args: z.strictObject({}),
+  result: graph,
+  examples: [
+    "hone graph examples/files/pipeline.yaml",
+    "hone graph examples/files/pipeline.yaml --format mermaid",
+  ],
+  async run({ positional: [path], signal, attendant }): Promise<Graph> {
+    const loaded = await loadPipeline(path!, { builtins, signal, world: attendant.loads_code });
+    if (!attendant.loads_code) mustBeBuiltIn(loaded);
+    return graphOf(loaded);
+  },
+  formats: { json: indented, mermaid },
+  text,
+});
+
+/** What was not loaded is missing from the graph: better none at all. */
+function mustBeBuiltIn({ text }: LoadedPipeline) {
+  const { stages } = parse(text) as { stages: { use: string }[] };
+  const own = stages.find(({ use }) => !Object.hasOwn(builtins, use));
+  if (own) throw new HoneError(cli.plugin_not_allowed(own.use, Object.keys(builtins)));
+}
+
+function graphOf({ config, stages, hosted }: LoadedPipeline): Graph {
+  const flow = flowOf((kind) => stages.some(({ plugin }) => plugin.kind === kind), hosted);
+  const published = new Set<EventName>([OPENING, ...flow.flatMap(({ produces }) => produces)]);
+  const awaited = (types: readonly EventName[]) => types.filter((type) => published.has(type));
+  return {
+    driver: hosted ? "hosted" : "online",
+    bindings: flow.map(({ name, kind, consumes, produces, watches, at_once }) => ({
+      name,
+      ...(kind && { kind }),
+      stages: stages.filter(({ plugin }) => plugin.kind === kind).map(({ id, use }) => ({ id, use })),
+      consumes: watches ? ["*"] : awaited(consumes),
+      produces: [...produces],
+      at_once: at_once?.(config) ?? 1,
+    })),
+  };
+}
+
+/** Each binding between its events, in columns. */
+function text({ bindings }: Graph): string {
+  const rows = bindings.map((one) => ({
+    left: one.consumes.map((type) => type === "*" ? "every event" : type),
+    middle: titleOf(one),
+    right: one.produces,
+  }));
+  const widest = (side: "left" | "middle") => Math.max(...rows.flatMap((row) => row[side]).map(({ length }) => length));
+  const [left_width, middle_width] = [widest("left"), widest("middle")];
+  return rows.map(({ left, middle, right }) =>
+    Array.from({ length: Math.max(left.length, middle.length, right.length) }, (_, line) => {
+      const arrow = line === 0 ? " → " : "   ";
+      const published = right[line] ? arrow + right[line] : "";
+      const [from, by] = [(left[line] ?? "").padEnd(left_width), (middle[line] ?? "").padEnd(middle_width)];
+      return `${from}${arrow}${by}${published}`.trimEnd();
+    }).join("\n")
+  ).join("\n\n");
+}
+
+/** Name, stages, and how many events it handles at once where it is more than one. */
+function titleOf({ name, stages, at_once }: Binding): string[] {
+  return [`${name}${at_once > 1 ? ` (${at_once} at once)` : ""}`, ...stages.map(({ id, use }) => `  ${id}: ${use}`)];
+}
+
+/** A flowchart: bindings are its nodes, events its edges; those that nobody waits for are left out. */
+function mermaid({ bindings }: Graph): string {
+  const nodes = bindings.map((one, index) => {
+    const label = [one.name, ...one.stages.map(({ id, use }) => `${id}: ${use}`)].map(escaped).join("<br>");
+    return `  b${index}["${label}"]`;
+  });
+  const edges = bindings.flatMap(({ consumes }, to) => [
+    ...(consumes.includes(OPENING) ? [`  run(("run")) -- "${OPENING}" --> b${to}`] : []),
+    ...(consumes.includes("*") ? [`  run -. "every event" .-> b${to}`] : []),
+    ...bindings.flatMap(({ produces }, from) => {
+      const shared = produces.filter((type) => consumes.includes(type));
+      return shared.length > 0 ? [`  b${from} -- "${shared.join("<br>")}" --> b${to}`] : [];
+    }),
+  ]);
+  return ["flowchart TD", ...nodes, ...edges].join("\n");
+}
+
+function escaped(text: string): string {
+  return text.replaceAll(/[&"<>#]/g, (character) => `#${character.charCodeAt(0)};`);
+}
