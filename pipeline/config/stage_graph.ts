@@ -30,6 +30,9 @@ const RUNGS = ["prompt", "warm_start", "rl"];
 /** What of a file is for training a step at a time. */
 const ONLINE_ONLY = ["ladder", "warm_start", "train"];
 
+/** Folders of a run that are hone's own; an exporter's is named after its stage. */
+const OWN_FOLDERS = ["batches", "checkpoints", "dataset", "env", "evaluations"];
+
 /** All that is wrong between the stages and with what the top level asks of them. */
 export function checkGraph(raw: unknown, stages: Placed[], builtin_uses: string[]): Finding[] {
   const of = (kind: Kind) => stages.filter(({ plugin }) => plugin.kind === kind);
@@ -51,6 +54,9 @@ export function checkGraph(raw: unknown, stages: Placed[], builtin_uses: string[
   }
   if (of("trainer").length === 0) {
     for (const { index } of of("exporter")) report(config.exporter_without_trainer(), ["stages", index]);
+  }
+  for (const { index } of of("exporter").filter(({ says }) => says.listens)) {
+    report(config.exporter_listens(), ["stages", index]);
   }
   if (!declared && of("discoverer").length > 0) {
     report(config.servers_missing(), ["stages", of("discoverer")[0]!.index]);
@@ -136,7 +142,10 @@ function checkServers(servers: unknown): Finding[] {
   return findings;
 }
 
-/** The ids that stages go by: their own, or the plugin's name, numbered where it is taken. Duplicates are reported. */
+/**
+ * The ids that stages go by: their own, or the plugin's name, numbered where it is taken. Reports duplicates, and exporters
+ * whose folder is taken.
+ */
 export function nameStages(stages: Placed[]): { ids: string[]; findings: Finding[] } {
   const findings: Finding[] = [];
   const taken = new Map<string, number>();
@@ -153,5 +162,9 @@ export function nameStages(stages: Placed[]): { ids: string[]; findings: Finding
     taken.set(name, index);
     return name;
   });
+  for (const [i, { index, plugin }] of stages.entries()) {
+    if (plugin.kind !== "exporter" || !OWN_FOLDERS.includes(ids[i]!)) continue;
+    findings.push({ diagnostic: config.export_folder_taken(ids[i]!, OWN_FOLDERS), path: ["stages", index] });
+  }
   return { ids, findings };
 }

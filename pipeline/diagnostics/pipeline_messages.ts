@@ -65,6 +65,18 @@ export const config = {
       `Stage id ${quote(id)} is taken by stages[${other}]: ids are unique`,
       "give one of them another id",
     ),
+  export_folder_taken: (id: string, taken: string[]) =>
+    say(
+      "EXPORT_FOLDER_TAKEN",
+      `Stage id ${quote(id)} names a folder of the run, and an exporter writes to the folder of its id`,
+      `give it another id than ${taken.join(", ")}`,
+    ),
+  exporter_listens: () =>
+    say(
+      "EXPORTER_LISTENS",
+      "This exporter has an `on` for events, and exporters are no longer told of them",
+      'move `on` to a plugin with kind: "tracker", a stage of its own',
+    ),
   stage_missing: (kind: string, why: string, uses: string[]) =>
     say(
       "STAGE_MISSING",
@@ -136,8 +148,8 @@ export const config = {
   no_grader: (ids: string[]) =>
     say(
       "NO_GRADER",
-      `No judge can be sent to the hosted trainer: ${ids.map(quote).join(", ")} only judge here`,
-      "add a judge that has a grader (toGrader)",
+      `The trainer is hosted, and no judge has a grader for it: ${ids.map(quote).join(", ")}`,
+      "add a judge that has one (toGrader)",
     ),
   online_only: (field: string) =>
     say(
