@@ -81,7 +81,7 @@ Deno.test("hone run refuses bad scenarios before it starts anything, and a folde
   const occupied = await startRun(dir.path, {}, pipeline).ended;
   assert.deepEqual([occupied.code, messages(occupied.err, dir.path)], [
     2,
-    'error[FOLDER_NOT_EMPTY] Cannot start a run in "{dir}": the folder is not empty (it holds blind_judge.ts, pipeline.yaml, scenarios.yaml, …)\n' +
+    'error[FOLDER_NOT_EMPTY] Cannot start a run in "{dir}": the folder is not empty (it holds asking_judge.ts, blind_judge.ts, hosted.yaml, …)\n' +
     "  hint: Give --run-dir a folder that is new or empty.\n",
   ]);
   assert.equal(await readFile(pipeline, "utf8"), text);
