@@ -3,7 +3,7 @@
  * acknowledged and lost. A record counts as acknowledged when the live run has answered a query with it: answers come
  * after the group commit. Exit code 1 on any loss, and when fewer kills hit than were asked for.
  *
- *     deno run -A tools/soak.ts [--seed N] [--kills 10] [--real] [--dir DIR]
+ *     deno run -A tools/soak.ts [--seed N] [--kills 10] [--staleness 0] [--real] [--dir DIR]
  *
  * Without `--real` the model is scripted and everything else is real; a kill then hits hone, or the server processes
  * and hone a moment later. With `--real` (examples/files, few steps) it hits hone or the Python worker.
@@ -204,6 +204,7 @@ const { values: flags } = parseArgs({
     seed: { type: "string", default: String(Math.floor(Math.random() * 1e6)) },
     kills: { type: "string", default: "10" },
     real: { type: "boolean", default: false },
+    staleness: { type: "string", default: "0" },
     dir: { type: "string" },
   },
 });
@@ -212,9 +213,11 @@ async function soak(): Promise<number> {
   const dir = flags.dir ?? await mkdtemp(join(tmpdir(), "hone-soak-"));
   const run_dir = join(dir, "run");
   const plan = flags.real ? real() : await scripted(dir);
+  plan.values["train.max_staleness"] = Number(flags.staleness);
   const random = stream(Number(flags.seed), "soak");
   const [low, high] = plan.between;
-  console.log(`seed ${flags.seed}, ${flags.kills} kills, ${flags.real ? "real model" : "scripted model"}, ${run_dir}`);
+  const model = flags.real ? "real model" : "scripted model";
+  console.log(`seed ${flags.seed}, ${flags.kills} kills, staleness ${flags.staleness}, ${model}, ${run_dir}`);
   const seen = new Map<number, string>();
   const began = Date.now();
   let kills = 0;

@@ -4,11 +4,11 @@ import { join } from "node:path";
 import { leftovers } from "./processes.ts";
 import { assertWhole, folder, hone, MOMENTS, record, startRun, together, until } from "./hone_process.ts";
 
-async function stopped(signal: "SIGINT" | "SIGKILL", moment: string) {
+async function stopped(signal: "SIGINT" | "SIGKILL", moment: string, max_staleness: number) {
   await using dir = await folder();
   const run_dir = join(dir.path, "run");
   const { sql, slow } = MOMENTS[moment]!;
-  const running = startRun(run_dir, slow);
+  const running = startRun(run_dir, { ...slow, "train.max_staleness": max_staleness });
   await until(running, run_dir, sql);
   const before = await record(run_dir);
   running.kill(signal);
@@ -27,9 +27,12 @@ async function stopped(signal: "SIGINT" | "SIGKILL", moment: string) {
 together(
   "resume loses nothing when the run was stopped in the middle of a rung",
   [
-    ...Object.keys(MOMENTS).map((moment) => ["SIGINT", moment] as const),
-    ...["base evaluation", "RL rollouts", "RL step"].map((moment) => ["SIGKILL", moment] as const),
+    ...Object.keys(MOMENTS).map((moment) => ["SIGINT", moment, 0] as const),
+    ...["base evaluation", "RL rollouts", "RL step"].map((moment) => ["SIGKILL", moment, 0] as const),
+    ...(["SIGINT", "SIGKILL"] as const).flatMap((signal) =>
+      ["RL rollouts", "RL step"].map((moment) => [signal, moment, 1] as const)
+    ),
   ],
-  ([signal, moment]) => `${signal} in the ${moment}`,
-  ([signal, moment]) => stopped(signal, moment),
+  ([signal, moment, staleness]) => `${signal} in the ${moment}, staleness ${staleness}`,
+  ([signal, moment, staleness]) => stopped(signal, moment, staleness),
 );

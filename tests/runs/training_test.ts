@@ -78,3 +78,25 @@ Deno.test("train.validate_every ships the checkpoint that validation likes best"
   assert.equal(tuned, best);
   assert.notEqual(best, last);
 });
+
+together(
+  "train.max_staleness lets rollouts run beside the step before theirs, and says how stale each step was",
+  [0, 1],
+  String,
+  async (max_staleness) => {
+    await using dir = await folder();
+    const run_dir = join(dir.path, "run");
+    const slow = { "stages.scripted.with.step_secs": 0.5 };
+    const { code, err } = await startRun(run_dir, { ...slow, "train.max_staleness": max_staleness }).ended;
+    assert.equal(code, 0, err);
+    const steps = await rows(run_dir, "SELECT staleness FROM train_steps WHERE kind = 'rl' ORDER BY step");
+    assert.deepEqual(steps.map(({ staleness }) => staleness), [0, max_staleness, max_staleness]);
+    // Rollouts that the policy of the step before theirs could have sampled, had they waited for it.
+    const [ahead] = await rows(
+      run_dir,
+      `SELECT count(*) AS n FROM rollouts JOIN policies ON policies.name = 'step-' || rollouts.step
+       WHERE purpose = 'train' AND rollouts.policy_version < policies.version`,
+    );
+    assert.equal(Number(ahead!.n), max_staleness * 2 * 8);
+  },
+);
