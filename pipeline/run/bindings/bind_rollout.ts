@@ -69,7 +69,7 @@ async function play(slots: Semaphore, group: Omit<Playing, "signal" | "leased">)
   try {
     const rollouts = Array.from(
       { length: request.size },
-      (_, index) => slots.use(() => runRollout(playing, reference(playing, index))),
+      (_, index) => runRollout(playing, reference(playing, index), slots),
     );
     // All of them, whatever one throws: none may outlive the store and the pool.
     await Promise.allSettled(rollouts);
@@ -92,11 +92,27 @@ function reference({ run, request, attempt }: Playing, index: number): RolloutRe
   return { rollout_id, ...shared, try: index, seed, attempt };
 }
 
-async function runRollout(playing: Playing, ref: RolloutRef): Promise<Trajectory> {
-  const { run, publish, signal } = playing;
+async function runRollout(playing: Playing, ref: RolloutRef, slots: Semaphore): Promise<Trajectory> {
+  const { run, publish } = playing;
   const outcome: Outcome = { end: "cancelled", answer: null };
   const trajectory: Trajectory = { ...ref, turns: [], tool_calls: [], outcome, observations: {}, seconds: 0 };
   const recorded: Promise<void>[] = [];
+  await slots.use(() => playOne(playing, ref, trajectory, recorded));
+  run.signal.throwIfAborted();
+  // Without its slot: while this one waits to be on disk, another plays.
+  await Promise.all(recorded);
+  run.spent.rollouts++;
+  await publish("rollout.completed", { ...ref, outcome: trajectory.outcome, seconds: trajectory.seconds });
+  return trajectory;
+}
+
+async function playOne(
+  playing: Playing,
+  ref: RolloutRef,
+  trajectory: Trajectory,
+  recorded: Promise<void>[],
+): Promise<void> {
+  const { run, publish, signal } = playing;
   const started = performance.now();
   const tracked = run.progress.rollout(ref.rollout_id, ref.scenario_id);
   try {
@@ -111,13 +127,8 @@ async function runRollout(playing: Playing, ref: RolloutRef): Promise<Trajectory
     trajectory.outcome = cause === undefined ? outcome : { ...outcome, cause: withoutHanded(cause) };
   } finally {
     tracked.end();
+    trajectory.seconds = (performance.now() - started) / 1000;
   }
-  run.signal.throwIfAborted();
-  await Promise.all(recorded);
-  trajectory.seconds = (performance.now() - started) / 1000;
-  run.spent.rollouts++;
-  await publish("rollout.completed", { ...ref, outcome: trajectory.outcome, seconds: trajectory.seconds });
-  return trajectory;
 }
 
 async function inEnvironment(
