@@ -36,7 +36,7 @@ Deno.test("serve() offers only tools that read, or write reports anew, when --al
   connected([], async (client) => {
     const { tools } = await client.listTools();
     assert.deepEqual(tools.map(({ name }) => name), [
-      ...["validate", "list", "runs", "query", "report", "doctor", "status"],
+      ...["validate", "graph", "list", "runs", "query", "report", "doctor", "status"],
     ]);
     const writing = tools.filter(({ annotations }) => annotations?.readOnlyHint !== true);
     assert.deepEqual(writing.map(({ name, annotations }) => [name, annotations]), [

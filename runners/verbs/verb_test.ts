@@ -54,6 +54,7 @@ const CASES: Record<string, (verb: Verb, dir: string) => Promise<unknown>> = {
     await Deno.writeTextFile(join(dir, "p.yaml"), "name: p\nsede: 1\n");
     await checked(verb, [SCRIPTED, join(dir, "p.yaml")]);
   },
+  graph: (verb) => checked(verb, [SCRIPTED]),
   discover: (verb) => checked(verb, ["deno", "run", "-A", TEST_SERVER]),
   call: (verb) => checked(verb, ["deno", "run", "-A", TEST_SERVER], { tool: "append", input: '{"text": "x"}' }),
   async list(verb) {
@@ -94,7 +95,7 @@ Deno.test("every verb says what it does to the world, and only verbs that act ar
     assert.ok(!harmless || effect === "acts", name);
   }
   const names = (effect: string) => verbs.filter((verb) => verb.effect === effect).map(({ name }) => name);
-  assert.deepEqual(names("reads"), ["validate", "list", "runs", "query", "watch", "doctor", "completion"]);
+  assert.deepEqual(names("reads"), ["validate", "graph", "list", "runs", "query", "watch", "doctor", "completion"]);
   assert.deepEqual(names("acts"), ["login", "new", "report", "pause", "cancel"]);
   assert.deepEqual(names("runs"), ["run", "resume", "evaluate", "discover", "call"]);
 });
