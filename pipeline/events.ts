@@ -120,7 +120,7 @@ export interface TurnRecord {
   input: ChatMessage[];
   /** Messages before `input` that were shortened to fit the context; they stay so. */
   shortened?: Shortened[];
-  /** Model names of the tools that were offered; on an episode's first turn, and where they change. */
+  /** Model names of the tools that were offered; on a rollout's first turn, and where they change. */
   tools?: string[];
   /** The model's raw text. */
   text: string;

@@ -14,7 +14,7 @@ import { availableParallelism } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { Store } from "../pipeline/store/store.ts";
-import { evaluationEpisodes } from "../pipeline/verdict/evaluated_rollouts.ts";
+import { evaluatedRollouts } from "../pipeline/verdict/evaluated_rollouts.ts";
 import { type LearningRun, learningTable, replaceBetween } from "./learning_table.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
@@ -86,7 +86,7 @@ async function readRun(dir: string, arm: string, seed: number): Promise<Learning
   await using run = await Store.open(file, { run_id: basename(dir), mode: "read" });
   const [facts] = await run.query("SELECT status, (ended_at - started_at) / 60000.0 AS minutes FROM runs");
   if (facts?.status !== "completed") return null;
-  return { arm, seed, minutes: Number(facts.minutes), episodes: await evaluationEpisodes(run, "heldout") };
+  return { arm, seed, minutes: Number(facts.minutes), rollouts: await evaluatedRollouts(run, "heldout") };
 }
 
 async function writeTable(done: readonly LearningRun[]): Promise<void> {

@@ -1,12 +1,18 @@
 /**
- * The table of `bench:learning`: success of each run, and the comparisons pooled over seeds. Pure; episodes in,
+ * The table of `bench:learning`: success of each run, and the comparisons pooled over seeds. Pure; rollouts in,
  * Markdown out. The same held-out scenarios meet every seed, so a scenario with its seeds is one cluster.
  * @module
  */
 import type { Interval } from "../pipeline/events.ts";
-import type { Comparison, Episode, Metric, Verdict, VerdictConfig } from "../pipeline/verdict/verdict_types.ts";
+import type {
+  Comparison,
+  EvaluatedRollout,
+  Metric,
+  Verdict,
+  VerdictConfig,
+} from "../pipeline/verdict/verdict_types.ts";
 import { plain, signed } from "../pipeline/verdict/sentence.ts";
-import { judgeEpisodes } from "../pipeline/verdict/verdict.ts";
+import { verdictOver } from "../pipeline/verdict/verdict.ts";
 
 /** One finished run of the benchmark. */
 export interface LearningRun {
@@ -14,7 +20,7 @@ export interface LearningRun {
   arm: string;
   seed: number;
   minutes: number;
-  episodes: Episode[];
+  rollouts: EvaluatedRollout[];
 }
 
 const POLICIES = ["base", "warm_start", "tuned"];
@@ -22,14 +28,14 @@ const SAMPLINGS = ["greedy", "sampled"] as const;
 
 /** One verdict over the runs of an arm: a run's tries become further tries of the same scenarios. */
 export function pool(runs: readonly LearningRun[]): Verdict {
-  const tries = 1 + Math.max(0, ...runs.flatMap((run) => run.episodes.map((e) => e.try)));
-  const episodes = runs.flatMap((run, index) => run.episodes.map((e) => ({ ...e, try: index * tries + e.try })));
+  const tries = 1 + Math.max(0, ...runs.flatMap((run) => run.rollouts.map((e) => e.try)));
+  const rollouts = runs.flatMap((run, index) => run.rollouts.map((e) => ({ ...e, try: index * tries + e.try })));
   const config: VerdictConfig = {
     name: "bench:learning",
     seed: runs[0]?.seed ?? 0,
     evaluate: { policies: POLICIES, split: "heldout", tries: tries * runs.length, sampling: ["greedy"] },
   };
-  return judgeEpisodes(episodes, config);
+  return verdictOver(rollouts, config);
 }
 
 /** The table of all runs and pools, and a sentence per arm. */

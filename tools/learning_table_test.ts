@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import type { Episode } from "../pipeline/verdict/verdict_types.ts";
+import type { EvaluatedRollout } from "../pipeline/verdict/verdict_types.ts";
 import { type LearningRun, learningTable, pool, replaceBetween } from "./learning_table.ts";
 
 function run(arm: string, seed: number, solved: Record<string, number>): LearningRun {
-  const episodes = Object.entries(solved).flatMap(([policy, count]) =>
-    Array.from({ length: 64 }, (_, i): Episode => ({
+  const rollouts = Object.entries(solved).flatMap(([policy, count]) =>
+    Array.from({ length: 64 }, (_, i): EvaluatedRollout => ({
       rollout_id: `${arm}-${seed}-${policy}-${i}`,
       policy,
       scenario_id: `s${i}`,
@@ -25,7 +25,7 @@ function run(arm: string, seed: number, solved: Record<string, number>): Learnin
       seconds: 1,
     }))
   );
-  return { arm, seed, minutes: 25, episodes };
+  return { arm, seed, minutes: 25, rollouts };
 }
 
 const RUNS = [

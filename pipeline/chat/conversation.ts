@@ -1,5 +1,5 @@
 /**
- * The conversation that a policy sees: how an episode opens, how results and corrections come back. Rollouts and
+ * The conversation that a policy sees: how a rollout opens, how results and corrections come back. Rollouts and
  * demonstrations are made of the same parts here, so that what is learned is what will be seen.
  * @module
  */
@@ -19,7 +19,7 @@ export function templateTools(agent: Agent, tools: ToolSpec[]): ToolSpec[] {
   return agent.tool_schemas === "compact" ? tools.map(compactTool) : tools;
 }
 
-/** The synthetic tool that ends an episode with its answer; renamed where a server has one of its name. */
+/** The synthetic tool that ends a rollout with its answer; renamed where a server has one of its name. */
 export function completionTool(tools: readonly ToolSpec[]): ToolSpec {
   const taken = tools.some(({ model_name }) => model_name === "complete_task");
   const name = taken ? "hone_complete_task" : "complete_task";

@@ -83,15 +83,13 @@ export const mcp = {
   state_outside: (server: string, path: string) =>
     say(
       "STATE_OUTSIDE",
-      `Server ${
-        quote(server)
-      } keeps state where a rollout does not end: ${path} changed while one ran, and all share it`,
+      `Server ${quote(server)} leaks state between rollouts: ${path} changed while one ran, and all share it`,
       keptApart(server),
     ),
   state_differs: (server: string, tool: string, before: string, now: string) =>
     say(
       "STATE_DIFFERS",
-      `Server ${quote(server)} keeps state where a rollout does not end: in a fresh environment ${tool} answers ` +
+      `Server ${quote(server)} leaks state between rollouts: in a fresh environment ${tool} answers ` +
         `${quote(now.slice(0, 200))}, and answered ${quote(before.slice(0, 200))} before others wrote`,
       keptApart(server),
     ),

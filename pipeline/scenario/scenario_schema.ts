@@ -24,7 +24,7 @@ const core = z.strictObject({
     }),
     directories: z.array(path_below).optional().describe("Folders.").meta({ examples: [["box"]] }),
     calls: z.array(call_schema).optional().describe("Calls made after that, in order.").meta({ examples: [[]] }),
-  }).optional().describe("What is there when the episode begins.").meta({
+  }).optional().describe("What is there when the rollout begins.").meta({
     examples: [{ files: { "a.txt": "maple" } }],
   }),
   checks: z.array(loose).default([]).describe("What must hold afterwards; read by judge/state."),

@@ -1,10 +1,10 @@
 /**
- * Reads evaluation episodes from a run's store: one per policy, scenario, sampling and try, the last attempt of each,
+ * Reads evaluation rollouts from a run's store: one per policy, scenario, sampling and try, the last attempt of each,
  * with what its judges and its calls came to. Attempts without a reward are kept, with the reason why.
  * @module
  */
 import type { Split } from "../events.ts";
-import type { Episode, Queryable } from "./verdict_types.ts";
+import type { EvaluatedRollout, Queryable } from "./verdict_types.ts";
 
 /** Calls and turns per rollout. A turn is invalid when its text was no readable call, or its call fitted no tool. */
 export const TURN_COUNTS = `
@@ -24,7 +24,7 @@ export const TURN_COUNTS = `
   LEFT JOIN called c ON c.rollout_id = t.rollout_id AND c.turn = t.index
   GROUP BY t.rollout_id`;
 
-const episodesOf = (split: Split) => `
+const rolloutsOf = (split: Split) => `
   SELECT r.*, w.value AS reward, w.invalid AS reward_invalid, w.success, w.rollout_id IS NOT NULL AS judged,
     n.turns, n.tool_calls, n.failed_calls, n.invalid_calls, n.call_turns, n.prompt_tokens, n.output_tokens,
     n.shortened
@@ -38,9 +38,9 @@ const episodesOf = (split: Split) => `
   ) = 1
   ORDER BY r.policy, r.scenario_id, r.temperature, r.try`;
 
-/** Episodes of the evaluations on a split, in a fixed order. */
-export async function evaluationEpisodes(store: Queryable, split: Split): Promise<Episode[]> {
-  return (await store.query(episodesOf(split))).map(episode);
+/** Rollouts of the evaluations on a split, in a fixed order. */
+export async function evaluatedRollouts(store: Queryable, split: Split): Promise<EvaluatedRollout[]> {
+  return (await store.query(rolloutsOf(split))).map(rollout);
 }
 
 /** A text as an SQL literal; a live run is queried through its socket, which takes no parameters. */
@@ -48,7 +48,7 @@ export function literal(text: string): string {
   return `'${text.replaceAll("'", "''")}'`;
 }
 
-function episode(row: Record<string, unknown>): Episode {
+function rollout(row: Record<string, unknown>): EvaluatedRollout {
   const number = (name: string) => Number(row[name] ?? 0);
   const text = (name: string) => typeof row[name] === "string" ? row[name] : null;
   return {

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Interval, Shortened } from "../events.ts";
-import { evaluationEpisodes, literal, TURN_COUNTS } from "./evaluated_rollouts.ts";
+import { evaluatedRollouts, literal, TURN_COUNTS } from "./evaluated_rollouts.ts";
 import type {
   CurvePoint,
   Report,
@@ -16,7 +16,7 @@ import type {
   ValidationPoint,
 } from "./report_types.ts";
 import { success } from "./summary.ts";
-import type { Episode, Queryable, Verdict } from "./verdict_types.ts";
+import type { EvaluatedRollout, Queryable, Verdict } from "./verdict_types.ts";
 
 /** Scenarios whose trajectories a report shows. */
 const SAMPLES = 12;
@@ -31,7 +31,7 @@ interface ScenarioFacts {
  * @param status Of the run where the store has no closing record: `running`, `interrupted`, or "" to say nothing.
  */
 export async function gatherReport(store: Queryable, verdict: Verdict, status: string): Promise<Report> {
-  const episodes = (await evaluationEpisodes(store, verdict.split))
+  const rollouts = (await evaluatedRollouts(store, verdict.split))
     .filter((e) => e.sampling === verdict.sampling && verdict.policies[e.policy]);
   const scenarios = await scenarioFacts(store);
   return {
@@ -39,8 +39,8 @@ export async function gatherReport(store: Queryable, verdict: Verdict, status: s
     verdict,
     curve: await learningCurve(store),
     validation: await validationPoints(store),
-    tags: tagRows(episodes, scenarios, Object.keys(verdict.policies)),
-    samples: await samples(store, chooseSamples(episodes, verdict), episodes, scenarios, verdict),
+    tags: tagRows(rollouts, scenarios, Object.keys(verdict.policies)),
+    samples: await samples(store, chooseSamples(rollouts, verdict), rollouts, scenarios, verdict),
   };
 }
 
@@ -96,20 +96,20 @@ async function learningCurve(store: Queryable): Promise<CurvePoint[]> {
 }
 
 async function validationPoints(store: Queryable): Promise<ValidationPoint[]> {
-  const episodes = await store.query(
+  const rollouts = await store.query(
     "SELECT DISTINCT policy, policy_version FROM rollouts WHERE purpose = 'evaluation' AND split = 'validation' ORDER BY ALL",
   );
-  const all = await evaluationEpisodes(store, "validation");
-  return episodes.map((row) => ({
+  const all = await evaluatedRollouts(store, "validation");
+  return rollouts.map((row) => ({
     policy: String(row.policy),
     version: Number(row.policy_version),
     success: success(all.filter((e) => e.policy === row.policy && e.invalid === null)),
   })).sort((a, b) => a.version - b.version);
 }
 
-function tagRows(episodes: Episode[], scenarios: Map<string, ScenarioFacts>, policies: string[]): TagRow[] {
-  const counted = episodes.filter((e) => e.invalid === null);
-  const tagsOf = (e: Episode) => scenarios.get(e.scenario_id)?.tags ?? [];
+function tagRows(rollouts: EvaluatedRollout[], scenarios: Map<string, ScenarioFacts>, policies: string[]): TagRow[] {
+  const counted = rollouts.filter((e) => e.invalid === null);
+  const tagsOf = (e: EvaluatedRollout) => scenarios.get(e.scenario_id)?.tags ?? [];
   return [...new Set(counted.flatMap(tagsOf))].sort().map((tag) => {
     const tagged = counted.filter((e) => tagsOf(e).includes(tag));
     const rows = policies.map((
@@ -120,8 +120,8 @@ function tagRows(episodes: Episode[], scenarios: Map<string, ScenarioFacts>, pol
 }
 
 /** Scenarios to show: kinds of outcome in turn (gained, lost, never solved, always solved…), each in order of id. */
-function chooseSamples(episodes: Episode[], { policies }: Verdict): string[] {
-  const first = episodes.filter((e) => e.try === 0);
+function chooseSamples(rollouts: EvaluatedRollout[], { policies }: Verdict): string[] {
+  const first = rollouts.filter((e) => e.try === 0);
   const kinds = new Map<string, string[]>();
   for (const [id, tries] of Map.groupBy(first, (e) => e.scenario_id)) {
     const pattern = Object.keys(policies).map((policy) => {
@@ -138,13 +138,13 @@ function chooseSamples(episodes: Episode[], { policies }: Verdict): string[] {
 async function samples(
   store: Queryable,
   chosen: string[],
-  episodes: Episode[],
+  rollouts: EvaluatedRollout[],
   scenarios: Map<string, ScenarioFacts>,
   { policies }: Verdict,
 ): Promise<Sample[]> {
   const shown = chosen.map((id) =>
     Object.keys(policies).flatMap((policy) =>
-      episodes.find((one) => one.scenario_id === id && one.policy === policy && one.try === 0) ?? []
+      rollouts.find((one) => one.scenario_id === id && one.policy === policy && one.try === 0) ?? []
     )
   );
   const records = await recordsOf(store, shown.flat().map((e) => e.rollout_id));
@@ -178,7 +178,7 @@ async function recordsOf(store: Queryable, rollout_ids: string[]): Promise<Recor
   };
 }
 
-function sampleRun(e: Episode, records: Records): SampleRun {
+function sampleRun(e: EvaluatedRollout, records: Records): SampleRun {
   const own = (rows: Rows) => rows.filter((row) => row.rollout_id === e.rollout_id);
   const calls = own(records.calls);
   const events = own(records.turns).flatMap((turn): SampleEvent[] => [

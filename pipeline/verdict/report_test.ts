@@ -5,7 +5,7 @@ import { markdownReport } from "./markdown.ts";
 import { clip, escape, markup, visible } from "./markup.ts";
 import { HOSTILE, sampleReport } from "../../tests/fixtures/sample_report.ts";
 import type { Report } from "./report_types.ts";
-import { judgeEpisodes } from "./verdict.ts";
+import { verdictOver } from "./verdict.ts";
 
 Deno.test("markup() escapes every string and leaves markup as it is", () => {
   const inner = markup`<b>${"<i> & \"'`"}</b>`;
@@ -60,7 +60,7 @@ Deno.test("htmlReport() has no script, no address to fetch and every section", (
 
 Deno.test("htmlReport() and markdownReport() are readable when a run has nothing yet", () => {
   const { run } = sampleReport();
-  const verdict = judgeEpisodes([], {
+  const verdict = verdictOver([], {
     name: "files",
     seed: 7,
     evaluate: { policies: ["base"], split: "heldout", tries: 1, sampling: ["greedy"] },

@@ -1,14 +1,14 @@
 /**
- * What one policy did, and how two of them compare, from evaluation episodes. Invalid episodes are counted with their
+ * What one policy did, and how two of them compare, from evaluation rollouts. Invalid rollouts are counted with their
  * cause and left out of every figure. Pure.
  * @module
  */
 import type { Interval } from "../events.ts";
 import { bootstrapMean } from "../stats/bootstrap.ts";
 import { clusteredPairedDifference, clusteredProportion } from "../stats/proportion.ts";
-import type { Comparison, Episode, Metric, PolicySummary, Sampling } from "./verdict_types.ts";
+import type { Comparison, EvaluatedRollout, Metric, PolicySummary, Sampling } from "./verdict_types.ts";
 
-/** Words for the ends of failed episodes. */
+/** Words for the ends of failed rollouts. */
 const CAUSES: Record<string, string> = {
   answered: "finished with a wrong result",
   completed: "finished with a wrong result",
@@ -19,24 +19,24 @@ const CAUSES: Record<string, string> = {
   repeated_calls: "kept repeating a call",
 };
 
-/** Numbers of one episode, by metric. */
+/** Numbers of one rollout, by metric. */
 const MEASURES = {
-  turns: (e: Episode) => e.turns,
-  tool_calls: (e: Episode) => e.tool_calls,
-  invalid_calls: (e: Episode) => e.invalid_calls,
-  tokens: (e: Episode) => e.prompt_tokens + e.output_tokens,
-  seconds: (e: Episode) => e.seconds,
-} satisfies Partial<Record<Metric, (e: Episode) => number>>;
+  turns: (e: EvaluatedRollout) => e.turns,
+  tool_calls: (e: EvaluatedRollout) => e.tool_calls,
+  invalid_calls: (e: EvaluatedRollout) => e.invalid_calls,
+  tokens: (e: EvaluatedRollout) => e.prompt_tokens + e.output_tokens,
+  seconds: (e: EvaluatedRollout) => e.seconds,
+} satisfies Partial<Record<Metric, (e: EvaluatedRollout) => number>>;
 
 /**
- * Summarises the episodes of one policy.
+ * Summarises the rollouts of one policy.
  * @param sampling The verdict's own: everything but `greedy_success` and `sampled_success` is measured under it.
  * @param seed Of the bootstrap.
  */
-export function summarise(episodes: readonly Episode[], sampling: Sampling, seed: number): PolicySummary {
-  const counted = episodes.filter((e) => e.invalid === null);
+export function summarise(rollouts: readonly EvaluatedRollout[], sampling: Sampling, seed: number): PolicySummary {
+  const counted = rollouts.filter((e) => e.invalid === null);
   const main = counted.filter((e) => e.sampling === sampling);
-  const mean = (of: (e: Episode) => number) => main.length > 0 ? sum(main.map(of)) / main.length : 0;
+  const mean = (of: (e: EvaluatedRollout) => number) => main.length > 0 ? sum(main.map(of)) / main.length : 0;
   const calls = sum(main.map((e) => e.call_turns));
   const troubled = main.filter((e) => e.failed_calls + e.invalid_calls > 0);
   const rewarded = main.filter((e) => e.reward !== null);
@@ -54,9 +54,9 @@ export function summarise(episodes: readonly Episode[], sampling: Sampling, seed
     error_recovery: troubled.length > 0 ? success(troubled) : null,
     shortened: mean((e) => e.shortened_turns > 0 ? 1 : 0),
     rollouts: {
-      total: episodes.length,
+      total: rollouts.length,
       counted: counted.length,
-      excluded: tally(episodes.flatMap((e) => e.invalid ?? [])),
+      excluded: tally(rollouts.flatMap((e) => e.invalid ?? [])),
     },
     failures: tally(main.filter((e) => !e.success).map((e) => CAUSES[e.end] ?? e.end)),
   };
@@ -66,11 +66,11 @@ export function summarise(episodes: readonly Episode[], sampling: Sampling, seed
 export function compare(
   policy: string,
   against: string,
-  episodes: readonly Episode[],
+  rollouts: readonly EvaluatedRollout[],
   sampling: Sampling,
   seed: number,
 ): Comparison[] {
-  const pairs = pair(episodes.filter((e) => e.policy === policy), episodes.filter((e) => e.policy === against));
+  const pairs = pair(rollouts.filter((e) => e.policy === policy), rollouts.filter((e) => e.policy === against));
   const of = (wanted: Sampling) => pairs.filter(([mine]) => mine.sampling === wanted);
   const result = (metric: Metric, interval: Interval): Comparison => ({ policy, against, metric, ...interval });
   const main = of(sampling);
@@ -87,9 +87,9 @@ export function compare(
   return comparisons;
 }
 
-/** Success of episodes, with tries of one scenario as one cluster. */
-export function success(episodes: readonly Episode[]): Interval {
-  return clusteredProportion(byScenario(episodes).map((tries) => tries.map((e) => e.success)));
+/** Success of rollouts, with tries of one scenario as one cluster. */
+export function success(rollouts: readonly EvaluatedRollout[]): Interval {
+  return clusteredProportion(byScenario(rollouts).map((tries) => tries.map((e) => e.success)));
 }
 
 /** Groups items by key, in order of first appearance. */
@@ -103,7 +103,7 @@ export function tally(texts: readonly string[]): Record<string, number> {
   return Object.fromEntries(counts.sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)));
 }
 
-function bySampling(counted: readonly Episode[]): Pick<PolicySummary, "greedy_success" | "sampled_success"> {
+function bySampling(counted: readonly EvaluatedRollout[]): Pick<PolicySummary, "greedy_success" | "sampled_success"> {
   const greedy = counted.filter((e) => e.sampling === "greedy");
   const sampled = counted.filter((e) => e.sampling === "sampled");
   return {
@@ -112,20 +112,23 @@ function bySampling(counted: readonly Episode[]): Pick<PolicySummary, "greedy_su
   };
 }
 
-function byScenario(episodes: readonly Episode[]): Episode[][] {
-  return clusters(episodes, (e) => e.scenario_id);
+function byScenario(rollouts: readonly EvaluatedRollout[]): EvaluatedRollout[][] {
+  return clusters(rollouts, (e) => e.scenario_id);
 }
 
-function pair(mine: readonly Episode[], theirs: readonly Episode[]): [Episode, Episode][] {
-  const key = (e: Episode) => JSON.stringify([e.scenario_id, e.sampling, e.try]);
+function pair(
+  mine: readonly EvaluatedRollout[],
+  theirs: readonly EvaluatedRollout[],
+): [EvaluatedRollout, EvaluatedRollout][] {
+  const key = (e: EvaluatedRollout) => JSON.stringify([e.scenario_id, e.sampling, e.try]);
   const others = new Map(theirs.filter((e) => e.invalid === null).map((e) => [key(e), e]));
   return mine.filter((e) => e.invalid === null).flatMap((e) => {
     const other = others.get(key(e));
-    return other ? [[e, other] as [Episode, Episode]] : [];
+    return other ? [[e, other] as [EvaluatedRollout, EvaluatedRollout]] : [];
   });
 }
 
-function successDifference(pairs: readonly [Episode, Episode][]): Interval {
+function successDifference(pairs: readonly [EvaluatedRollout, EvaluatedRollout][]): Interval {
   return clusteredPairedDifference(
     clusters(pairs, ([mine]) => mine.scenario_id)
       .map((tries) => tries.map(([mine, theirs]) => ({ policy: mine.success, against: theirs.success }))),

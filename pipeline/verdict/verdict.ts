@@ -4,12 +4,12 @@
  * @module
  */
 import type { CatalogChange } from "../events.ts";
-import { evaluationEpisodes } from "./evaluated_rollouts.ts";
+import { evaluatedRollouts } from "./evaluated_rollouts.ts";
 import { type Findings, label, sentence } from "./sentence.ts";
 import { compare, summarise } from "./summary.ts";
 import type {
   Comparison,
-  Episode,
+  EvaluatedRollout,
   PolicySummary,
   Queryable,
   Sampling,
@@ -19,7 +19,7 @@ import type {
 
 /** Makes the verdict. Works on a live run too: what is not judged yet is counted as left out, with that cause. */
 export async function makeVerdict({ store, config }: { store: Queryable; config: VerdictConfig }): Promise<Verdict> {
-  const verdict = judgeEpisodes(await evaluationEpisodes(store, config.evaluate.split), config);
+  const verdict = verdictOver(await evaluatedRollouts(store, config.evaluate.split), config);
   return { ...verdict, notes: [...verdict.notes, ...await catalogNotes(store)] };
 }
 
@@ -38,26 +38,26 @@ const SINCE: Record<CatalogChange["found"], string> = {
   notified: "A server changed its tools during the run, which went on offering what it began with",
 };
 
-/** The verdict over given episodes. Pure. */
-export function judgeEpisodes(all: readonly Episode[], config: VerdictConfig): Verdict {
+/** The verdict over given rollouts. Pure. */
+export function verdictOver(all: readonly EvaluatedRollout[], config: VerdictConfig): Verdict {
   const names = policyNames(all, config);
-  const episodes = all.filter((e) => names.includes(e.policy));
-  const sampling = primarySampling(episodes, config);
+  const rollouts = all.filter((e) => names.includes(e.policy));
+  const sampling = primarySampling(rollouts, config);
   const policies: Record<string, PolicySummary> = {};
   for (const name of names) {
-    policies[name] = summarise(episodes.filter((e) => e.policy === name), sampling, config.seed);
+    policies[name] = summarise(rollouts.filter((e) => e.policy === name), sampling, config.seed);
   }
   const comparisons: Comparison[] = [];
   for (const [i, policy] of names.entries()) {
     for (const against of names.slice(0, i)) {
-      comparisons.push(...compare(policy, against, episodes, sampling, config.seed));
+      comparisons.push(...compare(policy, against, rollouts, sampling, config.seed));
     }
   }
   const findings: Findings = {
     split: config.evaluate.split,
     sampling,
-    scenarios: new Set(episodes.map((e) => e.scenario_id)).size,
-    tries: Math.max(1, ...episodes.map((e) => e.try + 1)),
+    scenarios: new Set(rollouts.map((e) => e.scenario_id)).size,
+    tries: Math.max(1, ...rollouts.map((e) => e.try + 1)),
     policies,
     comparisons,
     difference: principal(names, comparisons),
@@ -67,22 +67,22 @@ export function judgeEpisodes(all: readonly Episode[], config: VerdictConfig): V
     run: config.name,
     ...findings,
     sentence: sentence(findings),
-    notes: notes(findings, episodes, config),
+    notes: notes(findings, rollouts, config),
   };
 }
 
 /** Policies in the configured order, then others that were evaluated on held-out scenarios. */
-function policyNames(episodes: readonly Episode[], config: VerdictConfig): string[] {
-  const present = new Set(episodes.map((e) => e.policy));
+function policyNames(rollouts: readonly EvaluatedRollout[], config: VerdictConfig): string[] {
+  const present = new Set(rollouts.map((e) => e.policy));
   const configured = config.evaluate.policies.filter((name) => present.has(name));
   if (config.evaluate.split !== "heldout" && configured.length > 0) return configured;
   return [...configured, ...[...present].filter((name) => !configured.includes(name)).sort()];
 }
 
-function primarySampling(episodes: readonly Episode[], config: VerdictConfig): Sampling {
+function primarySampling(rollouts: readonly EvaluatedRollout[], config: VerdictConfig): Sampling {
   const wanted = config.evaluate.sampling[0] ?? "greedy";
-  if (episodes.length === 0 || episodes.some((e) => e.sampling === wanted)) return wanted;
-  return episodes[0]!.sampling;
+  if (rollouts.length === 0 || rollouts.some((e) => e.sampling === wanted)) return wanted;
+  return rollouts[0]!.sampling;
 }
 
 /** Tuned against base where both exist, else the last trained policy against the first. */
@@ -95,12 +95,12 @@ function principal(names: string[], comparisons: readonly Comparison[]): Verdict
   return { policy: found.policy, against: found.against, mean, low, high, n };
 }
 
-function notes(findings: Findings, episodes: readonly Episode[], config: VerdictConfig): string[] {
+function notes(findings: Findings, rollouts: readonly EvaluatedRollout[], config: VerdictConfig): string[] {
   const found: string[] = [];
   const missing = config.evaluate.policies.filter((name) => !findings.policies[name]);
   if (missing.length > 0) found.push(`Not evaluated: ${missing.map(label).join(", ")}.`);
   for (const [name, summary] of Object.entries(findings.policies)) {
-    const mine = episodes.filter((e) => e.policy === name);
+    const mine = rollouts.filter((e) => e.policy === name);
     const { total, counted, excluded } = summary.rollouts;
     if (counted < total) {
       const causes = Object.entries(excluded).map(([cause, n]) => `${cause}: ${n}`).join("; ");

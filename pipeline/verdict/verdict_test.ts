@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import type { Episode, VerdictConfig } from "./verdict_types.ts";
-import { judgeEpisodes } from "./verdict.ts";
+import type { EvaluatedRollout, VerdictConfig } from "./verdict_types.ts";
+import { verdictOver } from "./verdict.ts";
 
 const CONFIG: VerdictConfig = {
   name: "files",
@@ -8,7 +8,7 @@ const CONFIG: VerdictConfig = {
   evaluate: { policies: ["base", "warm_start", "tuned"], split: "heldout", tries: 1, sampling: ["greedy"] },
 };
 
-function episode(policy: string, index: number, change: Partial<Episode> = {}): Episode {
+function rollout(policy: string, index: number, change: Partial<EvaluatedRollout> = {}): EvaluatedRollout {
   return {
     rollout_id: `${policy}-${index}`,
     policy,
@@ -32,16 +32,22 @@ function episode(policy: string, index: number, change: Partial<Episode> = {}): 
   };
 }
 
-/** `n` episodes of a policy; those with an index in [from, to) succeed. */
-function solved(policy: string, from: number, to: number, n = 64, change: Partial<Episode> = {}): Episode[] {
+/** `n` rollouts of a policy; those with an index in [from, to) succeed. */
+function solved(
+  policy: string,
+  from: number,
+  to: number,
+  n = 64,
+  change: Partial<EvaluatedRollout> = {},
+): EvaluatedRollout[] {
   return Array.from(
     { length: n },
-    (_, i) => episode(policy, i, { success: i >= from && i < to, reward: i >= from && i < to ? 1 : 0, ...change }),
+    (_, i) => rollout(policy, i, { success: i >= from && i < to, reward: i >= from && i < to ? 1 : 0, ...change }),
   );
 }
 
-Deno.test("judgeEpisodes() says the gain and what RL added when both intervals lie above zero", () => {
-  const verdict = judgeEpisodes(
+Deno.test("verdictOver() says the gain and what RL added when both intervals lie above zero", () => {
+  const verdict = verdictOver(
     [...solved("base", 0, 0), ...solved("warm_start", 0, 29), ...solved("tuned", 0, 41)],
     CONFIG,
   );
@@ -56,16 +62,16 @@ Deno.test("judgeEpisodes() says the gain and what RL added when both intervals l
   assert.equal(verdict.difference!.against, "base");
 });
 
-Deno.test("judgeEpisodes() says that there is no measurable gain when the interval holds zero", () => {
-  const verdict = judgeEpisodes([...solved("base", 0, 10), ...solved("tuned", 4, 17)], CONFIG);
+Deno.test("verdictOver() says that there is no measurable gain when the interval holds zero", () => {
+  const verdict = verdictOver([...solved("base", 0, 10), ...solved("tuned", 4, 17)], CONFIG);
   assert.equal(
     verdict.sentence,
     "No measurable gain: tuned solves 13 of 64 held-out scenarios, base 10: +0.05 (95 % interval -0.06 to 0.16).",
   );
 });
 
-Deno.test("judgeEpisodes() says that RL did not improve on the warm start when that interval holds zero", () => {
-  const verdict = judgeEpisodes(
+Deno.test("verdictOver() says that RL did not improve on the warm start when that interval holds zero", () => {
+  const verdict = verdictOver(
     [...solved("base", 0, 0), ...solved("warm_start", 0, 28), ...solved("tuned", 2, 31)],
     CONFIG,
   );
@@ -75,21 +81,21 @@ Deno.test("judgeEpisodes() says that RL did not improve on the warm start when t
   );
 });
 
-Deno.test("judgeEpisodes() says so when RL took away what the warm start gave", () => {
-  const verdict = judgeEpisodes(
+Deno.test("verdictOver() says so when RL took away what the warm start gave", () => {
+  const verdict = verdictOver(
     [...solved("base", 0, 0), ...solved("warm_start", 0, 40), ...solved("tuned", 0, 20)],
     CONFIG,
   );
   assert.match(verdict.sentence, /RL took away 0\.31 \(-0\.4\d to -0\.2\d\): use the warm start\.$/);
 });
 
-Deno.test("judgeEpisodes() says that training made it worse when the interval lies below zero", () => {
-  const verdict = judgeEpisodes([...solved("base", 0, 40), ...solved("tuned", 0, 20)], CONFIG);
+Deno.test("verdictOver() says that training made it worse when the interval lies below zero", () => {
+  const verdict = verdictOver([...solved("base", 0, 40), ...solved("tuned", 0, 20)], CONFIG);
   assert.match(verdict.sentence, /^Training made it worse: tuned solves 20 of 64 .* Do not use this adapter\.$/);
 });
 
-Deno.test("judgeEpisodes() says do not train when base is already good and tuned is not measurably better", () => {
-  const verdict = judgeEpisodes([...solved("base", 0, 62), ...solved("tuned", 0, 63)], CONFIG);
+Deno.test("verdictOver() says do not train when base is already good and tuned is not measurably better", () => {
+  const verdict = verdictOver([...solved("base", 0, 62), ...solved("tuned", 0, 63)], CONFIG);
   assert.equal(
     verdict.sentence,
     "Do not train: prompting is enough, base solves 62 of 64 held-out scenarios; " +
@@ -97,11 +103,11 @@ Deno.test("judgeEpisodes() says do not train when base is already good and tuned
   );
 });
 
-Deno.test("judgeEpisodes() counts invalid rollouts by cause and leaves their pairs out", () => {
-  const episodes = [...solved("base", 0, 0), ...solved("tuned", 0, 41)];
-  episodes[70] = { ...episodes[70]!, success: false, reward: null, invalid: "server died", end: "server_failed" };
-  episodes[3] = { ...episodes[3]!, reward: null, invalid: "timed out", end: "timeout" };
-  const verdict = judgeEpisodes(episodes, CONFIG);
+Deno.test("verdictOver() counts invalid rollouts by cause and leaves their pairs out", () => {
+  const rollouts = [...solved("base", 0, 0), ...solved("tuned", 0, 41)];
+  rollouts[70] = { ...rollouts[70]!, success: false, reward: null, invalid: "server died", end: "server_failed" };
+  rollouts[3] = { ...rollouts[3]!, reward: null, invalid: "timed out", end: "timeout" };
+  const verdict = verdictOver(rollouts, CONFIG);
   assert.deepEqual(verdict.policies.tuned!.rollouts, { total: 64, counted: 63, excluded: { "server died": 1 } });
   assert.equal(verdict.policies.tuned!.success.n, 63);
   assert.equal(verdict.difference!.n, 62);
@@ -117,9 +123,9 @@ Deno.test("judgeEpisodes() counts invalid rollouts by cause and leaves their pai
   assert.ok(verdict.notes.includes("Not evaluated: the warm start."));
 });
 
-Deno.test("judgeEpisodes() says that nothing can be said when every rollout was invalid", () => {
+Deno.test("verdictOver() says that nothing can be said when every rollout was invalid", () => {
   const invalid = { invalid: "server died", reward: null };
-  const verdict = judgeEpisodes([...solved("base", 0, 0, 4, invalid), ...solved("tuned", 0, 0, 4, invalid)], CONFIG);
+  const verdict = verdictOver([...solved("base", 0, 0, 4, invalid), ...solved("tuned", 0, 0, 4, invalid)], CONFIG);
   assert.equal(
     verdict.sentence,
     "Nothing can be said: not one held-out scenario was judged. " +
@@ -128,19 +134,19 @@ Deno.test("judgeEpisodes() says that nothing can be said when every rollout was 
   assert.equal(JSON.stringify(verdict).includes('null,"high"'), false);
 });
 
-Deno.test("judgeEpisodes() has no difference when one policy was evaluated, and none at all when nothing was", () => {
-  const one = judgeEpisodes(solved("base", 0, 12), CONFIG);
+Deno.test("verdictOver() has no difference when one policy was evaluated, and none at all when nothing was", () => {
+  const one = verdictOver(solved("base", 0, 12), CONFIG);
   assert.equal(one.difference, null);
   assert.match(one.sentence, /^Base solves 12 of 64 held-out scenarios: 0\.19 .* nothing to compare\.$/);
-  assert.match(judgeEpisodes([], CONFIG).sentence, /^Nothing can be said/);
+  assert.match(verdictOver([], CONFIG).sentence, /^Nothing can be said/);
 });
 
-Deno.test("judgeEpisodes() keeps greedy and sampled success apart when both were evaluated", () => {
+Deno.test("verdictOver() keeps greedy and sampled success apart when both were evaluated", () => {
   const both = ["base", "tuned"].flatMap((policy) => [
     ...solved(policy, 0, policy === "tuned" ? 11 : 0),
     ...solved(policy, 0, policy === "tuned" ? 16 : 2, 64, { sampling: "sampled", rollout_id: "x" }),
   ]);
-  const verdict = judgeEpisodes(both, { ...CONFIG, evaluate: { ...CONFIG.evaluate, sampling: ["greedy", "sampled"] } });
+  const verdict = verdictOver(both, { ...CONFIG, evaluate: { ...CONFIG.evaluate, sampling: ["greedy", "sampled"] } });
   assert.equal(verdict.policies.tuned!.success.mean, 11 / 64);
   assert.equal(verdict.policies.tuned!.greedy_success!.mean, 11 / 64);
   assert.equal(verdict.policies.tuned!.sampled_success!.mean, 16 / 64);
@@ -149,24 +155,24 @@ Deno.test("judgeEpisodes() keeps greedy and sampled success apart when both were
   assert.deepEqual(metrics.slice(0, 3), ["success", "greedy_success", "sampled_success"]);
 });
 
-Deno.test("judgeEpisodes() pools tries and says so when a scenario was tried more than once", () => {
+Deno.test("verdictOver() pools tries and says so when a scenario was tried more than once", () => {
   const tries = [0, 1, 2].flatMap((
     t,
   ) => [...solved("base", 0, 0, 10, { try: t }), ...solved("tuned", 0, 6, 10, { try: t })]);
-  const verdict = judgeEpisodes(tries, CONFIG);
+  const verdict = verdictOver(tries, CONFIG);
   assert.match(verdict.sentence, /^Tuned solves 18 of 30 tries at 10 held-out scenarios, base 0: \+0\.60/);
   // Tries that always agree are ten observations and not thirty.
   assert.ok(verdict.difference!.low < 0.35, String(verdict.difference!.low));
 });
 
-Deno.test("judgeEpisodes() measures calls, recovery and causes of failure", () => {
-  const episodes = [
-    episode("base", 0, { end: "invalid_calls", invalid_calls: 3, call_turns: 3 }),
-    episode("base", 1, { end: "answered", failed_calls: 1, success: true }),
-    episode("base", 2, { end: "max_turns", tool_calls: 4 }),
-    episode("base", 3, { end: "answered" }),
+Deno.test("verdictOver() measures calls, recovery and causes of failure", () => {
+  const rollouts = [
+    rollout("base", 0, { end: "invalid_calls", invalid_calls: 3, call_turns: 3 }),
+    rollout("base", 1, { end: "answered", failed_calls: 1, success: true }),
+    rollout("base", 2, { end: "max_turns", tool_calls: 4 }),
+    rollout("base", 3, { end: "answered" }),
   ];
-  const { base } = judgeEpisodes(episodes, CONFIG).policies;
+  const { base } = verdictOver(rollouts, CONFIG).policies;
   assert.equal(base!.tool_calls, 7 / 4);
   assert.equal(base!.invalid_calls, 3 / 4);
   assert.equal(base!.invalid_call_rate, 3 / 6);
@@ -179,24 +185,24 @@ Deno.test("judgeEpisodes() measures calls, recovery and causes of failure", () =
   assert.equal(base!.tokens, 120);
 });
 
-Deno.test("judgeEpisodes() warns when base never made a valid call", () => {
-  const episodes = [...solved("base", 0, 0, 8, { invalid_calls: 1 }), ...solved("tuned", 0, 8, 8)];
+Deno.test("verdictOver() warns when base never made a valid call", () => {
+  const rollouts = [...solved("base", 0, 0, 8, { invalid_calls: 1 }), ...solved("tuned", 0, 8, 8)];
   const [note] =
-    judgeEpisodes(episodes, { ...CONFIG, evaluate: { ...CONFIG.evaluate, policies: ["base", "tuned"] } }).notes;
+    verdictOver(rollouts, { ...CONFIG, evaluate: { ...CONFIG.evaluate, policies: ["base", "tuned"] } }).notes;
   assert.equal(
     note,
     "In 8 of 8 rollouts base made no valid tool call: what beats it learned the form of calls, and perhaps more.",
   );
 });
 
-Deno.test("judgeEpisodes() says do not train when the prompt with examples is enough", () => {
+Deno.test("verdictOver() says do not train when the prompt with examples is enough", () => {
   const evaluate = { ...CONFIG.evaluate, policies: ["base", "prompt", "tuned"] };
   const prompted = [...solved("base", 0, 20), ...solved("prompt", 0, 61)];
-  const untrained = judgeEpisodes(prompted, { ...CONFIG, evaluate });
+  const untrained = verdictOver(prompted, { ...CONFIG, evaluate });
   assert.match(
     untrained.sentence,
     /^Do not train: prompting is enough, the prompt with examples solves 61 of 64 held-out scenarios; .*base 20: \+0\.64/,
   );
-  const trained = judgeEpisodes([...prompted, ...solved("tuned", 0, 62)], { ...CONFIG, evaluate });
+  const trained = verdictOver([...prompted, ...solved("tuned", 0, 62)], { ...CONFIG, evaluate });
   assert.match(trained.sentence, /^Do not train: prompting is enough, the prompt .*; tuned solves 62 of 64 .*base 20/);
 });

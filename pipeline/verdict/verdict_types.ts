@@ -9,7 +9,7 @@ import type { Interval, Split } from "../events.ts";
 export type Sampling = "greedy" | "sampled";
 
 /** One evaluation rollout as the verdict needs it; read from the store. */
-export interface Episode {
+export interface EvaluatedRollout {
   rollout_id: string;
   policy: string;
   scenario_id: string;

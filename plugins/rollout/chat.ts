@@ -45,9 +45,9 @@ const plugin: Plugin<"rollout"> = definePlugin({
   examples: [{ title: "As it is", with: {} }],
   create: () => ({
     async *run(args) {
-      const episode = new Episode(args);
+      const loop = new ToolLoop(args);
       try {
-        return yield* episode.play();
+        return yield* loop.play();
       } finally {
         await releaseRollout(args.policy, args.rollout_id);
       }
@@ -71,7 +71,7 @@ interface ReadTurn {
 }
 
 /** One rollout while it runs. */
-class Episode {
+class ToolLoop {
   readonly #tools: ToolSpec[];
   readonly #ending: ToolSpec | undefined;
   readonly #shown: ToolSpec[];

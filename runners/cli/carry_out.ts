@@ -15,7 +15,7 @@ export async function carryOut(
   signal: AbortSignal,
 ): Promise<number> {
   using person = new Person(terminal, verb, format, signal);
-  const value = await verb.run({ args, positional, signal, attendant: person });
+  const value = await verb.run({ args, positional, signal, caller: person });
   person[Symbol.dispose]();
   if (!verb.streams) show(verb, value, { args, positional, format }, terminal);
   return verb.exit?.(value) ?? 0;

@@ -1,10 +1,10 @@
 /**
- * The attendant of the command line: a person who sees progress, lines and events as they come, and can be asked.
+ * The caller of the command line: a person who sees progress, lines and events as they come, and can be asked.
  * @module
  */
 import type { Envelope, EventName } from "../../pipeline/events.ts";
 import type { ProgressSnapshot } from "../../pipeline/run/progress/progress.ts";
-import type { Attendant, Verb } from "../verbs/verb.ts";
+import type { Caller, Verb } from "../verbs/verb.ts";
 import { eventLine } from "./event_line.ts";
 import { openInBrowser } from "./open_browser.ts";
 import { ProgressView } from "./progress_view.ts";
@@ -20,7 +20,7 @@ const MILESTONES = new Set<EventName>([
 ]);
 
 /** Shows until it is disposed. */
-export class Person implements Attendant, Disposable {
+export class Person implements Caller, Disposable {
   readonly loads_code = true;
   #view: ProgressView | null = null;
   #terminal: Terminal;

@@ -52,9 +52,13 @@ Deno.test("serve() makes a tool of every verb that is not for a terminal, annota
   connected(["--allow-run"], async (client) => {
     const { tools } = await client.listTools();
     const verbs = await Promise.all(VERBS.map(async ({ load }) => (await load()).default));
-    const offered = verbs.filter(({ personal }) => !personal);
+    const offered = verbs.filter(({ terminal_only }) => !terminal_only);
     assert.deepEqual(tools.map(({ name }) => name), [...offered.map(({ name }) => name), "status"]);
-    assert.deepEqual(verbs.flatMap(({ name, personal }) => personal ? [name] : []), ["login", "watch", "completion"]);
+    assert.deepEqual(verbs.flatMap(({ name, terminal_only }) => terminal_only ? [name] : []), [
+      "login",
+      "watch",
+      "completion",
+    ]);
     const hints = {
       reads: { readOnlyHint: true, openWorldHint: false, idempotentHint: true },
       acts: { readOnlyHint: false, openWorldHint: false, idempotentHint: true },
@@ -63,9 +67,9 @@ Deno.test("serve() makes a tool of every verb that is not for a terminal, annota
     for (const [i, { name, effect, harmless }] of offered.entries()) {
       assert.deepEqual(tools[i]!.annotations, { ...hints[effect], ...(harmless && { destructiveHint: false }) }, name);
     }
-    const personal = ["open", "yes", "verbose", "run_dir"];
+    const terminal_only = ["open", "yes", "verbose", "run_dir"];
     const fields = tools.flatMap(({ inputSchema }) => Object.keys(inputSchema.properties ?? {}));
-    assert.deepEqual(fields.filter((field) => personal.includes(field)), []);
+    assert.deepEqual(fields.filter((field) => terminal_only.includes(field)), []);
   }));
 
 Deno.test("a tool answers with its verb's value as text and as structured content, and beside it what the verb noted", () =>

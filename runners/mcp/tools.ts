@@ -8,7 +8,7 @@
 import type { CallToolResult, ToolAnnotations } from "@modelcontextprotocol/server";
 import { z } from "zod";
 import { VERBS } from "../verbs/mod.ts";
-import { type Attendant, type Positional, shownAs, type Verb } from "../verbs/verb.ts";
+import { type Caller, type Positional, shownAs, type Verb } from "../verbs/verb.ts";
 import { flags, launch } from "./launch.ts";
 import { answered, result } from "./tool_results.ts";
 
@@ -37,7 +37,7 @@ export async function toolNames(): Promise<{ free: string[]; allowed: string[] }
 
 async function offered(): Promise<Verb[]> {
   const verbs = await Promise.all(VERBS.map(async ({ load }) => (await load()).default));
-  return verbs.filter((verb) => !verb.personal);
+  return verbs.filter((verb) => !verb.terminal_only);
 }
 
 function isFree({ effect, harmless }: Verb): boolean {
@@ -54,21 +54,21 @@ function toolOf(verb: Verb, allow_run: boolean): HoneTool {
     call: (input, signal) =>
       answered(async () => {
         const { args, positional } = taken(verb, input);
-        if (!verb.apart) return await ran(verb, args, positional, { allow_run, signal });
-        const { run_dir, words } = await verb.apart(positional);
+        if (!verb.detached) return await ran(verb, args, positional, { allow_run, signal });
+        const { run_dir, words } = await verb.detached(positional);
         return await launch([verb.name, ...words, ...flags(args), "--format", "json"], run_dir, signal);
       }),
   };
 }
 
-function describe({ summary, description, apart, confined }: Verb, allow_run: boolean): string {
+function describe({ summary, description, detached, restricted }: Verb, allow_run: boolean): string {
   return [
     summary,
     description,
-    ...(apart
+    ...(detached
       ? ["Returns a run id as soon as the run has started; ask `status` how far it is, `query` for its records."]
       : []),
-    ...(confined && !allow_run ? [confined] : []),
+    ...(restricted && !allow_run ? [restricted] : []),
   ].join(" ");
 }
 
@@ -89,13 +89,13 @@ function inputOf(verb: Verb): z.ZodObject {
     return [fieldOf(one), optional ? field.optional() : field];
   });
   const flags = Object.entries((verb.args as z.ZodObject).shape as Record<string, z.ZodType>)
-    .filter(([, flag]) => !flag.meta()?.personal);
+    .filter(([, flag]) => !flag.meta()?.terminal_only);
   return z.strictObject(Object.fromEntries([...positional, ...flags]));
 }
 
 /** What takes long answers with a handle first, and a union is a form that MCP's clients cannot be promised. */
-function outputOf({ apart, result }: Verb): z.ZodType | undefined {
-  return apart || result instanceof z.ZodUnion ? undefined : result;
+function outputOf({ detached, result }: Verb): z.ZodType | undefined {
+  return detached || result instanceof z.ZodUnion ? undefined : result;
 }
 
 function fieldOf({ name }: Positional): string {
@@ -120,15 +120,15 @@ async function ran(
     args: verb.args.parse(given),
     positional,
     signal,
-    attendant: clientOf(notes, allow_run),
+    caller: clientOf(notes, allow_run),
   });
-  const failed = (verb.exit?.(value) ?? 0) !== 0 && !verb.judges;
+  const failed = (verb.exit?.(value) ?? 0) !== 0 && !verb.exit_is_result;
   const text = shownAs("json", value, verb);
   return result([text, notes.join("\n")], JSON.parse(text), failed);
 }
 
-/** The attendant of a tool's call: collects what the answer says beside the value; nobody watches, and nobody is asked. */
-function clientOf(notes: string[], allow_run: boolean): Attendant {
+/** The caller of a tool's call: collects what the answer says beside the value; nobody watches, and nobody is asked. */
+function clientOf(notes: string[], allow_run: boolean): Caller {
   return {
     loads_code: allow_run,
     note: (text) => void notes.push(text),

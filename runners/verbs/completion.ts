@@ -16,7 +16,7 @@ export default defineVerb({
   description:
     "Prints a script for bash, zsh or fish. It completes verbs, flags and their values; files stand for the rest.",
   effect: "reads",
-  personal: true,
+  terminal_only: true,
   positional: [{ name: "shell", description: `One of ${Object.keys(SHELLS).join(", ")}.` }],
   args: z.strictObject({}),
   result: z.object({ shell: z.string(), script: z.string() }),

@@ -34,7 +34,7 @@ export default defineVerb({
     "Looks for programs, room and memory, and says what each is needed for. Starts nothing that stays and writes " +
     "nothing. Exit code 1 when something is missing without which the main job cannot run.",
   effect: "reads",
-  judges: true,
+  exit_is_result: true,
   positional: [],
   args: z.strictObject({}),
   result: z.object({

@@ -15,15 +15,15 @@ import { measuredAlone } from "../../pipeline/config/measured_alone.ts";
 import type { Measured as MeasuredPolicy } from "../../pipeline/run/context.ts";
 import { runPipeline } from "../../pipeline/run/open_run.ts";
 import { recordedCatalog } from "../../pipeline/store/recorded.ts";
-import { evaluationEpisodes } from "../../pipeline/verdict/evaluated_rollouts.ts";
+import { evaluatedRollouts } from "../../pipeline/verdict/evaluated_rollouts.ts";
 import { compare } from "../../pipeline/verdict/summary.ts";
 import type { Comparison, Verdict } from "../../pipeline/verdict/verdict_types.ts";
 import { builtins } from "../../plugins/mod.ts";
 import { type Ended, ended, endedJson } from "./ended.ts";
-import { newId, newRunApart, overridesOf, performing } from "./new_run.ts";
-import { attended, conclude } from "./perform.ts";
+import { newId, newRunDetached, overridesOf, performing } from "./new_run.ts";
+import { conclude, withProgress } from "./perform.ts";
 import { interval_fields, measured_fields, policy_fields } from "./results.ts";
-import { defineVerb, personal } from "./verb.ts";
+import { defineVerb, terminalOnly } from "./verb.ts";
 
 const policies = z.enum(["base", "prompt", "warm_start", "tuned"]);
 
@@ -41,7 +41,7 @@ const args = z.strictObject({
   set: z.array(z.string()).default([]).describe(
     "A value that replaces one of the pipeline, as seed=8; may be repeated.",
   ),
-  run_dir: personal(
+  run_dir: terminalOnly(
     z.string().optional().describe("Folder of the evaluation's records; evaluations/<id> beside the run."),
   ),
   ...performing,
@@ -74,9 +74,9 @@ export default defineVerb({
     "hone evaluate latest --policy tuned --sampling sampled --tries 4",
     "hone evaluate my.yaml --adapter runs/files-20261121-104500-a1b2/adapter",
   ],
-  apart: newRunApart,
+  detached: newRunDetached,
   async run(call): Promise<Measured | Ended> {
-    const { args, positional, signal, attendant } = call;
+    const { args, positional, signal, caller } = call;
     const word = positional[0]!;
     const source = /\.ya?ml$/i.test(word) ? null : await findRun(word);
     const loaded = await load(word, source, args, signal);
@@ -88,7 +88,7 @@ export default defineVerb({
     const run_dir = resolve(args.run_dir ?? join(beside, "evaluations", newId(`${loaded.config.name}-${policy}`)));
     if (existsSync(join(run_dir, "run.duckdb"))) throw new HoneError(cli.run_exists(run_dir));
     const trained_with = await catalogOf(source, args.adapter);
-    const result = await attended(
+    const result = await withProgress(
       loaded,
       call,
       (hooks) =>
@@ -100,7 +100,7 @@ export default defineVerb({
           ...hooks,
         }),
     );
-    if (result.status !== "completed") return conclude(result, attendant, { resumable: false });
+    if (result.status !== "completed") return conclude(result, caller, { resumable: false });
     const { split, sampling, scenarios, tries, policies, notes } = result.verdict!;
     const differences = source ? await against(source, run_dir, result.verdict!, loaded) : [];
     return { policy, split, sampling, scenarios, tries, ...policies[policy]!, notes, run_dir, differences };
@@ -179,8 +179,8 @@ async function publishedBy(run_dir: string, hosted: boolean): Promise<Map<string
 /** The measured policy minus each policy of the run, on the scenarios that both attempted. */
 async function against(source: string, run_dir: string, verdict: Verdict, loaded: LoadedPipeline) {
   const { split, sampling } = verdict;
-  const now = (await episodes(run_dir, split)).map((episode) => ({ ...episode, policy: MEASURED }));
-  const then = await episodes(source, split);
+  const now = (await rollouts(run_dir, split)).map((rollout) => ({ ...rollout, policy: MEASURED }));
+  const then = await rollouts(source, split);
   const names = [...new Set(then.map(({ policy }) => policy))];
   return names
     .map((name) => successOf(compare(MEASURED, name, [...now, ...then], sampling, loaded.config.seed)))
@@ -195,9 +195,9 @@ function successOf(comparisons: Comparison[]): Comparison {
   return comparisons.find(({ metric }) => metric === "success")!;
 }
 
-async function episodes(run_dir: string, split: Split) {
+async function rollouts(run_dir: string, split: Split) {
   await using run = await openRun(run_dir);
-  return await evaluationEpisodes(run, split);
+  return await evaluatedRollouts(run, split);
 }
 
 function inWords(measured: Measured): string {

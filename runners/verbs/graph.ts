@@ -38,7 +38,7 @@ export default defineVerb({
     "Prints a line for each part of a run: the events that it waits for, its stages, and the events that it publishes. " +
     "Nothing is run. `--format mermaid` prints a diagram that Markdown viewers draw.",
   effect: "reads",
-  confined: "This server shows pipelines of built-in plugins only.",
+  restricted: "This server shows pipelines of built-in plugins only.",
   positional: [{ name: "pipeline", description: "A pipeline's YAML file." }],
   args: z.strictObject({}),
   result: graph,
@@ -46,9 +46,9 @@ export default defineVerb({
     "hone graph examples/files/pipeline.yaml",
     "hone graph examples/files/pipeline.yaml --format mermaid",
   ],
-  async run({ positional: [path], signal, attendant }): Promise<Graph> {
-    const loaded = await loadPipeline(path!, { builtins, signal, world: attendant.loads_code });
-    if (!attendant.loads_code) mustBeBuiltIn(loaded);
+  async run({ positional: [path], signal, caller }): Promise<Graph> {
+    const loaded = await loadPipeline(path!, { builtins, signal, world: caller.loads_code });
+    if (!caller.loads_code) mustBeBuiltIn(loaded);
     return graphOf(loaded);
   },
   formats: { json: indented, mermaid },

@@ -39,9 +39,9 @@ async function run(format: string, text = PIPELINE, loads_code = true) {
       assert.equal(code, 0);
       return out.join("\n");
     }
-    const attendant = { loads_code: false } as Parameters<typeof graph.run>[0]["attendant"];
+    const caller = { loads_code: false } as Parameters<typeof graph.run>[0]["caller"];
     const signal = new AbortController().signal;
-    return await graph.run({ args: {}, positional: [join(dir, "pipeline.yaml")], signal, attendant });
+    return await graph.run({ args: {}, positional: [join(dir, "pipeline.yaml")], signal, caller });
   } finally {
     await rm(dir, { recursive: true });
   }

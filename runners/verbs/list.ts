@@ -35,11 +35,11 @@ export default defineVerb({
   args: z.strictObject({}),
   result: z.union([shown, z.array(shown)]),
   examples: ["hone list", "hone list judge", "hone list judge/state", "hone list ./my_judge.ts --format json"],
-  async run({ positional: [what], signal, attendant }): Promise<Shown | Shown[]> {
+  async run({ positional: [what], signal, caller }): Promise<Shown | Shown[]> {
     const load = async (use: string) => asShown(use, await loadPlugin(use, { base_dir: Deno.cwd(), builtins, signal }));
     if (what !== undefined && !isKind(what)) {
       const known = Object.keys(builtins);
-      if (!attendant.loads_code && !known.includes(what)) throw new HoneError(cli.plugin_not_allowed(what, known));
+      if (!caller.loads_code && !known.includes(what)) throw new HoneError(cli.plugin_not_allowed(what, known));
       return await load(what);
     }
     const uses = Object.keys(builtins).filter((use) => what === undefined || use.startsWith(what + "/"));

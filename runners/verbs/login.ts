@@ -4,7 +4,7 @@ import { auth as say, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import { type Browser, OAuth } from "../../pipeline/mcp/auth/oauth.ts";
 import { Session } from "../../pipeline/mcp/session/session.ts";
 import { shutDown } from "../../pipeline/common/shut_down.ts";
-import { type Attendant, defineVerb, indented } from "./verb.ts";
+import { type Caller, defineVerb, indented } from "./verb.ts";
 
 const args = z.strictObject({
   client_id: z.string().optional().describe("A client that is registered there; hone registers itself when left out.")
@@ -24,7 +24,7 @@ export default defineVerb({
     "Prints the address at which a person agrees, waits for the answer on this machine, and keeps the tokens in " +
     "hone's cache (readable by you alone). Runs, discover and call use and renew them for exactly this address.",
   effect: "acts",
-  personal: true,
+  terminal_only: true,
   positional: [{ name: "url", description: "Address of the server, as the pipeline writes it." }],
   args,
   result: z.object({
@@ -33,12 +33,12 @@ export default defineVerb({
     protocol: z.string().describe("Revision of MCP."),
   }),
   examples: ["hone login https://mcp.example.com/mcp"],
-  async run({ args, positional: [url = ""], signal, attendant }) {
+  async run({ args, positional: [url = ""], signal, caller }) {
     if (!URL.canParse(url) || !/^https?:/.test(url)) throw new HoneError(say.bad_address(url));
     const { client_id, client_secret_env, scope, port, wait_secs } = args;
     const client_secret = client_secret_env === undefined ? undefined : Deno.env.get(client_secret_env);
     const settings = { grant: "refresh_token", client_id, client_secret, scope, key_algorithm: "ES256" } as const;
-    await using callback = listen(port, AbortSignal.any([signal, AbortSignal.timeout(wait_secs * 1000)]), attendant);
+    await using callback = listen(port, AbortSignal.any([signal, AbortSignal.timeout(wait_secs * 1000)]), caller);
     const auth = new OAuth(url, settings, callback);
     const endpoint = { kind: "url", url, transport: "auto", headers: {}, auth, max_message_bytes: 1e7 } as const;
     const session = await Session.open("it", endpoint, { start_timeout_secs: wait_secs, signal });
@@ -52,7 +52,7 @@ export default defineVerb({
 });
 
 /** The callback of one login: tells the address to visit and resolves with what the browser brings back. */
-function listen(port: number, signal: AbortSignal, attendant: Attendant): Browser & AsyncDisposable {
+function listen(port: number, signal: AbortSignal, caller: Caller): Browser & AsyncDisposable {
   const answer = Promise.withResolvers<URLSearchParams>();
   answer.promise.catch(() => {});
   signal.addEventListener("abort", () => answer.reject(signal.reason), { once: true });
@@ -65,7 +65,7 @@ function listen(port: number, signal: AbortSignal, attendant: Attendant): Browse
   return {
     redirect_url: `http://127.0.0.1:${server.addr.port}/callback`,
     visit(address) {
-      attendant.note(`Open this address and agree:\n${address}`);
+      caller.note(`Open this address and agree:\n${address}`);
       return answer.promise;
     },
     [Symbol.asyncDispose]: () => shutDown(server),

@@ -30,7 +30,7 @@ export default defineVerb({
     written: z.array(z.string()).describe("Absolute paths."),
   }),
   examples: ["hone new judge tone", "hone new scenario-source tickets --dir ./plugins"],
-  async run({ args, positional: [kind = "", name = ""], attendant }) {
+  async run({ args, positional: [kind = "", name = ""], caller }) {
     if (!isKind(kind)) throw new HoneError(cli.unknown_kind(kind, KIND_NAMES));
     if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name)) throw new HoneError(cli.plugin_name(name));
     const stem = name.replaceAll("-", "_");
@@ -50,7 +50,7 @@ export default defineVerb({
         return false;
       });
       if (done) written.push(path);
-      else attendant.note(`${file} is there already and was left as it is`);
+      else caller.note(`${file} is there already and was left as it is`);
     }
     return { use: `./${relative(Deno.cwd(), join(dir, `${stem}.ts`))}`, written };
   },

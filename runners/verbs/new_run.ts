@@ -9,14 +9,14 @@ import { z } from "zod";
 import type { LoadOptions } from "../../pipeline/config/pipeline_file.ts";
 import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import type { Json } from "../../pipeline/events.ts";
-import { personal } from "./verb.ts";
+import { terminalOnly } from "./verb.ts";
 
 /** Flags of every verb that runs a pipeline. */
 export const performing = {
-  yes: personal(
+  yes: terminalOnly(
     z.boolean().default(false).describe("Do not ask before the pipeline's programs are started for the first time."),
   ),
-  verbose: personal(z.boolean().default(false).describe("Show the plugins' debug lines too.")),
+  verbose: terminalOnly(z.boolean().default(false).describe("Show the plugins' debug lines too.")),
 };
 
 /** `a.b=value` words as overrides; values are read as YAML. */
@@ -34,8 +34,8 @@ export function newId(name: string): string {
   return `${name}-${time}-${randomBytes(2).toString("hex")}`;
 }
 
-/** `Verb.apart` of what makes a run of its own: the folder is chosen before it starts. */
-export async function newRunApart(positional: string[]): Promise<{ run_dir: string; words: string[] }> {
+/** `Verb.detached` of what makes a run of its own: the folder is chosen before it starts. */
+export async function newRunDetached(positional: string[]): Promise<{ run_dir: string; words: string[] }> {
   const run_dir = resolve("runs", newId(nameOf(positional[0]!)));
   return { run_dir, words: [...positional, "--run-dir", run_dir, "--yes"] };
 }

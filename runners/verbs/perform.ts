@@ -13,7 +13,7 @@ import { cli, HoneError, render } from "../../pipeline/diagnostics/mod.ts";
 import { redact } from "../../pipeline/common/redact.ts";
 import { type RunOptions, runPipeline, type RunResult, STOPPED } from "../../pipeline/run/open_run.ts";
 import type { Ended } from "./ended.ts";
-import type { Attendant, VerbCall } from "./verb.ts";
+import type { Caller, VerbCall } from "./verb.ts";
 
 /** A call of any of them. */
 type Performing = VerbCall<{ yes: boolean; verbose: boolean }>;
@@ -24,26 +24,26 @@ export async function perform(
   call: Performing,
   options: Pick<RunOptions, "run_dir" | "resume" | "accept_changes">,
 ): Promise<Ended> {
-  const { signal, attendant } = call;
-  const result = await attended(loaded, call, (hooks) => runPipeline(loaded, { ...options, signal, ...hooks }));
-  return conclude(result, attendant);
+  const { signal, caller } = call;
+  const result = await withProgress(loaded, call, (hooks) => runPipeline(loaded, { ...options, signal, ...hooks }));
+  return conclude(result, caller);
 }
 
 /** Asks for consent, then does `work` with its progress and log handed on. */
-export async function attended(
+export async function withProgress(
   loaded: LoadedPipeline,
-  { args: { yes, verbose }, attendant }: Performing,
+  { args: { yes, verbose }, caller }: Performing,
   work: (hooks: Pick<RunOptions, "on_progress" | "on_log">) => Promise<RunResult>,
 ): Promise<RunResult> {
-  await consent(loaded, yes, attendant);
+  await consent(loaded, yes, caller);
   return await work({
-    on_progress: (read) => attendant.progress(read),
-    on_log: (level, message) => (level !== "debug" || verbose) && attendant.log(level, message),
+    on_progress: (read) => caller.progress(read),
+    on_log: (level, message) => (level !== "debug" || verbose) && caller.log(level, message),
   });
 }
 
 /** Says what went wrong and what to do next. */
-export function conclude(result: RunResult, attendant: Attendant, { resumable = true } = {}): Ended {
+export function conclude(result: RunResult, caller: Caller, { resumable = true } = {}): Ended {
   const { status, error, run_dir, kept } = result;
   const code = error instanceof HoneError ? error.code : undefined;
   const same = status !== "failed" || (code !== undefined && RESUMABLE.has(code));
@@ -52,13 +52,13 @@ export function conclude(result: RunResult, attendant: Attendant, { resumable = 
   const dir = relative(Deno.cwd(), run_dir) || ".";
   if (error) {
     const diagnostics = error instanceof HoneError ? error.diagnostics : [cli.unexpected(error)];
-    attendant.note(redact(render(diagnostics, "text")));
+    caller.note(redact(render(diagnostics, "text")));
   }
-  if (!kept) attendant.note("failed before the first rollout was finished: nothing is kept; mend it and run it again");
-  else if (!resumable) attendant.note(`${status}: ${dir}`);
-  else if (same) attendant.note(`${status}: \`hone resume ${dir}\` goes on from here`);
+  if (!kept) caller.note("failed before the first rollout was finished: nothing is kept; mend it and run it again");
+  else if (!resumable) caller.note(`${status}: ${dir}`);
+  else if (same) caller.note(`${status}: \`hone resume ${dir}\` goes on from here`);
   else {
-    attendant.note(
+    caller.note(
       `failed: mend it (the run reads ${dir}/pipeline.yaml), then \`hone resume ${dir}\` goes on from here`,
     );
   }
@@ -76,7 +76,7 @@ const RESUMABLE = new Set([
 ]);
 
 /** Shows the commands that a pipeline starts before its first run, and asks. */
-async function consent(loaded: LoadedPipeline, yes: boolean, attendant: Attendant) {
+async function consent(loaded: LoadedPipeline, yes: boolean, caller: Caller) {
   const { servers, tape } = loaded.config;
   const started = tape.mode === "replay" && tape.on_miss === "fail" ? {} : servers;
   const commands = Object.entries(started).flatMap(([name, server]) =>
@@ -94,8 +94,8 @@ async function consent(loaded: LoadedPipeline, yes: boolean, attendant: Attendan
   );
   if (existsSync(known)) return;
   const shown = `${relative(Deno.cwd(), loaded.path)} starts these programs on this machine:\n${programs}`;
-  if (yes) attendant.note(shown);
-  else if (!(await attendant.confirm("run them?", shown))) throw new HoneError(cli.not_consented());
+  if (yes) caller.note(shown);
+  else if (!(await caller.confirm("run them?", shown))) throw new HoneError(cli.not_consented());
   await mkdir(join(cacheDir(), "consent"), { recursive: true });
   await writeFile(known, programs);
 }

@@ -11,7 +11,7 @@ import { pipeline_schema } from "../../pipeline/config/pipeline_schema.ts";
 import { findRun, openRun } from "../../pipeline/store/live_run.ts";
 import { makeVerdict, writeReports } from "../../pipeline/verdict/mod.ts";
 import { verdict } from "./results.ts";
-import { defineVerb, personal } from "./verb.ts";
+import { defineVerb, terminalOnly } from "./verb.ts";
 
 /** What the verdict needs of the run's own `pipeline.yaml`. */
 const settings = z.object(pipeline_schema.pick({ name: true, seed: true, evaluate: true }).shape);
@@ -26,21 +26,21 @@ export default defineVerb({
   harmless: true,
   positional: [{ name: "run", description: "A run's folder, its id or the beginning of one, or `latest`." }],
   args: z.strictObject({
-    open: personal(z.boolean().default(false).describe("Open report.html in the browser.")),
+    open: terminalOnly(z.boolean().default(false).describe("Open report.html in the browser.")),
   }),
   result: z.object({
     files: z.object({ verdict: z.string(), markdown: z.string(), html: z.string() }).describe("What was written."),
     verdict,
   }),
   examples: ["hone report runs/files-20261121-104500-a1b2", "hone report latest --open"],
-  async run({ args, positional, attendant }) {
+  async run({ args, positional, caller }) {
     const dir = await findRun(positional[0]!);
     await using run = await openRun(dir);
     const config = settings.parse(parse(await readFile(join(dir, "pipeline.yaml"), "utf8")));
     const verdict = await makeVerdict({ store: run, config });
     if (run.live) verdict.notes.unshift("The run is still going: these figures are provisional.");
     const files = await writeReports(dir, run, verdict, { status: run.live ? "running" : "interrupted" });
-    if (args.open) await attendant.open(files.html);
+    if (args.open) await caller.open(files.html);
     return { files, verdict };
   },
   text: ({ files, verdict }) => [verdict.sentence, ...verdict.notes.map((note) => `- ${note}`), files.html].join("\n"),

@@ -38,7 +38,7 @@ export default defineVerb({
   }),
   result: z.union([ended, complete]),
   examples: ["hone resume", "hone resume runs/files-20261121-104500-a1b2"],
-  async apart([word = "latest"]) {
+  async detached([word = "latest"]) {
     const run_dir = await findRun(word);
     return { run_dir, words: [run_dir, "--yes"] };
   },

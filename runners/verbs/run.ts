@@ -7,8 +7,8 @@ import type { PipelineConfig } from "../../pipeline/config/pipeline_schema.ts";
 import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import { builtins } from "../../plugins/mod.ts";
 import { type Ended, ended, endedJson, endedText } from "./ended.ts";
-import { newId, newRunApart, overridesOf, performing } from "./new_run.ts";
-import { defineVerb, personal } from "./verb.ts";
+import { newId, newRunDetached, overridesOf, performing } from "./new_run.ts";
+import { defineVerb, terminalOnly } from "./verb.ts";
 
 /** What `--dry-run` returns. */
 interface Planned {
@@ -32,7 +32,7 @@ export default defineVerb({
   effect: "runs",
   positional: [{ name: "pipeline", description: "The pipeline's YAML file." }],
   args: z.strictObject({
-    run_dir: personal(z.string().optional().describe("Folder of the run; runs/<name>-<time>-<id> when left out.")),
+    run_dir: terminalOnly(z.string().optional().describe("Folder of the run; runs/<name>-<time>-<id> when left out.")),
     set: z.array(z.string()).default([]).describe(
       "A value that replaces one of the file, as train.steps=20; may be repeated.",
     ),
@@ -45,7 +45,7 @@ export default defineVerb({
     "hone examples/files/pipeline.yaml --set train.steps=40 --set seed=8",
     "hone run my.yaml --dry-run",
   ],
-  apart: newRunApart,
+  detached: newRunDetached,
   async run(call): Promise<Ended | Planned> {
     const { args, positional, signal } = call;
     const loaded = await loadPipeline(positional[0]!, { builtins, signal, overrides: overridesOf(args.set) });

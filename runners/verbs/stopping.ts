@@ -30,7 +30,7 @@ type Stopped = z.output<typeof result>;
 /** Asks, and waits. */
 export async function stop(
   request: Stopped["request"],
-  { args: { wait }, positional, signal, attendant }: VerbCall<{ wait: boolean }>,
+  { args: { wait }, positional, signal, caller }: VerbCall<{ wait: boolean }>,
 ): Promise<Stopped> {
   const run_dir = await findRun(positional[0] ?? "latest");
   {
@@ -38,7 +38,7 @@ export async function stop(
     await run[request]();
   }
   if (wait) {
-    attendant.note(`asked the run to ${request}; waiting for its process`);
+    caller.note(`asked the run to ${request}; waiting for its process`);
     while ((await lockHolder(run_dir)) !== null) await sleep(100, undefined, { signal });
   }
   return { run_dir, request, ended: wait };

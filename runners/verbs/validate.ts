@@ -33,8 +33,8 @@ export default defineVerb({
     "whether the stages can run together. All problems at once, each at its place. In Markdown, YAML fences that hold a " +
     "whole pipeline are checked too, but not the paths and variables that they name.",
   effect: "reads",
-  judges: true,
-  confined:
+  exit_is_result: true,
+  restricted:
     "This server looks at the text alone: plugins of your own are not loaded, paths and variables not looked up.",
   positional: [{ name: "files", description: "Pipelines, folders, globs or Markdown files.", variadic: true }],
   args,
@@ -43,9 +43,9 @@ export default defineVerb({
     "hone validate examples/files/pipeline.yaml",
     "hone validate 'examples/**/*.yaml' README.md --format github",
   ],
-  async run({ args, positional, signal, attendant }) {
+  async run({ args, positional, signal, caller }) {
     const files: Checked[] = [];
-    const world = attendant.loads_code && !args.text_only;
+    const world = caller.loads_code && !args.text_only;
     for (const file of await expand(positional)) files.push(...await check(file, world, signal));
     return { ok: files.every(({ diagnostics }) => diagnostics.length === 0), files };
   },

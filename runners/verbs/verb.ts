@@ -1,7 +1,7 @@
 /**
  * The form of a verb: one file each, and its line in `mod.ts`, are all that a verb is. It takes parsed arguments and
  * returns a value. Whoever calls it shows the value: the command line prints it, the MCP runner answers with it. What a
- * verb has to say or ask before it is done goes through its attendant.
+ * verb has to say or ask before it is done goes through its caller.
  * @module
  */
 import type { z } from "zod";
@@ -40,11 +40,11 @@ export interface Asked<A> {
 /** What `run` receives. */
 export interface VerbCall<A> extends Asked<A> {
   signal: AbortSignal;
-  attendant: Attendant;
+  caller: Caller;
 }
 
 /** Whoever waits for a verb: a person at a terminal, an MCP client, nobody. */
-export interface Attendant {
+export interface Caller {
   /** False where code that the caller names, as a plugin by its path, must not be loaded. */
   readonly loads_code: boolean;
   /** Something to know that is not the result. */
@@ -90,18 +90,18 @@ export interface Verb<S extends z.ZodType = z.ZodType, J = unknown, R extends J 
   remarks?(value: R, asked: Asked<z.output<S>>): string[];
   /** Exit code; 0 when left out. */
   exit?(value: R): number;
-  /** What it hands to `Attendant.event` on the way is its result: the command line shows that, and not the value. */
+  /** What it hands to `Caller.event` on the way is its result: the command line shows that, and not the value. */
   streams?: true;
   /** An exit code other than 0 answers what was asked, and is no failure. */
-  judges?: true;
+  exit_is_result?: true;
   /** Of a verb that acts: what it writes is made from what is there, so that nobody needs to allow it. */
   harmless?: true;
   /** Of a verb that may load the caller's code: what it leaves out where it must not. */
-  confined?: string;
-  /** Only for a person at a terminal, as are the flags marked by `personal`. */
-  personal?: true;
+  restricted?: string;
+  /** Only for a person at a terminal, as are the flags marked by `terminalOnly`. */
+  terminal_only?: true;
   /** Of a verb that takes long: the run that it will work on, and the words that have another process do so. */
-  apart?(positional: string[]): Promise<{ run_dir: string; words: string[] }>;
+  detached?(positional: string[]): Promise<{ run_dir: string; words: string[] }>;
 }
 
 /** Types a verb: infers `args` from its schema, and holds its value to `result`. */
@@ -110,8 +110,8 @@ export function defineVerb<S extends z.ZodType, J, R extends J>(verb: Verb<S, J,
 }
 
 /** Marks a flag as one for a person at a terminal only. */
-export function personal<T extends z.ZodType>(flag: T): T {
-  return flag.meta({ personal: true });
+export function terminalOnly<T extends z.ZodType>(flag: T): T {
+  return flag.meta({ terminal_only: true });
 }
 
 /** The values of `--format`; the first is the default. */

@@ -22,9 +22,9 @@ async function checked(
   { signal } = new AbortController(),
 ) {
   const { terminal } = recordingTerminal();
-  using attendant = new Person(terminal, verb, "json", signal);
+  using caller = new Person(terminal, verb, "json", signal);
   const args = verb.args.parse(given);
-  const value = await verb.run({ args, positional, signal, attendant });
+  const value = await verb.run({ args, positional, signal, caller });
   const shown = verb.formats && !verb.formats.json ? value : JSON.parse(shownAs("json", value, verb));
   assert.deepEqual(verb.result.parse(shown), shown);
   assert.equal(typeof verb.text(value, { args, positional }), "string");

@@ -21,7 +21,7 @@ export default defineVerb({
     "is and its rollouts in flight. Elsewhere, and with --events or --only, its events from now on: as text one line " +
     "per event, as json the whole events as JSON lines. A reader that is too slow misses events; seq shows the gap.",
   effect: "reads",
-  personal: true,
+  terminal_only: true,
   streams: true,
   positional: [{
     name: "run",
@@ -34,22 +34,22 @@ export default defineVerb({
   }),
   result: z.object({ run_dir: z.string(), status }),
   examples: ["hone watch", "hone watch latest --only train. --only evaluation.", "hone watch --format json"],
-  async run({ args: { only, events }, positional, signal, attendant }) {
+  async run({ args: { only, events }, positional, signal, caller }) {
     await using run = await openRun(await findRun(positional[0] ?? "latest"));
     const { run_dir } = run;
     if (!run.live) throw new HoneError(messages.run_not_live(run_dir));
-    if (!events && only.length === 0) attendant.progress(await readings(run));
+    if (!events && only.length === 0) caller.progress(await readings(run));
     let seen: Status = "gone";
     try {
       for await (const event of run.watch(signal)) {
         if (event.type === "run.ended") seen = (event as Envelope<"run.ended">).data.status;
-        if (only.length === 0 || only.some((start) => event.type.startsWith(start))) attendant.event(event);
+        if (only.length === 0 || only.some((start) => event.type.startsWith(start))) caller.event(event);
       }
     } catch (error) {
       if (!signal.aborted) throw error;
     }
     if (seen === "gone" && signal.aborted) seen = "running";
-    if (seen === "gone") attendant.note("the run's process is gone: `hone resume` goes on from what it recorded");
+    if (seen === "gone") caller.note("the run's process is gone: `hone resume` goes on from what it recorded");
     return { run_dir, status: seen };
   },
   text: ({ status }) => status,

@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { scriptedEndpoint, type ScriptedRequest } from "../fixtures/scripted_endpoint.ts";
 import { Store } from "../../pipeline/store/store.ts";
-import { evaluationEpisodes } from "../../pipeline/verdict/evaluated_rollouts.ts";
+import { evaluatedRollouts } from "../../pipeline/verdict/evaluated_rollouts.ts";
 import { runVerb } from "../fixtures/small_run.ts";
 import run from "../../runners/verbs/run.ts";
 import { folder, rows } from "../runs/hone_process.ts";
@@ -61,7 +61,7 @@ for (const [what, said] of [["says", CONTEXT], ["does not say", 0]] as const) {
   });
 }
 
-Deno.test("evaluationEpisodes() reads files of before there was anything shortened", async () => {
+Deno.test("evaluatedRollouts() reads files of before there was anything shortened", async () => {
   await using dir = await folder();
   const path = join(dir.path, "run.duckdb");
   await (await Store.open(path, { run_id: "r", mode: "create" }))[Symbol.asyncDispose]();
@@ -71,5 +71,5 @@ Deno.test("evaluationEpisodes() reads files of before there was anything shorten
   connection.closeSync();
   instance.closeSync();
   await using store = await Store.open(path, { run_id: "r", mode: "read" });
-  assert.deepEqual(await evaluationEpisodes(store, "heldout"), []);
+  assert.deepEqual(await evaluatedRollouts(store, "heldout"), []);
 });

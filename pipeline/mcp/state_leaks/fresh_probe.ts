@@ -1,7 +1,7 @@
 /**
  * Whether fresh environments are alike. Before an agent acts, the calls that judges will make to observe the scenario's end are made and compared
  * with what they answered in an earlier fresh environment, if something was written in between: a server that answers
- * otherwise keeps state where a rollout does not end. Folders, times and ids are left out of the comparison.
+ * otherwise leaks state between rollouts. Folders, times and ids are left out of the comparison.
  * @module
  */
 import type { CallSpec, Scenario } from "../../events.ts";

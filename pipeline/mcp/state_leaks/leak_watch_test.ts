@@ -8,7 +8,7 @@ const signal = new AbortController().signal;
 const POINT_IT = "; point it below ${workdir} with args: or env: of servers.it (for example " +
   '`env: { MEMORY_FILE_PATH: "${workdir}/memory.jsonl" }`), or use isolation: container';
 const outside = (path: string) =>
-  `Server "it" keeps state where a rollout does not end: ${path} changed while one ran, and all share it${POINT_IT}`;
+  `Server "it" leaks state between rollouts: ${path} changed while one ran, and all share it${POINT_IT}`;
 
 /** Three rollouts one after another, each of which writes; what was warned of. */
 async function warnings(it: ServerConfig, write: [string, JsonObject], partial = {}): Promise<string[]> {
@@ -81,7 +81,7 @@ Deno.test("a server whose fresh environments are not alike is warned of, by what
     const server = testServer({}, `--state=${dir}/notes.json`);
     const checks = [{ call: { tool: "notes", arguments: {} }, contains: "first" }];
     assert.deepEqual(await warnings(server, ["append", { text: "first" }], { checks }), [
-      'Server "it" keeps state where a rollout does not end: in a fresh environment notes answers "[\\"first\\"]", ' +
+      'Server "it" leaks state between rollouts: in a fresh environment notes answers "[\\"first\\"]", ' +
       `and answered "[]" before others wrote${POINT_IT}`,
     ]);
   });
