@@ -1,5 +1,5 @@
 /**
- * Writes what is generated from the schemas: plugins/README.md, docs/pipeline.md, docs/pipeline.schema.json, docs/cli.md.
+ * Writes what is generated from the schemas: plugins/README.md, docs/pipeline.md, docs/pipeline.schema.json, docs/hone.schema.json, docs/cli.md.
  * With `--check` it writes nothing and fails where a file is out of date.
  * Run: deno run -A tools/docs.ts [--check]
  * @module
@@ -7,9 +7,11 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { stringify } from "yaml";
+import { z } from "zod";
 import { pipeline_schema } from "../pipeline/config/pipeline_schema.ts";
 import type { Plugin } from "../pipeline/plugin.ts";
 import { fieldRows, markdownTable, pipelineJsonSchema } from "../pipeline/config/schema_tables.ts";
+import { hone_json } from "../plugins/exporter/hone_json.ts";
 import { builtins } from "../plugins/mod.ts";
 import { EFFECTS, formatsOf, type Verb } from "../runners/verbs/verb.ts";
 import { ROOT } from "./sources.ts";
@@ -89,6 +91,7 @@ async function generate(): Promise<Record<string, string>> {
     "plugins/README.md": pluginPage(plugins),
     "docs/pipeline.md": pipelinePage(),
     "docs/pipeline.schema.json": JSON.stringify(pipelineJsonSchema(plugins), null, 2) + "\n",
+    "docs/hone.schema.json": JSON.stringify(z.toJSONSchema(hone_json), null, 2) + "\n",
     "docs/cli.md": [GENERATED, "# The command line", ...sections].join("\n\n") + "\n",
   };
 }
