@@ -7,6 +7,7 @@ import type { LoadedPipeline, LoadOptions } from "./pipeline/config/pipeline_fil
 import type { RunOptions, RunResult } from "./pipeline/run/open_run.ts";
 import type { RunClient } from "./pipeline/store/live_run.ts";
 
+export { HoneError } from "./pipeline/diagnostics/mod.ts";
 export { definePlugin } from "./pipeline/plugin.ts";
 export * from "./pipeline/chat/mod.ts";
 export { readScenarios } from "./pipeline/scenario/read_scenarios.ts";

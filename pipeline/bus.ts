@@ -17,10 +17,13 @@ export interface Sink {
 /** Publishes an event. Throws a TypeError at once when the payload is not of the event's shape. */
 export type Publish = <K extends EventName>(type: K, data: EventMap[K]) => Promise<void>;
 
-/** What a handler publishes with. `recall` delivers what is on record already: to subscribers, without a new record. */
+/** What a handler publishes with. */
 export interface Out {
   publish: Publish;
-  recall: Publish;
+  /** As `publish`; what is `recorded` already is delivered to subscribers without being recorded again. */
+  deliver: <K extends EventName>(type: K, data: EventMap[K], recorded: boolean) => Promise<void>;
+  /** Number of the event that is being handled: the `cause` of what is published for it elsewhere. */
+  cause: number | undefined;
 }
 
 /** Handles one event; the events that it publishes depend on that event and on what is on record, and on nothing else. */
@@ -117,8 +120,10 @@ export class Bus {
   #out(stage: string, event: Envelope): Out {
     const cause = event.seq || event.cause;
     return {
+      cause,
       publish: (type, data) => this.publish(stage, type, data, cause),
-      recall: async (type, data) => {
+      deliver: async (type, data, recorded) => {
+        if (!recorded) return await this.publish(stage, type, data, cause);
         const recalled = { seq: 0, at: Date.now(), run_id: this.run_id, source: stage, cause, type, data };
         await this.#hand(recalled as unknown as Envelope);
       },

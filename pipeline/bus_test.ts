@@ -63,7 +63,7 @@ Deno.test("Bus.subscribe() handles as many events at once as it was told to", as
 Deno.test("an event that a handler publishes names the one that made it, recalled ones included", async () => {
   const kept: Envelope[] = [];
   const bus = new Bus("r", { append: (envelope) => Promise.resolve(void kept.push(envelope)) });
-  bus.subscribe("rung.started", { stage: "asks" }, (_, { recall }) => recall("metric.recorded", metric(7)));
+  bus.subscribe("rung.started", { stage: "asks" }, (_, { deliver }) => deliver("metric.recorded", metric(7), true));
   bus.subscribe(
     "metric.recorded",
     { stage: "answers" },

@@ -217,7 +217,7 @@ export interface RolloutRef {
 }
 
 /** A group that is to be run: rollouts of one scenario under one policy version, compared with each other. */
-export interface GroupRef {
+export interface GroupRequest {
   group_id: string;
   scenario_id: string;
   purpose: Purpose;
@@ -294,7 +294,7 @@ export interface Interval {
 }
 
 /** What is measured. */
-export interface EvaluationRef {
+export interface EvaluationTarget {
   policy: string;
   policy_version: number;
   split: Split;
@@ -302,7 +302,7 @@ export interface EvaluationRef {
 }
 
 /** A batch that is ready to be trained on. */
-export interface BatchRef {
+export interface Batch {
   /** Number of the optimiser step that it is for, from 1; supervised steps count too. */
   step: number;
   kind: StepReport["kind"];
@@ -330,7 +330,7 @@ export interface EventMap {
   /** `checkpoint` is the one that the rung chose; empty where it made none. */
   "rung.completed": { rung: string; steps: number; checkpoint: string };
   "demonstrations.requested": { scenarios: number };
-  "group.requested": GroupRef;
+  "group.requested": GroupRequest;
   "rollout.requested": RolloutRef;
   "turn.completed": { rollout_id: string; turn: TurnRecord };
   "tool.called": { rollout_id: string; call: ToolCallRecord };
@@ -342,15 +342,15 @@ export interface EventMap {
   "judgement.made": { rollout_id: string; group_id: string; judge: string } & Judgement;
   "reward.shaped": { rollout_id: string; group_id: string; success: boolean } & RewardValue;
   "group.rewarded": { group_id: string; scenario_id: string; step: number; purpose: Purpose };
-  "batch.ready": BatchRef;
+  "batch.ready": Batch;
   /** `checkpoint` is its id; the state is on disk, or wherever a hosted trainer keeps it, when this is published. */
   "train.stepped": StepReport & { checkpoint: string; staleness: number };
   "policy.requested": { name: string; version: number; checkpoint: string };
   "policy.published": { name: string; version: number; model: string; checkpoint: string };
   "dataset.ready": { train: string; validation: string | null; rows: number; grader: JsonObject };
   "job.submitted": { job_id: string };
-  "evaluation.requested": EvaluationRef & { scenarios: number; tries: number };
-  "evaluation.completed": EvaluationRef & { success: Interval; seconds: number };
+  "evaluation.requested": EvaluationTarget & { scenarios: number; tries: number };
+  "evaluation.completed": EvaluationTarget & { success: Interval; seconds: number };
   /** The last rung is done; the policy is the one that is exported. `checkpoint` is empty for the base policy. */
   "ladder.completed": { policy: string; checkpoint: string };
   "verdict.made": { sentence: string; policy: string; checkpoint: string };

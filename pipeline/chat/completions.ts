@@ -6,7 +6,7 @@
 import { chat as say, messageOf } from "../diagnostics/mod.ts";
 import type { ChatMessage, JsonObject, ToolSpec, TurnRecord } from "../events.ts";
 import type { Policy } from "../plugin.ts";
-import { pause, within } from "./deadline.ts";
+import { pause, within } from "../common/deadline.ts";
 import { readJson } from "./json_text.ts";
 import { isObject } from "../common/json.ts";
 import { dialectOf, inDialect, learn } from "./dialect.ts";

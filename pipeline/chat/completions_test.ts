@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { JsonObject } from "../events.ts";
-import { pause, TimeUp, within } from "./deadline.ts";
+import { pause, TimeUp, within } from "../common/deadline.ts";
 import { complete, type CompletionRequest, releaseRollout } from "./completions.ts";
 import { EndpointError } from "./endpoint_http.ts";
 import { type ScriptedEndpoint, scriptedEndpoint } from "../../tests/fixtures/scripted_endpoint.ts";

@@ -5,7 +5,7 @@
  */
 import type { JsonObject } from "../events.ts";
 import type { Policy } from "../plugin.ts";
-import { within } from "./deadline.ts";
+import { within } from "../common/deadline.ts";
 
 const PATIENCE_SECS = 5;
 /** vLLM and SGLang; OpenRouter and Together; LM Studio; Groq. */

@@ -3,7 +3,7 @@
  * @module
  */
 export { completionTool, correction, demonstration, offeredTools, opening, templateTools } from "./conversation.ts";
-export { pause, TimeUp, within } from "./deadline.ts";
+export { pause, TimeUp, within } from "../common/deadline.ts";
 export { complete, type Completion, type CompletionRequest, type NativeCall, releaseRollout } from "./completions.ts";
 export { EndpointError } from "./endpoint_http.ts";
 export {

@@ -219,9 +219,9 @@ const checks = Object.fromEntries(
 export function checkPayload<K extends EventName>(type: K, data: EventMap[K]): void {
   const check = checks[type];
   if (!check) throw new TypeError(`Cannot publish ${JSON.stringify(type)}: no such event`);
-  const wrong = check(data as unknown as Record<string, unknown>);
+  const wrong = check(data as Record<string, unknown>);
   if (wrong !== null) {
-    const value = (data as unknown as Record<string, unknown>)[wrong];
+    const value = (data as Record<string, unknown>)[wrong];
     throw new TypeError(`Cannot publish ${type}: ${wrong} is ${describe(value)}, which is not of the event's shape`);
   }
 }

@@ -3,7 +3,7 @@
  * imported.
  * @module
  */
-import type { ChatMessage, JsonObject, StepReport, ToolSpec } from "../events.ts";
+import type { ChatMessage, Json, JsonObject, StepReport, ToolSpec } from "../events.ts";
 import type { Agent, Policy } from "./role_types.ts";
 
 /** A trainable demonstration: a conversation whose assistant messages are to be learned. */
@@ -42,13 +42,23 @@ export interface Checkpoint {
   id: string;
   /** Absolute folder: PEFT adapter, optimiser and random state. */
   dir?: string;
-  bytes?: number;
 }
 
-/** What is known of a model; a trainer says what it can. */
-export interface ModelFacts extends JsonObject {
+/** What a trainer knows of its model; all but the id may be left out. */
+export interface ModelFacts {
   /** As the pipeline names it. */
   id: string;
+  /** Absolute folder of its files. */
+  path?: string;
+  architecture?: string;
+  parameters?: number;
+  vocab_size?: number;
+  context_tokens?: number;
+  /** Ids that end an answer. */
+  eos_token_ids?: number[];
+  /** Hash of its chat template. */
+  template_sha256?: string;
+  [fact: string]: Json | undefined;
 }
 
 /** How an exporter may be given weights: `peft` is an adapter in PEFT layout. */
@@ -71,11 +81,9 @@ export interface OnlineTrainer extends AsyncDisposable {
    */
   publish(args: { name: string; version: number; checkpoint?: Checkpoint }): Promise<Policy>;
   /** Adapter, optimiser and random state are on disk, in this folder, when this resolves. */
-  save(dir: string): Promise<Omit<Checkpoint, "id">>;
+  save(dir: string): Promise<void>;
   /** Writes weights (of the checkpoint, or the current ones) into a folder, with proof that they are what they say. */
   weights(args: { format: WeightsFormat; dir: string; checkpoint?: Checkpoint }): Promise<JsonObject>;
-  /** Seconds of the trainer's own processes and their peak memory, where known. */
-  usage?(): Promise<{ cpu_seconds: number; peak_bytes: number }>;
 }
 
 /** What every trainer is opened with. */
@@ -85,7 +93,7 @@ export interface OpenArgs {
   seed: number;
   /** Absolute folder of the run. */
   run_dir: string;
-  on_progress: (message: string, fraction?: number) => void;
+  on_progress: (message: string) => void;
 }
 
 /** What an online trainer is opened with. */

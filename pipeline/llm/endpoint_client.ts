@@ -5,7 +5,7 @@
  * before anything is cut: half a secret would not be known again.
  * @module
  */
-import { pause, TimeUp, within } from "../chat/deadline.ts";
+import { pause, TimeUp, within } from "../common/deadline.ts";
 import { type Dialect, inDialect, learn, plainDialect } from "../chat/dialect.ts";
 import {
   EndpointError,

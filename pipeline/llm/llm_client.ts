@@ -19,7 +19,7 @@ import { usableReply } from "./usable_reply.ts";
 /** What a client is made with. */
 export interface LlmClientOptions {
   /** Publishes a call. A reply is given out when what this returns has resolved: it is on disk then. */
-  record(call: LlmCall): Promise<void> | void;
+  record(call: LlmCall, cause?: number): Promise<void> | void;
   /** `limits.llm_calls` and `limits.llm_tokens`; none when left out. */
   limits?: { calls?: number; tokens?: number };
   /** What earlier starts of the run spent: `spentBefore(store)`. */
@@ -34,7 +34,13 @@ export interface LlmClientOptions {
   log?: Pick<Log, "warn">;
 }
 
-const AT_ONCE = 8;
+/** Who asks, and in the handling of which event. */
+interface Asker {
+  stage: string;
+  cause: number | undefined;
+}
+
+const REQUESTS_AT_ONCE = 8;
 const NOBODY: Effort = { tries: 0, seconds: 0, prompt_tokens: 0, output_tokens: 0 };
 
 /** Asks language models for all stages of one run. */
@@ -45,15 +51,18 @@ export class LlmClient {
   readonly #flights = new Map<string, Flight<LlmReply>>();
 
   constructor(private readonly options: LlmClientOptions) {
-    const { limits = {}, spent, cache_dir, at_once = AT_ONCE, log } = options;
+    const { limits = {}, spent, cache_dir, at_once = REQUESTS_AT_ONCE, log } = options;
     this.#budget = new Budget(limits, spent);
     this.#endpoints = new EndpointClient(at_once, this.#budget);
     this.#cache = new ReplyCache(cache_dir, log);
   }
 
-  /** The client as one stage has it: its id is recorded as who asked, its signal ends waiting and the request. */
-  for(stage: string, signal: AbortSignal): Llm {
-    return { ask: (request) => this.#ask(stage, request, signal) };
+  /**
+   * The client as one stage has it: its id is recorded as who asked, its signal ends waiting and the request; `cause` is
+   * the number of the event that it handles.
+   */
+  for(stage: string, signal: AbortSignal, cause?: number): Llm {
+    return { ask: (request) => this.#ask({ stage, cause }, request, signal) };
   }
 
   /** What the run has spent, earlier starts included. */
@@ -61,14 +70,14 @@ export class LlmClient {
     return this.#budget.spent;
   }
 
-  async #ask(stage: string, request: LlmRequest, signal: AbortSignal): Promise<LlmReply> {
+  async #ask(asker: Asker, request: LlmRequest, signal: AbortSignal): Promise<LlmReply> {
     signal.throwIfAborted();
     const question = questionOf(request);
     // A flight records the call that it makes for who began it; all other answers are recorded here.
     const mine = { recorded: false };
     const ask = async () => {
       try {
-        return await this.#shared(stage, question, signal, mine);
+        return await this.#shared(asker, question, signal, mine);
       } catch (error) {
         // What ended the run may be a HoneError, and is no answer.
         throw signal.aborted ? new Error("stopped") : error;
@@ -77,22 +86,22 @@ export class LlmClient {
     const { tape } = this.options;
     let reply: LlmReply;
     try {
-      reply = await (tape ? tape.answered({ stage, request: question.content }, ask) : ask());
+      reply = await (tape ? tape.answered({ stage: asker.stage, request: question.content }, ask) : ask());
     } catch (error) {
       signal.throwIfAborted();
-      if (error instanceof HoneError && !mine.recorded) await this.#record(stage, question, NOBODY, error);
+      if (error instanceof HoneError && !mine.recorded) await this.#record(asker, question, NOBODY, error);
       throw error;
     }
-    if (!mine.recorded) await this.#record(stage, question, NOBODY, reply);
+    if (!mine.recorded) await this.#record(asker, question, NOBODY, reply);
     return reply;
   }
 
   /** The answer to a question that others may be asking too. */
-  async #shared(stage: string, question: Question, signal: AbortSignal, mine: Recorded): Promise<LlmReply> {
+  async #shared(asker: Asker, question: Question, signal: AbortSignal, mine: Recorded): Promise<LlmReply> {
     const { key } = question;
     const under_way = this.#flights.get(key);
     if (under_way && !under_way.abandoned) return { ...await under_way.join(signal), seconds: 0, cached: true };
-    const flight = new Flight((stop) => this.#fly(stage, question, stop, mine));
+    const flight = new Flight((stop) => this.#fly(asker, question, stop, mine));
     this.#flights.set(key, flight);
     flight.ended.then(() => {
       if (this.#flights.get(key) === flight) this.#flights.delete(key);
@@ -100,7 +109,7 @@ export class LlmClient {
     return await flight.join(signal);
   }
 
-  async #fly(stage: string, question: Question, signal: AbortSignal, mine: Recorded): Promise<LlmReply> {
+  async #fly(asker: Asker, question: Question, signal: AbortSignal, mine: Recorded): Promise<LlmReply> {
     const uses_cache = !this.options.tape?.replays;
     const known = uses_cache ? await this.#cache.read(question.key) : undefined;
     if (known && (question.request.schema === undefined || known.json !== undefined)) return known;
@@ -114,16 +123,21 @@ export class LlmClient {
       reply = { ...usable, ...counts, cached: false };
     } catch (error) {
       const told = error instanceof HoneError && !signal.aborted ? cleanError(error) : undefined;
-      if (told || effort.tries > 0) await this.#record(stage, question, effort, told);
+      if (told || effort.tries > 0) await this.#record(asker, question, effort, told);
       throw told ?? error;
     }
     if (uses_cache) await this.#cache.write(question.key, reply);
-    await this.#record(stage, question, effort, reply);
+    await this.#record(asker, question, effort, reply);
     return reply;
   }
 
   /** Records what came of a question; nothing did where it was cancelled. */
-  async #record(stage: string, question: Question, effort: Effort, came?: LlmReply | HoneError): Promise<void> {
+  async #record(
+    { stage, cause }: Asker,
+    question: Question,
+    effort: Effort,
+    came?: LlmReply | HoneError,
+  ): Promise<void> {
     const { api, model } = question.request.endpoint;
     const failed = came instanceof HoneError ? came : undefined;
     const reply = came instanceof HoneError ? undefined : came;
@@ -140,7 +154,7 @@ export class LlmClient {
       tries: effort.tries,
       request: mapTexts(question.content, redact),
       reply: reply ? shown(reply) : failed ? { error: { code: failed.code, message: failed.message } } : null,
-    });
+    }, cause);
   }
 }
 

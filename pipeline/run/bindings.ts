@@ -32,20 +32,20 @@ export interface Binding {
   produces: readonly EventName[];
   /** It looks on: every event, off the run's path. */
   watches?: true;
-  /** Events that it handles at once; 1 when left out. */
-  at_once?: (config: Flow) => number;
+  /** Events that each of its stages handles at once, of each type; 1 when left out. */
+  concurrency?: (config: FlowSettings) => number;
   load: () => Promise<{ bind(run: Run): Bound[] }>;
 }
 
 /** What of a pipeline the flow depends on. */
-export type Flow = Pick<PipelineConfig, "train">;
+export type FlowSettings = Pick<PipelineConfig, "train">;
 
 /** Groups that the sampler has asked for and that are not trained on yet, at most; queues of the loop hold as many. */
-export function credit({ train }: Flow): number {
+export function credit({ train }: FlowSettings): number {
   return train.groups_per_step * (1 + train.max_staleness);
 }
 
-const many = ({ train }: Flow) => train.concurrency;
+const many = ({ train }: FlowSettings) => train.concurrency;
 
 const opening: Binding[] = [
   {
@@ -78,7 +78,7 @@ const middle: Binding[] = [
       "rollout.completed",
       "group.completed",
     ],
-    at_once: many,
+    concurrency: many,
     load: () => import("./bindings/bind_rollout.ts"),
   },
   {
@@ -86,7 +86,7 @@ const middle: Binding[] = [
     kind: "judge",
     consumes: ["group.completed"],
     produces: ["judgement.made"],
-    at_once: many,
+    concurrency: many,
     load: () => import("./bindings/bind_judge.ts"),
   },
   {
@@ -94,7 +94,7 @@ const middle: Binding[] = [
     kind: "reward-shaper",
     consumes: ["group.completed", "judgement.made"],
     produces: ["reward.shaped", "group.rewarded"],
-    at_once: many,
+    concurrency: many,
     load: () => import("./bindings/bind_reward_shaper.ts"),
   },
 ];
@@ -211,19 +211,20 @@ export function flowOf(has: (kind: Kind) => boolean, hosted: boolean): Binding[]
 export function missingKinds(has: (kind: Kind) => boolean, hosted: boolean): Kind[] {
   const flow = flowOf(has, hosted);
   // A pipeline without servers has an empty catalog, which needs no plugin.
-  const there = flow.filter(({ kind }) => !kind || kind === "discoverer" || has(kind));
-  const given = there.length;
-  for (let wanted: Binding[] | null = null; wanted === null || wanted.length > 0; there.push(...wanted)) {
-    const waited = new Set(there.flatMap(({ consumes }) => consumes));
-    const published = new Set(there.flatMap(({ produces }) => produces));
-    wanted = flow.filter((binding) =>
-      !there.includes(binding) &&
-      (binding.produces.some((type) => waited.has(type) && !published.has(type)) ||
-        binding.consumes.some((type) => published.has(type) && !waited.has(type)))
+  const present = flow.filter(({ kind }) => !kind || kind === "discoverer" || has(kind));
+  const missing: Binding[] = [];
+  for (;;) {
+    const bound = [...present, ...missing];
+    const awaited = new Set(bound.flatMap(({ consumes }) => consumes));
+    const published = new Set(bound.flatMap(({ produces }) => produces));
+    const needed = flow.filter((binding) =>
+      !bound.includes(binding) &&
+      (binding.produces.some((type) => awaited.has(type) && !published.has(type)) ||
+        binding.consumes.some((type) => published.has(type) && !awaited.has(type)))
     );
+    if (needed.length === 0) return flow.filter((binding) => missing.includes(binding)).map(({ kind }) => kind!);
+    missing.push(...needed);
   }
-  const missing = there.slice(given);
-  return flow.filter((binding) => missing.includes(binding)).map(({ kind }) => kind!);
 }
 
 /** Subscribes every binding of a run, in the flow's order. */
@@ -234,24 +235,29 @@ export async function bindAll(run: Run, flow: Binding[]): Promise<void> {
   }
 }
 
-function subscribe(bus: Bus, { name, consumes, produces, at_once }: Binding, { stage, on }: Bound, config: Flow) {
+function subscribe(
+  bus: Bus,
+  { name, consumes, produces, concurrency }: Binding,
+  { stage, on }: Bound,
+  config: FlowSettings,
+) {
   const handled = Object.keys(on) as EventName[];
   const odd = [...handled, ...consumes].find((type) => !handled.includes(type) || !consumes.includes(type));
   if (odd) throw new Error(`binding ${name}: the flow and its handlers disagree about ${odd}`);
+  const allowed = <K extends EventName>(type: K): K => {
+    if (produces.includes(type)) return type;
+    throw new Error(`binding ${name} may not publish ${type}: the flow does not say so`);
+  };
   for (const type of handled) {
     const handle = on[type] as Handler<typeof type>;
     bus.subscribe(
       type,
-      { stage, concurrency: at_once?.(config), capacity: credit(config) },
+      { stage, concurrency: concurrency?.(config), capacity: credit(config) },
       (event, out) =>
         handle(event, {
-          publish: (made, data) => {
-            if (!produces.includes(made)) {
-              throw new Error(`binding ${name} may not publish ${made}: the flow does not say so`);
-            }
-            return out.publish(made, data);
-          },
-          recall: out.recall,
+          cause: out.cause,
+          publish: (type, data) => out.publish(allowed(type), data),
+          deliver: (type, data, recorded) => out.deliver(allowed(type), data, recorded),
         }),
     );
   }

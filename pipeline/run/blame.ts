@@ -53,7 +53,6 @@ export function blamedTrainer(stage: Blamed, trainer: OnlineTrainer): OnlineTrai
     publish: (args) => blaming(stage, () => trainer.publish(args)),
     save: (dir) => blaming(stage, () => trainer.save(dir)),
     weights: (args) => blaming(stage, () => trainer.weights(args)),
-    ...(trainer.usage && { usage: () => blaming(stage, () => trainer.usage!()) }),
     [Symbol.asyncDispose]: () => Promise.resolve(trainer[Symbol.asyncDispose]()),
   };
 }

@@ -7,7 +7,7 @@
 import { isAbsolute, join } from "node:path";
 import type { Bus } from "../bus.ts";
 import type { PipelineConfig } from "../config/pipeline_schema.ts";
-import type { Catalog, GroupRef, Judgement, RewardValue, Scenario, Trajectory } from "../events.ts";
+import type { Catalog, GroupRequest, Judgement, RewardValue, Scenario, Trajectory } from "../events.ts";
 import type { Environments } from "../mcp/pool/pool.ts";
 import type {
   Agent,
@@ -60,7 +60,7 @@ export interface Judged {
 
 /** A group from its last rollout to whoever uses its rewards. */
 export interface Group {
-  request: GroupRef;
+  request: GroupRequest;
   scenario: Scenario;
   trajectories: Trajectory[];
   /** By rollout, then by judge (stage id). */
@@ -88,7 +88,7 @@ export interface Run {
   /** The pool, or the tape in its place. */
   environments: Environments;
   tape: Tape | null;
-  llm: (stage: string, signal: AbortSignal) => Llm;
+  llm: (stage: string, signal: AbortSignal, cause?: number) => Llm;
   agent: Agent;
   catalog: Catalog;
   scenarios: Scenario[];
@@ -110,11 +110,11 @@ export interface Run {
   /** Steps of the supervised rung, once they are known. */
   supervised_steps: number;
   /** The policy that is exported: of the last rung so far. `checkpoint` is empty for the base policy. */
-  shipped: { policy: string; checkpoint: string };
+  to_export: { policy: string; checkpoint: string };
   /** Ends the run. */
   stop: (reason: Error) => void;
   /** Checkpoints (ids) that must stay: the warm start's, and the one that validation likes best. */
-  kept: { warm_start?: string; best?: string };
+  pinned: { warm_start?: string; best?: string };
   /** Longest time that measuring one policy on the verdict's split has taken, in seconds. */
   measuring_secs: number;
   /** What the run has used so far, earlier starts included; checked against `limits`. */

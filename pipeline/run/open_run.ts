@@ -184,8 +184,8 @@ async function atItsBeginning(loaded: LoadedPipeline, options: RunOptions, store
     trained_with: options.trained_with,
     measured: options.measure,
     supervised_steps: recorded.supervised_steps,
-    shipped: { policy: "base", checkpoint: "" },
-    kept: {},
+    to_export: { policy: "base", checkpoint: "" },
+    pinned: {},
     measuring_secs: recorded.evaluation_secs.get(config.evaluate.split) ?? 0,
     spent: recorded.spent,
     deadline: wall_clock_secs ? Date.now() + (wall_clock_secs - recorded.spent.seconds) * 1000 : Infinity,
@@ -218,14 +218,14 @@ async function openLlm(
   { store, bus, tape, log }: Pick<Run, "store" | "bus" | "tape" | "log">,
 ): Promise<Run["llm"]> {
   const client = new LlmClient({
-    record: (call) => bus.publish(call.stage, "llm.called", call),
+    record: (call, cause) => bus.publish(call.stage, "llm.called", call, cause),
     limits: { calls: limits.llm_calls, tokens: limits.llm_tokens },
     spent: await spentBefore(store),
     cache_dir: cacheDir(),
     tape,
     log,
   });
-  return (stage, signal) => client.for(stage, signal);
+  return (stage, signal, cause) => client.for(stage, signal, cause);
 }
 
 /** Sets the run going and waits until nothing happens any more: then it has its verdict, or was stopped, or failed. */
@@ -252,6 +252,7 @@ async function toTheEnd(run: Run, { config: { name, seed } }: LoadedPipeline): P
     return { status, run_dir, kept: true, verdict: run.verdict };
   } finally {
     await Promise.race([bus.seen(), sleep(TRACKERS_MS, undefined, { ref: false })]);
+    if (bus.dropped > 0) run.log.warn(`trackers or watchers were too slow for ${bus.dropped} events, and missed them`);
   }
 }
 

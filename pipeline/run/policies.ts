@@ -6,8 +6,23 @@
 import { contextLength } from "../chat/context_length.ts";
 import { protect } from "../common/redact.ts";
 import { HoneError, runner as messages } from "../diagnostics/mod.ts";
+import type { Out } from "../bus.ts";
+import type { EventMap } from "../events.ts";
 import type { Policy } from "../plugin.ts";
 import { checkpointOf, type Run } from "./context.ts";
+
+/** Publishes the policy that was asked for, once `serve` has it ready; one that is on record keeps its record. */
+export async function publishPolicy(
+  run: Run,
+  { name, version, checkpoint }: EventMap["policy.requested"],
+  { deliver }: Out,
+  serve: () => Promise<Policy>,
+): Promise<void> {
+  const policy = await serve();
+  run.policies.set(name, policy);
+  const recorded = run.recorded.policies.get(name)?.checkpoint === checkpoint;
+  await deliver("policy.published", { name, version, model: policy.model, checkpoint }, recorded);
+}
 
 /** Opens the trainer, where there is one, and returns the base policy. A trainer that is lost ends the run. */
 export async function openPolicy(run: Run): Promise<Policy> {

@@ -7,7 +7,7 @@ import type {
   Catalog,
   CatalogServer,
   ChatMessage,
-  EvaluationRef,
+  EvaluationTarget,
   EventMap,
   EventName,
   Json,
@@ -66,7 +66,7 @@ export interface Completed {
 }
 
 /** What tells one evaluation of a run from another. */
-export function evaluationKey({ policy, split, temperature }: Omit<EvaluationRef, "policy_version">): string {
+export function evaluationKey({ policy, split, temperature }: Omit<EvaluationTarget, "policy_version">): string {
   return `${policy}/${split}/${temperature}`;
 }
 
@@ -288,7 +288,7 @@ function turnsOf(rows: Row[]): TurnRecord[] {
       seconds: Number(row.seconds),
     };
     if (row.tools) turn.tools = row.tools as string[];
-    if (row.shortened) turn.shortened = parsed(row.shortened) as unknown as Shortened[];
+    if (row.shortened) turn.shortened = parsed(row.shortened) as Shortened[];
     if (typeof row.policy_version === "number") turn.policy_version = row.policy_version;
     if (typeof row.reasoning === "string") turn.reasoning = row.reasoning;
     if (typeof row.invalid_call === "string") turn.invalid_call = row.invalid_call;

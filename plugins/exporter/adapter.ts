@@ -10,6 +10,7 @@ import {
   type ExportArgs,
   type Json,
   type JsonObject,
+  type ModelFacts,
   type Plugin,
   renderTools,
   type Verdict,
@@ -72,8 +73,8 @@ function describe(
       ...pick(model, ["id", "architecture", "parameters", "vocab_size", "context_tokens"]),
       weights_sha256,
     },
-    template_sha256: typeof model.template_sha256 === "string" ? model.template_sha256 : null,
-    stop_token_ids: Array.isArray(model.eos_token_ids) ? model.eos_token_ids.map(Number) : [],
+    template_sha256: model.template_sha256 ?? null,
+    stop_token_ids: model.eos_token_ids ?? [],
     system_prompt: agent.system_prompt,
     tool_format: policy.tool_format,
     tools_text: renderTools(catalog.tools, policy.tool_format),
@@ -106,8 +107,8 @@ function describe(
 }
 
 /** Hash of the base model's weight files, one after the other in order of their names; null where they are not on disk. */
-async function weightsHash(path: Json | undefined): Promise<string | null> {
-  const found = typeof path === "string" ? await stat(path).catch(() => null) : null;
+async function weightsHash(path: string | undefined): Promise<string | null> {
+  const found = path !== undefined ? await stat(path).catch(() => null) : null;
   if (typeof path !== "string" || !found) return null;
   const names = found.isDirectory() ? (await readdir(path)).filter((name) => WEIGHTS.test(name)).sort() : [""];
   if (names.length === 0) return null;
@@ -169,8 +170,8 @@ function cell(text: string): string {
   return text.replace(/\s+/g, " ").replace(/[|<>`*_\[\]\\]/g, "\\$&");
 }
 
-function pick(from: JsonObject, keys: string[]): JsonObject {
-  return Object.fromEntries(keys.filter((key) => from[key] !== undefined).map((key) => [key, from[key]!]));
+function pick(from: ModelFacts, keys: string[]): JsonObject {
+  return Object.fromEntries(keys.flatMap((key) => from[key] === undefined ? [] : [[key, from[key]]]));
 }
 
 function asObject(value: Json | undefined): JsonObject | undefined {

@@ -36,6 +36,7 @@ const plugin: Plugin<"reward-shaper"> = definePlugin({
         if (found === null) continue;
         parts[source] = weight * found;
       }
+      if (Object.keys(parts).length === 0) return { invalid: "no judge that has a weight gave a score" };
       return { value: Object.values(parts).reduce((sum, part) => sum + part, 0), parts };
     },
   }),

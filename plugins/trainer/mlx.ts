@@ -5,7 +5,6 @@
  */
 import {
   cacheDir,
-  type Checkpoint,
   definePlugin,
   ensureWorkerEnv,
   type JsonObject,
@@ -201,8 +200,8 @@ class MlxTrainer implements OnlineTrainer {
     return { ...this.base, name, version, model };
   }
 
-  async save(dir: string): Promise<Omit<Checkpoint, "id">> {
-    return await this.worker.request<{ dir: string; bytes: number }>("save", { dir });
+  async save(dir: string): Promise<void> {
+    await this.worker.request("save", { dir });
   }
 
   async weights({ format, dir, checkpoint }: Parameters<OnlineTrainer["weights"]>[0]): Promise<JsonObject> {

@@ -18,7 +18,7 @@ const binding = z.object({
   stages: z.array(z.object({ id: z.string(), use: z.string() })),
   consumes: z.array(z.string()).describe("Events that it handles; `*` where it sees all of them and handles none."),
   produces: z.array(z.string()),
-  at_once: z.int().describe("Events that it handles at once, each stage of its own."),
+  concurrency: z.int().describe("Events that each of its stages handles at once, of each type."),
 });
 
 const graph = z.object({
@@ -68,13 +68,13 @@ function graphOf({ config, stages, hosted }: LoadedPipeline): Graph {
   const awaited = (types: readonly EventName[]) => types.filter((type) => published.has(type));
   return {
     driver: hosted ? "hosted" : "online",
-    bindings: flow.map(({ name, kind, consumes, produces, watches, at_once }) => ({
+    bindings: flow.map(({ name, kind, consumes, produces, watches, concurrency }) => ({
       name,
       ...(kind && { kind }),
       stages: stages.filter(({ plugin }) => plugin.kind === kind).map(({ id, use }) => ({ id, use })),
       consumes: watches ? ["*"] : awaited(consumes),
       produces: [...produces],
-      at_once: at_once?.(config) ?? 1,
+      concurrency: concurrency?.(config) ?? 1,
     })),
   };
 }
@@ -99,8 +99,11 @@ function text({ bindings }: Graph): string {
 }
 
 /** Name, stages, and how many events it handles at once where it is more than one. */
-function titleOf({ name, stages, at_once }: Binding): string[] {
-  return [`${name}${at_once > 1 ? ` (${at_once} at once)` : ""}`, ...stages.map(({ id, use }) => `  ${id}: ${use}`)];
+function titleOf({ name, stages, concurrency }: Binding): string[] {
+  return [
+    `${name}${concurrency > 1 ? ` (${concurrency} at once)` : ""}`,
+    ...stages.map(({ id, use }) => `  ${id}: ${use}`),
+  ];
 }
 
 /** A flowchart: bindings are its nodes, events its edges; those that nobody waits for are left out. */

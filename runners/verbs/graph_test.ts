@@ -104,7 +104,7 @@ Deno.test("graph gives JSON of its own schema", async () => {
     stages: [{ id: "first", use: "judge/answer" }, { id: "second", use: "judge/answer" }],
     consumes: ["group.completed"],
     produces: ["judgement.made"],
-    at_once: 48,
+    concurrency: 48,
   });
 });
 

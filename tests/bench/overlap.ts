@@ -92,7 +92,7 @@ async function open(): Promise<OnlineTrainer> {
       return { step, kind: "rl", loss: 0, metrics: {}, seconds: STEP_SECS };
     },
     publish: ({ name, version }) => Promise.resolve(policy(name, version)),
-    save: (dir) => mkdir(dir, { recursive: true }).then(() => ({ dir })),
+    save: (dir) => mkdir(dir, { recursive: true }).then(() => {}),
     weights: () => Promise.resolve({}),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };

@@ -74,7 +74,8 @@ Deno.test("trainer/mlx learns a demonstration by heart, serves it, resumes it an
       losses.push(report.loss);
     }
     assert.ok(losses.at(-1)! < 0.1 * losses[0]!, `${losses[0]} to ${losses.at(-1)}`);
-    const checkpoint = { id: "checkpoint", ...await trainer.save(join(dir, "checkpoint")) };
+    const checkpoint = { id: "checkpoint", dir: join(dir, "checkpoint") };
+    await trainer.save(checkpoint.dir);
     const tuned = await trainer.publish({ name: "tuned", version: 1 });
     assert.equal(await greedy(tuned), "hone");
     await assert.rejects(greedy(trainer.base), {

@@ -6,7 +6,7 @@
  */
 import type { PriorDiscovery } from "@modelcontextprotocol/client";
 import { resolve } from "node:path";
-import { pause } from "../../chat/deadline.ts";
+import { pause } from "../../common/deadline.ts";
 import type { ServerConfig } from "../../config/pipeline_schema.ts";
 import { config as say, HoneError } from "../../diagnostics/mod.ts";
 import { findCause } from "../../common/causes.ts";

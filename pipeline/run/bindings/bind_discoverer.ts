@@ -19,7 +19,7 @@ export function bind(run: Run): Bound[] {
   }];
 }
 
-async function discover(run: Run, { publish, recall }: Out) {
+async function discover(run: Run, { publish, deliver }: Out) {
   const servers = Object.entries(run.config.servers).map(([name, server]) => ({ name, ...server }));
   const role = servers.length > 0 ? run.roles.discoverer?.role : undefined;
   run.progress.begin("discover", servers.length);
@@ -28,7 +28,7 @@ async function discover(run: Run, { publish, recall }: Out) {
   const before = run.recorded.catalog;
   if (before) await compare(run, before, publish);
   if (run.trained_with) await note(run, run.trained_with, publish);
-  await (before ? recall : publish)("catalog.discovered", run.catalog);
+  await deliver("catalog.discovered", run.catalog, before !== null);
 }
 
 /** Refuses to go on, or records how the servers differ from those that the run began with. */

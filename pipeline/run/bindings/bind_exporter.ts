@@ -11,9 +11,9 @@ export function bind(run: Run): Bound[] {
   return run.roles.exporters.map((exporter) => ({
     stage: exporter.id,
     on: {
-      "verdict.made": async ({ data }, { publish, recall }) => {
+      "verdict.made": async ({ data }, { publish, deliver }) => {
         const done = run.recorded.exports.get(exporter.id);
-        if (done) return await recall("export.completed", done);
+        if (done) return await deliver("export.completed", done, true);
         run.progress.begin("export", 0);
         const { dir, proof } = await exporter.role.export(exportArgs(run, exporter, data));
         await publish("export.completed", { exporter: exporter.id, dir, proof });

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Out } from "../../bus.ts";
-import { limited, TimeUp } from "../../chat/deadline.ts";
+import { limited, TimeUp } from "../../common/deadline.ts";
 import { messageOf } from "../../diagnostics/mod.ts";
 import type { Judgement, Outcome, Trajectory } from "../../events.ts";
 import { checkedJudgements } from "../../kinds/judgements.ts";
@@ -15,7 +15,7 @@ import { storedJudgements } from "../../store/recorded.ts";
 import type { Bound } from "../bindings.ts";
 import type { Group, Run, StagedJudge } from "../context.ts";
 
-/** Ends that say nothing about the policy. */
+/** Infrastructure failures: they say nothing about the policy. */
 const FAILURES = new Set<Outcome["end"]>(["server_failed", "endpoint_failed", "cancelled", "timeout", "tape_miss"]);
 
 /** Whether there is anything to judge. */
@@ -31,23 +31,29 @@ export function bind(run: Run): Bound[] {
   }));
 }
 
-/** A group waits here for its judge. */
-async function judgeGroup(run: Run, judge: StagedJudge, group: Group, { publish, recall }: Out) {
+/** Has one judge judge a group. */
+async function judgeGroup(run: Run, judge: StagedJudge, group: Group, { deliver, cause }: Out) {
   const judgeable = group.trajectories.filter(isJudgeable);
   if (judgeable.length === 0) return;
   const ids = judgeable.map(({ rollout_id }) => rollout_id);
   const stored = run.resumed ? await storedJudgements(run.store, judge.id, ids) : null;
   const known = ids.every((id) => stored?.has(id));
-  const made = known ? ids.map((id) => stored!.get(id)!) : await ask(run, judge, group, judgeable);
+  const made = known ? ids.map((id) => stored!.get(id)!) : await ask(run, judge, group, judgeable, cause);
   const { group_id } = group.request;
   await Promise.all(
     made.map((judgement, index) =>
-      (known ? recall : publish)("judgement.made", { rollout_id: ids[index]!, group_id, judge: judge.id, ...judgement })
+      deliver("judgement.made", { rollout_id: ids[index]!, group_id, judge: judge.id, ...judgement }, known)
     ),
   );
 }
 
-async function ask(run: Run, judge: StagedJudge, group: Group, judgeable: Trajectory[]): Promise<Judgement[]> {
+async function ask(
+  run: Run,
+  judge: StagedJudge,
+  group: Group,
+  judgeable: Trajectory[],
+  cause?: number,
+): Promise<Judgement[]> {
   const { id, role, part, timeout_secs } = judge;
   const { scenario, request } = group;
   const all = (judgement: Judgement) => judgeable.map(() => judgement);
@@ -57,7 +63,7 @@ async function ask(run: Run, judge: StagedJudge, group: Group, judgeable: Trajec
   try {
     const made = await limited(timeout_secs, run.signal, async (signal) => {
       const expected = part ? partOf(scenario, part) : undefined;
-      return await role.judge({ group: judgeable, scenario, expected, signal, llm: run.llm(id, signal) });
+      return await role.judge({ group: judgeable, scenario, expected, signal, llm: run.llm(id, signal, cause) });
     });
     return checkedJudgements(made, judgeable.length, id);
   } catch (error) {

@@ -33,7 +33,7 @@ export function bind(run: Run): Bound[] {
   const climb = async ({ publish }: Out) => {
     while (rungs[0]?.skipped?.()) rungs.shift();
     if (rungs[0]) await rungs[0].begin(publish);
-    else await publish("ladder.completed", run.shipped);
+    else await publish("ladder.completed", run.to_export);
   };
   const reached = async (event: Envelope, out: Out) => {
     if (!rungs[0]?.ends(event)) return;
@@ -77,16 +77,16 @@ export function ladderRungs(run: Run): Rung[] {
     ...(ladder.includes("prompt") && run.agent.examples.length > 0 ? measuring(run, "prompt") : []),
     ...(warm ? [warmStart(run, rl ? "warm_start" : "tuned")] : []),
     ...(warm ? measuring(run, rl ? "warm_start" : "tuned") : []),
-    ...(rl ? reinforced(run) : []),
+    ...(rl ? rlRungs(run) : []),
   ];
 }
 
 /** One policy, measured as the pipeline says, without training. */
 function measuredRungs(run: Run, { policy, weights }: Measured): Rung[] {
   run.progress.plan([...measurements(run, policy), ...closing(run)], run.deadline);
-  run.shipped = { policy, checkpoint: weights ?? "" };
+  run.to_export = { policy, checkpoint: weights ?? "" };
   if (weights) {
-    return [shipping(run, () => ({ name: policy, version: 1, checkpoint: weights })), ...measuring(run, policy)];
+    return [publishing(run, () => ({ name: policy, version: 1, checkpoint: weights })), ...measuring(run, policy)];
   }
   run.policies.set(policy, { ...run.policies.get("base")!, name: policy });
   return measuring(run, policy);
@@ -105,7 +105,7 @@ function measuring(run: Run, policy: string): Rung[] {
 }
 
 function warmStart(run: Run, name: string): Rung {
-  const rung = shipping(run, () => ({ name, version: 1, checkpoint: run.recorded.policies.get(name)!.checkpoint }));
+  const rung = publishing(run, () => ({ name, version: 1, checkpoint: run.recorded.policies.get(name)!.checkpoint }));
   if (run.recorded.policies.has(name)) return rung;
   return {
     ...rung,
@@ -117,11 +117,14 @@ function warmStart(run: Run, name: string): Rung {
 }
 
 /** RL, or the job of a hosted trainer; then the checkpoint that it chose as the tuned policy; that alone, where it is on record. */
-function reinforced(run: Run): Rung[] {
+function rlRungs(run: Run): Rung[] {
   const known = run.recorded.policies.get("tuned");
   let chosen = known && { name: "tuned", ...known };
   const none = () => chosen?.checkpoint === "";
-  const tuned = [shipping(run, () => chosen!), ...measuring(run, "tuned")].map((rung) => ({ ...rung, skipped: none }));
+  const tuned = [publishing(run, () => chosen!), ...measuring(run, "tuned")].map((rung) => ({
+    ...rung,
+    skipped: none,
+  }));
   if (known) return tuned;
   const rl: Rung = {
     begin: (publish) => publish("rung.started", { rung: "rl", total: run.hosted ? 0 : run.config.train.steps }),
@@ -136,13 +139,13 @@ function reinforced(run: Run): Rung[] {
 }
 
 /** Has a checkpoint served as a policy, which is then the one that the run ships. */
-function shipping(run: Run, policy: () => EventMap["policy.requested"]): Rung {
+function publishing(run: Run, policy: () => EventMap["policy.requested"]): Rung {
   return {
     begin: (publish) => publish("policy.requested", policy()),
     ends: (event) => {
       if (!isOf("policy.published", event)) return false;
       const { name, checkpoint } = event.data;
-      run.shipped = { policy: name, checkpoint };
+      run.to_export = { policy: name, checkpoint };
       return true;
     },
   };

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Out } from "../../bus.ts";
-import type { EvaluationRef, EventMap } from "../../events.ts";
+import type { EvaluationTarget, EventMap } from "../../events.ts";
 import { wilson } from "../../stats/proportion.ts";
 import { evaluationKey } from "../../store/recorded.ts";
 import type { Bound } from "../bindings.ts";
@@ -28,7 +28,7 @@ export function evaluationPhase(policy: string, sampling: Sampling): string {
 export function evaluation(
   run: Run,
   policy: string,
-  { split, tries, sampling }: { split: EvaluationRef["split"]; tries: number; sampling: Sampling },
+  { split, tries, sampling }: { split: EvaluationTarget["split"]; tries: number; sampling: Sampling },
 ): EventMap["evaluation.requested"] {
   const policy_version = run.policies.get(policy)?.version ?? run.recorded.policies.get(policy)?.version ?? 0;
   const scenarios = run.scenarios.filter((scenario) => scenario.split === split).length;
@@ -52,7 +52,7 @@ export function bind(run: Run): Bound[] {
     on: {
       "evaluation.requested": async ({ data }, out) => {
         const known = run.recorded.evaluations.get(evaluationKey(data));
-        if (known) return await out.recall("evaluation.completed", known);
+        if (known) return await out.deliver("evaluation.completed", known, true);
         open.set(evaluationKey(data), { request: data, began: performance.now(), missing: data.scenarios, judged: [] });
         await requestGroups(run, data, out);
       },

@@ -18,19 +18,19 @@ export function bind(run: Run): Bound[] {
   return [{
     stage: run.roles.shaper.id,
     on: {
-      "group.completed": ({ data }, out) => settle(run, run.groups.get(data.group_id), out),
+      "group.completed": ({ data }, out) => shapeWhenJudged(run, run.groups.get(data.group_id), out),
       "judgement.made": ({ data }, out) => {
         const { rollout_id, group_id, judge, ...judgement } = data;
         const group = run.groups.get(group_id)!;
         group.judgements.set(rollout_id, { ...group.judgements.get(rollout_id), [judge]: judgement });
-        return settle(run, group, out);
+        return shapeWhenJudged(run, group, out);
       },
     },
   }];
 }
 
-/** Shapes the group, where this was the last judgement that it waited for. */
-async function settle(run: Run, group: Group | undefined, { publish, recall }: Out) {
+/** A group waits here for its judges: it is shaped once each has judged every rollout that can be judged. */
+async function shapeWhenJudged(run: Run, group: Group | undefined, { publish, deliver }: Out) {
   if (!group || group.judged) return;
   const judges = run.roles.judges.length;
   const waiting = group.trajectories.filter(isJudgeable)
@@ -47,7 +47,7 @@ async function settle(run: Run, group: Group | undefined, { publish, recall }: O
   await Promise.all(group.judged.map(({ trajectory, success, reward }) => {
     const { rollout_id, outcome } = trajectory;
     run.progress.judged("invalid" in reward ? { invalid: outcome.end } : success, { recalled });
-    return (recalled ? recall : publish)("reward.shaped", { rollout_id, group_id, success, ...reward });
+    return deliver("reward.shaped", { rollout_id, group_id, success, ...reward }, recalled);
   }));
   await publish("group.rewarded", { group_id, scenario_id, step, purpose });
 }

@@ -6,11 +6,11 @@
  * @module
  */
 import type { Out, Publish } from "../../bus.ts";
-import { limited, TimeUp, within } from "../../chat/deadline.ts";
+import { limited, TimeUp, within } from "../../common/deadline.ts";
 import { hash32 } from "../../common/random.ts";
 import { redact, withoutHanded } from "../../common/redact.ts";
 import { HoneError, messageOf } from "../../diagnostics/mod.ts";
-import type { GroupRef, Json, Outcome, RolloutRef, Scenario, Trajectory } from "../../events.ts";
+import type { GroupRequest, Json, Outcome, RolloutRef, Scenario, Trajectory } from "../../events.ts";
 import type { Lease } from "../../mcp/pool/pool.ts";
 import type { Environment } from "../../plugin.ts";
 import { partOf } from "../../scenario/parts.ts";
@@ -25,7 +25,7 @@ import { isJudgeable } from "./bind_judge.ts";
 /** A group that is being run. */
 interface Playing {
   run: Run;
-  request: GroupRef;
+  request: GroupRequest;
   scenario: Scenario;
   attempt: number;
   publish: Publish;
@@ -45,20 +45,22 @@ export function bind(run: Run): Bound[] {
   }];
 }
 
-async function runGroup(run: Run, slots: Semaphore, request: GroupRef, { publish, recall }: Out) {
+async function runGroup(run: Run, slots: Semaphore, request: GroupRequest, { publish, deliver }: Out) {
   const { group_id, scenario_id, step, size } = request;
   const scenario = run.scenarios.find(({ id }) => id === scenario_id)!;
   const stored = run.resumed ? await storedGroup(run.store, group_id) : null;
   const whole = stored !== null && stored.trajectories.length >= size;
   const attempt = (stored?.attempt ?? 0) + 1;
-  const trajectories = whole ? stored.trajectories : await play(slots, { run, request, scenario, attempt, publish });
+  const trajectories = whole
+    ? stored.trajectories
+    : await runRollouts(slots, { run, request, scenario, attempt, publish });
   run.groups.set(group_id, { request, scenario, trajectories, judgements: new Map() });
   const rollout_ids = trajectories.map(({ rollout_id }) => rollout_id);
-  await (whole && stored.completed ? recall : publish)("group.completed", { group_id, scenario_id, step, rollout_ids });
+  await deliver("group.completed", { group_id, scenario_id, step, rollout_ids }, whole && stored.completed);
 }
 
 /** Runs the rollouts of a group. Throws only when the run itself is ending. */
-async function play(slots: Semaphore, group: Omit<Playing, "signal" | "leased">): Promise<Trajectory[]> {
+async function runRollouts(slots: Semaphore, group: Omit<Playing, "signal" | "leased">): Promise<Trajectory[]> {
   const { run, request } = group;
   const late = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -97,7 +99,7 @@ async function runRollout(playing: Playing, ref: RolloutRef, slots: Semaphore): 
   const outcome: Outcome = { end: "cancelled", answer: null };
   const trajectory: Trajectory = { ...ref, turns: [], tool_calls: [], outcome, observations: {}, seconds: 0 };
   const recorded: Promise<void>[] = [];
-  await slots.use(() => playOne(playing, ref, trajectory, recorded));
+  await slots.use(() => runTimed(playing, ref, trajectory, recorded));
   run.signal.throwIfAborted();
   // Without its slot: while this one waits to be on disk, another plays.
   await Promise.all(recorded);
@@ -106,7 +108,7 @@ async function runRollout(playing: Playing, ref: RolloutRef, slots: Semaphore): 
   return trajectory;
 }
 
-async function playOne(
+async function runTimed(
   playing: Playing,
   ref: RolloutRef,
   trajectory: Trajectory,
@@ -149,7 +151,7 @@ async function inEnvironment(
     // Servers that start have a limit of their own; the group's time is for what rollouts do.
     leased();
     tracked.doing("model");
-    const played = await drive(playing, trajectory, lease, tracked, recorded);
+    const played = await recordTurns(playing, trajectory, lease, tracked, recorded);
     const outcome = tape?.settled(lease, played) ?? played;
     tracked.doing("observation");
     if (isJudgeable({ outcome })) await observe(playing, trajectory, lease);
@@ -164,7 +166,7 @@ async function inEnvironment(
   }
 }
 
-async function drive(
+async function recordTurns(
   { run, request, scenario, publish, signal }: Playing,
   trajectory: Trajectory,
   lease: Lease,

@@ -24,7 +24,7 @@ export function bind(run: Run): Bound[] {
         run.progress.begin("scenarios", 0);
         for await (const scenario of role.produce(run.catalog, run.parts)) {
           produced[index]!.push(scenario);
-          await (run.recorded.scenarios.has(scenario.id) ? out.recall : out.publish)("scenario.produced", scenario);
+          await out.deliver("scenario.produced", scenario, run.recorded.scenarios.has(scenario.id));
         }
         if (--open === 0) await complete(run, produced.flat(), out);
       },
@@ -32,7 +32,7 @@ export function bind(run: Run): Bound[] {
   }));
 }
 
-async function complete(run: Run, scenarios: Scenario[], { publish, recall }: Out) {
+async function complete(run: Run, scenarios: Scenario[], { deliver }: Out) {
   const problems = scenarioProblems(scenarios, run.catalog, run.parts);
   if (problems.length === 0) problems.push(...missingSplits(run.config, scenarios));
   if (problems.length > 0) throw new HoneError(problems);
@@ -45,7 +45,7 @@ async function complete(run: Run, scenarios: Scenario[], { publish, recall }: Ou
       counted(run.catalog.tools.length, "tool")
     }, scenarios: ${train} train, ${validation} validation, ${heldout} held-out`,
   );
-  await (known ? recall : publish)("scenarios.completed", { train, validation, heldout });
+  await deliver("scenarios.completed", { train, validation, heldout }, known);
 }
 
 /** Ids used twice, parts that their judge cannot read, and calls or tool lists that name what no server has. */

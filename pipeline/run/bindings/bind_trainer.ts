@@ -7,10 +7,11 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Out } from "../../bus.ts";
-import type { BatchRef, EventMap, StepReport } from "../../events.ts";
-import type { Policy } from "../../plugin.ts";
+import type { Batch, EventMap, StepReport } from "../../events.ts";
+import type { Checkpoint } from "../../plugin.ts";
 import type { Bound } from "../bindings.ts";
 import { checkpointOf, type Run } from "../context.ts";
+import { publishPolicy } from "../policies.ts";
 
 /** Binds an online trainer. */
 export function bind(run: Run): Bound[] {
@@ -30,16 +31,22 @@ export function bind(run: Run): Bound[] {
         await out.publish("train.stepped", { ...report, metrics, checkpoint, staleness: data.staleness });
         await rm(data.path, { force: true });
         tell(run, data, report);
-        if (data.publish_as) await published(run, { ...data.publish_as, checkpoint }, out, {});
+        if (data.publish_as) await publish(run, { ...data.publish_as, checkpoint }, out);
         if (data.kind === "rl") await prune(run, checkpoint);
       },
-      "policy.requested": ({ data }, out) =>
-        published(run, data, out, { checkpoint: checkpointOf(run, data.checkpoint) }),
+      "policy.requested": ({ data }, out) => publish(run, data, out, checkpointOf(run, data.checkpoint)),
     },
   }];
 }
 
-async function takeStep(run: Run, batch: BatchRef, { publish }: Out): Promise<StepReport> {
+/** Publishes the current weights, or those of a checkpoint, as a policy. */
+function publish(run: Run, policy: EventMap["policy.requested"], out: Out, checkpoint?: Checkpoint) {
+  if (policy.name === "warm_start") run.pinned.warm_start = policy.checkpoint;
+  const { name, version } = policy;
+  return publishPolicy(run, policy, out, () => run.online!.publish({ name, version, checkpoint }));
+}
+
+async function takeStep(run: Run, batch: Batch, { publish }: Out): Promise<StepReport> {
   const { step, kind, path, rows, learning_rate } = batch;
   if (rows === 0) return { step, kind, loss: 0, metrics: { rows: 0 }, seconds: 0 };
   const steps = kind === "supervised"
@@ -52,22 +59,7 @@ async function takeStep(run: Run, batch: BatchRef, { publish }: Out): Promise<St
   }
 }
 
-/** Has the policy served, and says so; as recorded, where a run goes on with one that it had published. */
-async function published(
-  run: Run,
-  policy: EventMap["policy.requested"],
-  { publish, recall }: Out,
-  from: Pick<Parameters<NonNullable<Run["online"]>["publish"]>[0], "checkpoint">,
-) {
-  const { name, version, checkpoint } = policy;
-  const served: Policy = await run.online!.publish({ name, version, ...from });
-  run.policies.set(name, served);
-  if (name === "warm_start") run.kept.warm_start = checkpoint;
-  const known = run.recorded.policies.get(name)?.checkpoint === checkpoint;
-  await (known ? recall : publish)("policy.published", { name, version, model: served.model, checkpoint });
-}
-
-function tell({ progress, log, supervised_steps, config: { train } }: Run, batch: BatchRef, report: StepReport) {
+function tell({ progress, log, supervised_steps, config: { train } }: Run, batch: Batch, report: StepReport) {
   progress.stepped();
   const [loss, secs] = [report.loss.toFixed(4), report.seconds.toFixed(1)];
   if (batch.kind === "supervised") {
@@ -83,11 +75,11 @@ function tell({ progress, log, supervised_steps, config: { train } }: Run, batch
 }
 
 /** Deletes checkpoints that neither resume nor the verdict can need. */
-async function prune({ run_dir, kept }: Run, latest: string) {
+async function prune({ run_dir, pinned }: Run, latest: string) {
   const folder = join(run_dir, "checkpoints");
   await mkdir(folder, { recursive: true });
   for (const name of await readdir(folder)) {
-    const needed = [latest, kept.warm_start, kept.best].some((id) => id === name || id === join(folder, name));
+    const needed = [latest, pinned.warm_start, pinned.best].some((id) => id === name || id === join(folder, name));
     if (!needed) await rm(join(folder, name), { recursive: true, force: true });
   }
 }

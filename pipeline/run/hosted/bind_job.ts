@@ -4,13 +4,14 @@
  * paused, so that it costs nothing until the run goes on.
  * @module
  */
-import { limited, unlessAborted } from "../../chat/deadline.ts";
+import { limited, unlessAborted } from "../../common/deadline.ts";
 import { messageOf } from "../../diagnostics/mod.ts";
 import type { Out } from "../../bus.ts";
 import type { EventMap } from "../../events.ts";
 import type { Job } from "../../plugin.ts";
 import type { Bound } from "../bindings.ts";
 import { checkpointOf, type Run } from "../context.ts";
+import { publishPolicy } from "../policies.ts";
 
 /** Longest wait for a service to pause a job, in seconds: the run is ending, and waits for it. */
 const PAUSE_SECS = 20;
@@ -27,11 +28,9 @@ export function bind(run: Run): Bound[] {
     stage: run.roles.trainer!.id,
     on: {
       "dataset.ready": ({ data }, out) => train(run, data, out),
-      "policy.requested": async ({ data: { name, version, checkpoint } }, { publish, recall }) => {
-        const policy = await run.hosted!.policy({ name, version, checkpoint: checkpointOf(run, checkpoint) });
-        run.policies.set(name, policy);
-        const known = run.recorded.policies.get(name)?.checkpoint === checkpoint;
-        await (known ? recall : publish)("policy.published", { name, version, model: policy.model, checkpoint });
+      "policy.requested": ({ data }, out) => {
+        const checkpoint = checkpointOf(run, data.checkpoint);
+        return publishPolicy(run, data, out, () => run.hosted!.policy({ ...data, checkpoint }));
       },
     },
   }];

@@ -19,9 +19,9 @@ export function bind(run: Run): Bound[] {
   return [{
     stage: "dataset",
     on: {
-      "rung.started": async (_, { publish, recall }) => {
+      "rung.started": async (_, { publish, deliver }) => {
         const { dataset } = run.recorded;
-        if (dataset) return await recall("dataset.ready", dataset);
+        if (dataset) return await deliver("dataset.ready", dataset, true);
         const [train, validation] = [await write(run, "train"), await write(run, "validation")];
         await publish("dataset.ready", {
           train: train.path,

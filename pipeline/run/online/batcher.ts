@@ -9,7 +9,7 @@ import { join } from "node:path";
 import type { Out } from "../../bus.ts";
 import { stream } from "../../common/random.ts";
 import { HoneError, runner as messages } from "../../diagnostics/mod.ts";
-import type { BatchRef } from "../../events.ts";
+import type { Batch } from "../../events.ts";
 import { type BatchRow, writeBatch } from "../../store/batch_file.ts";
 import type { Bound } from "../bindings.ts";
 import type { Group, Judged, Run } from "../context.ts";
@@ -95,7 +95,7 @@ async function batch(run: Run, k: number, groups: Group[], { publish }: Out) {
   });
 }
 
-async function written(run: Run, kind: BatchRef["kind"], step: number, rows: BatchRow[]) {
+async function written(run: Run, kind: Batch["kind"], step: number, rows: BatchRow[]) {
   const folder = join(run.run_dir, "batches");
   const path = join(folder, `${kind}-${String(step).padStart(5, "0")}.jsonl`);
   await mkdir(folder, { recursive: true });

@@ -82,11 +82,11 @@ class RlRung {
   #since = performance.now();
 
   constructor(private readonly run: Run) {
-    const { scenarios, config, recorded, kept } = run;
+    const { scenarios, config, recorded, pinned } = run;
     this.#draw = new ScenarioDraw(scenarios.filter(({ split }) => split === "train"), config.seed);
     this.#taken = this.#asked = trainedSteps(run);
     this.#policy = run.policies.has("warm_start") ? "warm_start" : "base";
-    this.#latest = (this.#taken > 0 ? recorded.checkpoint : kept.warm_start) ?? "";
+    this.#latest = (this.#taken > 0 ? recorded.checkpoint : pinned.warm_start) ?? "";
     this.#best = bestOf(run);
   }
 
@@ -118,7 +118,7 @@ class RlRung {
     const step = this.run.supervised_steps + this.#taken;
     await out.publish("metric.recorded", { name: "validation_success", value: success.mean, step });
     if (success.mean > this.#best.success) this.#best = { success: success.mean, checkpoint: this.#latest };
-    this.run.kept.best = this.#best.checkpoint;
+    this.run.pinned.best = this.#best.checkpoint;
     await this.#advance(out);
   }
 
