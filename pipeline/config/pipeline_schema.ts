@@ -230,6 +230,9 @@ const evaluate = z.strictObject({
     .describe("Policies that the verdict compares."),
   split: z.enum(["heldout", "validation"]).default("heldout").describe("Scenarios that the verdict reads."),
   tries: count().default(1).describe("Attempts at each scenario."),
+  concurrency: count().optional().describe(
+    "Rollouts in flight at once while a policy is measured; `train.concurrency` when left out.",
+  ).meta({ examples: [8] }),
   sampling: z.array(z.enum(["greedy", "sampled"])).min(1).default(["greedy"])
     .describe("How policies answer; the first is the one that the verdict speaks of."),
   success_at: z.number().gt(0).max(1).default(1).describe("Score of the decisive judge that counts as success."),

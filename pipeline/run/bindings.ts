@@ -38,14 +38,17 @@ export interface Binding {
 }
 
 /** What of a pipeline the flow depends on. */
-export type FlowSettings = Pick<PipelineConfig, "train">;
+export type FlowSettings = Pick<PipelineConfig, "train" | "evaluate">;
 
 /** Groups that the sampler has asked for and that are not trained on yet, at most; queues of the loop hold as many. */
 export function credit({ train }: FlowSettings): number {
   return train.groups_per_step * (1 + train.max_staleness);
 }
 
-const many = ({ train }: FlowSettings) => train.concurrency;
+/** Rollouts in flight at once, at most. */
+export function mostRollouts({ train, evaluate }: FlowSettings): number {
+  return Math.max(train.concurrency, evaluate.concurrency ?? 0);
+}
 
 const opening: Binding[] = [
   {
@@ -78,7 +81,7 @@ const middle: Binding[] = [
       "rollout.completed",
       "group.completed",
     ],
-    concurrency: many,
+    concurrency: mostRollouts,
     load: () => import("./bindings/bind_rollout.ts"),
   },
   {
@@ -86,7 +89,7 @@ const middle: Binding[] = [
     kind: "judge",
     consumes: ["group.completed"],
     produces: ["judgement.made"],
-    concurrency: many,
+    concurrency: mostRollouts,
     load: () => import("./bindings/bind_judge.ts"),
   },
   {
@@ -94,7 +97,7 @@ const middle: Binding[] = [
     kind: "reward-shaper",
     consumes: ["group.completed", "judgement.made"],
     produces: ["reward.shaped", "group.rewarded"],
-    concurrency: many,
+    concurrency: mostRollouts,
     load: () => import("./bindings/bind_reward_shaper.ts"),
   },
 ];

@@ -24,7 +24,7 @@ Deno.test("missingKinds() names what is missing, in the order of the flow", () =
 async function bound(row: Pick<Binding, "consumes" | "produces">, on: Handlers) {
   const stop = new AbortController();
   const bus = new Bus("run", undefined, { signal: stop.signal, on_error: (error) => stop.abort(error) });
-  const config = { train: { concurrency: 1, groups_per_step: 1, max_staleness: 0 } };
+  const config = { train: { concurrency: 1, groups_per_step: 1, max_staleness: 0 }, evaluate: {} };
   const load = () => Promise.resolve({ bind: () => [{ stage: "one", on }] });
   await bindAll({ bus, config } as unknown as Run, [{ name: "one", ...row, load }]);
   await bus.publish("runner", "run.started", { name: "n", seed: 1, hone_version: "0", resumed: false });

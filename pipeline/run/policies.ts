@@ -9,6 +9,7 @@ import { HoneError, runner as messages } from "../diagnostics/mod.ts";
 import type { Out } from "../bus.ts";
 import type { EventMap } from "../events.ts";
 import type { Policy } from "../plugin.ts";
+import { mostRollouts } from "./bindings.ts";
 import { checkpointOf, type Run } from "./context.ts";
 
 /** Publishes the policy that was asked for, once `serve` has it ready; one that is on record keeps its record. */
@@ -42,11 +43,11 @@ export async function openPolicy(run: Run): Promise<Policy> {
     run.hosted = await role.open(args);
     return run.hosted.base;
   }
-  const { concurrency, max_staleness } = config.train;
+  const { max_staleness } = config.train;
   const resume = recorded.checkpoint === null
     ? {}
     : { resume: { checkpoint: checkpointOf(run, recorded.checkpoint), step: recorded.step } };
-  run.online = await role.open({ ...args, concurrency, max_staleness, ...resume });
+  run.online = await role.open({ ...args, concurrency: mostRollouts(config), max_staleness, ...resume });
   run.online.lost?.then((error) => run.stop(new HoneError(messages.trainer_lost(error.message), { cause: error })));
   return run.online.base;
 }

@@ -93,3 +93,33 @@ Deno.test("hone evaluate fails when nothing could be judged, and keeps a key tha
   assert.match(out, /answered 401: no such key: Bearer \[redacted\]: 1\)/);
   assert(!(await readFile(join(run_dir, "report.html"), "utf8")).includes("s3cr3t-of-an-endpoint"));
 });
+
+Deno.test("evaluate.concurrency bounds the rollouts in flight while a policy is measured", async () => {
+  await using home = await folder();
+  let [asking, most] = [0, 0];
+  await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async () => {
+    most = Math.max(most, ++asking);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    asking--;
+    const message = { role: "assistant", content: "yes" };
+    return Response.json({ choices: [{ index: 0, finish_reason: "stop", message }] });
+  });
+  const base_url = `http://127.0.0.1:${server.addr.port}/v1`;
+  const pipeline = {
+    name: "bounded",
+    agent: { endpoint: { base_url, model: "m", context_tokens: 4096 } },
+    stages: [
+      { use: "scenario-source/file", with: { path: "./tasks.yaml" } },
+      { use: "rollout/chat" },
+      { use: "judge/answer" },
+      { use: "reward-shaper/weighted" },
+    ],
+    evaluate: { policies: ["base"], tries: 3, concurrency: 2 },
+  };
+  await writeFile(join(home.path, "pipeline.yaml"), JSON.stringify(pipeline));
+  const tasks = ["a", "b", "c"].map((id) => ({ id, split: "heldout", task: "Say yes.", answer: { equals: "yes" } }));
+  await writeFile(join(home.path, "tasks.yaml"), JSON.stringify(tasks));
+  const args = { run_dir: join(home.path, "run"), yes: true };
+  const { code, out } = await runVerb(evaluate, { positional: [join(home.path, "pipeline.yaml")], args });
+  assert.deepEqual([code, out[0]!.split(" (")[0], most], [0, "base on heldout, greedy: 1.00", 2]);
+});

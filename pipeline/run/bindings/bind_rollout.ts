@@ -37,11 +37,16 @@ interface Playing {
 
 /** Binds the rollout plugin. */
 export function bind(run: Run): Bound[] {
-  // Bounds the rollouts in flight, whatever group they belong to.
-  const slots = new Semaphore(run.config.train.concurrency);
+  const { train, evaluate } = run.config;
+  // Bound the rollouts in flight, whatever group they belong to.
+  const slots = new Semaphore(train.concurrency);
+  const evaluating = evaluate.concurrency === undefined ? slots : new Semaphore(evaluate.concurrency);
   return [{
     stage: run.roles.rollout.id,
-    on: { "group.requested": ({ data }, out) => runGroup(run, slots, data, out) },
+    on: {
+      "group.requested": ({ data }, out) =>
+        runGroup(run, data.purpose === "evaluation" ? evaluating : slots, data, out),
+    },
   }];
 }
 
