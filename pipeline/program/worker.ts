@@ -10,7 +10,6 @@ import { WORKER_DIR } from "./worker_env.ts";
 
 /** How a worker is started. */
 export interface WorkerOptions {
-  backend: "mlx";
   /** The environment's Python, from `ensureWorkerEnv`. */
   python: string;
   log: (line: string) => void;
@@ -38,14 +37,14 @@ export class Worker implements AsyncDisposable {
   #watch: ReturnType<typeof setInterval> | undefined;
 
   constructor(options: WorkerOptions) {
-    const { backend, python, log, silence_secs = 300 } = options;
+    const { python, log, silence_secs = 300 } = options;
     this.#silence_secs = silence_secs;
     const signal = AbortSignal.any([this.#hung.signal, ...(options.signal ? [options.signal] : [])]);
     const on_event = (event: ProgramEvent) => {
       this.#silent_looks = 0;
       options.on_event(event);
     };
-    const command = options.command ?? [python, "-m", "hone_worker", backend];
+    const command = options.command ?? [python, "-m", "hone_worker"];
     // glibc gives large arrays back to the kernel at each release; kept, they need not be faulted in again (a third faster).
     const malloc = { MALLOC_MMAP_MAX_: "0", MALLOC_TRIM_THRESHOLD_: "99999999999", MALLOC_TOP_PAD_: "67108864" };
     const env = {

@@ -11,7 +11,6 @@ function fake(
 ) {
   const said = { lines: [] as string[], events: [] as ProgramEvent[] };
   const worker = new Worker({
-    backend: "mlx",
     python: "unused",
     command: [Deno.execPath(), "run", "-A", FAKE, ...flags],
     log: (line) => void said.lines.push(line),
@@ -75,7 +74,7 @@ Deno.test("request() throws WORKER_DIED when something other than the protocol i
 });
 
 Deno.test("request() throws WORKER_DIED when the program cannot be started", async () => {
-  const options = { backend: "mlx" as const, python: "/no/such/python", log: () => {}, on_event: () => {} };
+  const options = { python: "/no/such/python", log: () => {}, on_event: () => {} };
   await using worker = new Worker(options);
   await assert.rejects(worker.request("hello", {}), { code: "WORKER_DIED", message: /ENOENT|No such file/ });
 });

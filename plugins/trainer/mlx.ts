@@ -1,6 +1,7 @@
 /**
- * Trains LoRA adapters with MLX, on Apple GPUs and on CPUs, in a worker process that serves the policy and trains the
- * same weights. The worker's Python environment is made on first use.
+ * Trains LoRA adapters on this machine, in a worker process that serves the policy and trains the same weights: models
+ * of Llama's shape on CPUs by layers of its own in NumPy, every other one through mlx-lm. The worker's Python
+ * environment is made on first use.
  * @module
  */
 import {
@@ -60,7 +61,7 @@ type Config = z.output<typeof config>;
 const plugin: Plugin<"trainer"> = definePlugin({
   kind: "trainer",
   name: "mlx",
-  summary: "Trains LoRA adapters with MLX, on Apple GPUs and on CPUs.",
+  summary: "Trains LoRA adapters on this machine: Llama's shape on CPUs in NumPy, everything else with MLX.",
   config,
   examples: [
     { title: "As it is", with: {} },
@@ -96,7 +97,6 @@ async function open(args: OpenOnlineArgs, around: Surroundings): Promise<OnlineT
     python: config.python,
   });
   const worker = new Worker({
-    backend: "mlx",
     python,
     signal,
     log: (line) => log.debug(line),

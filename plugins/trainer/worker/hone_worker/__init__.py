@@ -1,9 +1,9 @@
 """hone's local trainer process.
 
-The package serves a language model as an OpenAI-compatible endpoint, records the
-exact ids it samples, and trains a LoRA adapter on them. ``trajectory`` and
-``config`` know no array library and are shared by every back end; ``mlx`` is the
-back end built on MLX.
+The package serves a language model as an OpenAI-compatible endpoint, records the exact ids it
+samples, and trains a LoRA adapter on them. What is neutral lies here and in ``endpoint`` and
+``loading``; ``engine`` says what an engine is, and each engine has a folder: ``cpu_llama`` (NumPy)
+and ``mlx``. No neutral module imports an engine, but for ``engine_choice`` when it opens one.
 """
 
 __version__ = "0.1.0"

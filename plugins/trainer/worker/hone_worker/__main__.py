@@ -1,7 +1,6 @@
-"""`python -m hone_worker mlx`: one worker process on stdin and stdout, until stdin ends.
+"""`python -m hone_worker`: one worker process on stdin and stdout, until stdin ends.
 
-The protocol takes its descriptors before any back end is imported, so that no library's print
-can reach them.
+The protocol takes its descriptors before any engine is imported, so that no library's print can reach them.
 """
 
 from hone_worker.protocol import Channel, serve  # noqa: I001  (must come first)
@@ -9,15 +8,13 @@ from hone_worker.protocol import Channel, serve  # noqa: I001  (must come first)
 import os
 import sys
 
-BACKENDS = ("mlx",)
-
 
 def main(argv: list[str]) -> int:
-    if len(argv) != 1 or argv[0] not in BACKENDS:
-        print(f"usage: python -m hone_worker {'|'.join(BACKENDS)}", file=sys.stderr)
+    if argv:
+        print("usage: python -m hone_worker", file=sys.stderr)
         return 2
     channel = Channel.over_stdio()
-    from hone_worker.mlx.worker import Worker
+    from hone_worker.worker import Worker
 
     worker = Worker(channel)
     serve(channel, worker.methods())

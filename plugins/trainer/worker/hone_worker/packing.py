@@ -4,17 +4,17 @@ A segment is a run of tokens with one parent; its context is the chain of its an
 rows share a segment when they begin with the same ids, which is exact: a hidden state depends
 on the ids up to it and nothing else. What is trained stays per row: an :class:`Entry` points at
 the token whose hidden state predicts the target, and two rows may point at the same one.
-Pure numpy: every back end shares it.
+NumPy only: every engine shares it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hone_worker.trajectory import Row
+from hone_worker.rows import Row
 
 # Sharing fewer ids than this costs more in small matrix products than it saves.
 MIN_SHARED = 16
@@ -68,20 +68,6 @@ class Tree:
         while (index := self.segments[index].parent) >= 0:
             chain.append(index)
         return chain[::-1]
-
-
-# (entry indices, their logp) to dL/dlogp: how an engine asks the loss for gradients.
-Slope = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-@dataclass
-class Result:
-    """A pass over a tree. Per entry (NaN where not computed): logp, and the entropy of the
-    distribution; gradients by parameter name, empty without a slope."""
-
-    logp: np.ndarray
-    entropy: np.ndarray
-    grads: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class _Grower:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import pathlib
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from hone_worker import lora, train
+from hone_worker.checkpoint import TrainState
 from hone_worker.config import LoraConfig, OptimConfig
-from hone_worker.mlx import lora, model, train
-from hone_worker.trajectory import Trajectory, TurnRecord
+from hone_worker.engine import Engine
+from hone_worker.engine_choice import open_engine
+from hone_worker.loading.model_files import ModelFiles, open_model
+from hone_worker.optimizer import AdamW
+from hone_worker.rows import Trajectory, TurnRecord
 
 
 def trajectories(rng: np.random.Generator, groups: int = 2, size: int = 3, vocab: int = 96) -> list[Trajectory]:
@@ -32,15 +39,45 @@ def trajectories(rng: np.random.Generator, groups: int = 2, size: int = 3, vocab
     return out
 
 
-def trainer(folder: pathlib.Path, fast: bool = True, noise: float = 0.1, **optim: object) -> train.Trainer:
-    """A trainer on a model folder, with an adapter that already does something."""
-    loaded = model.load(str(folder), folder)
-    if not fast:
-        loaded.fast = None
-    adapter = lora.create(loaded.module, LoraConfig(rank=3, alpha=6, last_layers=2), seed=0)
+def opened(folder: pathlib.Path, engine: str | None = None) -> tuple[ModelFiles, Engine]:
+    """A model folder in an engine (None: the one that is chosen for it)."""
+    files = open_model(str(folder), folder)
+    return files, open_engine(files, engine)
+
+
+@dataclass
+class Training:
+    """A model, what training made of it, and the steps that it can take."""
+
+    engine: Any
+    state: TrainState
+
+    @property
+    def params(self) -> dict[str, np.ndarray]:
+        return self.state.adapter.params
+
+    @params.setter
+    def params(self, value: dict[str, np.ndarray]) -> None:
+        self.state.adapter.params = value
+
+    def supervise(self, *args: Any) -> dict[str, Any]:
+        return train.supervise(self.engine, self.state, *args)
+
+    def train_step(self, *args: Any) -> dict[str, Any]:
+        return train.train_step(self.engine, self.state, *args)
+
+    def logprobs(self, *args: Any) -> dict[str, Any]:
+        return train.logprobs(self.engine, self.state, *args)
+
+
+def training(folder: pathlib.Path, engine: str | None = None, noise: float = 0.1, **optim: Any) -> Training:
+    """Training on a model folder, with an adapter that already does something."""
+    files, made = opened(folder, engine)
+    adapter = lora.create(made.linears, made.layers, LoraConfig(rank=3, alpha=6, last_layers=2), seed=0)
+    made.adapt(adapter)
     rng = np.random.default_rng(5)
     adapter.params = {
         name: value + noise * rng.standard_normal(value.shape).astype(np.float32) if name.endswith("b") else value
         for name, value in adapter.params.items()
     }
-    return train.Trainer(loaded, adapter, OptimConfig(**{"learning_rate": 1e-3, **optim}))
+    return Training(made, TrainState(files.id, adapter, AdamW(OptimConfig(**{"learning_rate": 1e-3, **optim}))))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pathlib
+from collections.abc import Iterator
+from typing import Any
 
 import hone_worker.mlx  # noqa: F401  loads the BLAS before mlx.core
 import mlx.core as mx
@@ -11,6 +13,8 @@ import numpy as np
 import pytest
 from mlx.utils import tree_flatten
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from worker_process import Process
 
 VOCAB = 96
 SHAPE = {
@@ -71,3 +75,17 @@ def qwen_folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(3)
+
+
+@pytest.fixture
+def start(tmp_path: pathlib.Path) -> Iterator[Any]:
+    """Starts workers that end with the test."""
+    begun: list[Process] = []
+
+    def begin() -> Process:
+        begun.append(Process(tmp_path))
+        return begun[-1]
+
+    yield begin
+    for process in begun:
+        process.end()

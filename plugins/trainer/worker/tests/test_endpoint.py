@@ -14,14 +14,18 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
+import builders
+from hone_worker import lora
+from hone_worker.chat_template import ChatTemplate
+from hone_worker.config import LoraConfig
+from hone_worker.cpu_llama import ops
+from hone_worker.cpu_llama.weights import LlamaWeights
+from hone_worker.endpoint.chat_service import ChatService
+from hone_worker.endpoint.draw import _inverse
+from hone_worker.endpoint.http_server import Endpoint
+from hone_worker.endpoint.sampler import Sampler
 from hone_worker.errors import WorkerError
-from hone_worker.mlx import model, ops
-from hone_worker.mlx.chat import ChatService
-from hone_worker.mlx.decode import LlamaDecoder
-from hone_worker.mlx.decode_module import ModuleDecoder
-from hone_worker.mlx.sampler import Sampler, _inverse
-from hone_worker.mlx.server import Endpoint
-from hone_worker.mlx.template import ChatTemplate
+from hone_worker.loading.model_files import ModelFiles
 
 TOKEN = "secret"
 USER = {"role": "user", "content": "hello there, what is up"}
@@ -31,8 +35,11 @@ SYSTEM = {"role": "system", "content": "you are a very small model and answer in
 @dataclass
 class Client:
     url: str
-    loaded: model.LoadedModel
+    loaded: ModelFiles
+    weights: LlamaWeights
     sampler: Sampler
+    adapter: lora.Adapter
+    params: dict[str, np.ndarray]
 
     def request(
         self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
@@ -51,33 +58,37 @@ class Client:
         assert status == 200, reply
         return reply
 
-    def logp(self, reply: dict) -> np.ndarray:
-        """Log-probabilities of a reply's tokens, by the plain pass."""
+    def logp(self, reply: dict, adapted: bool = False) -> np.ndarray:
+        """Log-probabilities of a reply's tokens, by the plain pass of the base model or with ``params``."""
         prompt, ids = reply["prompt_token_ids"], reply["choices"][0]["token_ids"]
-        assert self.loaded.fast is not None
-        logits = ops.logits(self.loaded.fast, np.array(prompt + ids))[len(prompt) - 1 : -1].astype(np.float64)
+        weights = self.weights.merged(self.params if adapted else None, self.adapter.config.scale)
+        logits = ops.logits(weights, np.array(prompt + ids))[len(prompt) - 1 : -1].astype(np.float64)
         return (logits - np.log(np.exp(logits).sum(1, keepdims=True)))[np.arange(len(ids)), ids]
 
 
-def serve(folder: pathlib.Path, general: bool) -> tuple[Client, Endpoint]:
-    loaded = model.load(str(folder), folder)
-    decoder = ModuleDecoder(loaded.module) if general else LlamaDecoder(loaded.fast)
+def serve(folder: pathlib.Path, engine: str = "cpu_llama", max_staleness: int = 0) -> tuple[Client, Endpoint]:
+    loaded, made = builders.opened(folder, engine)
+    weights = builders.opened(folder, "cpu_llama")[1].weights
+    adapter = lora.create(made.linears, made.layers, LoraConfig(rank=3, alpha=6), seed=0)
+    made.adapt(adapter)
+    rng = np.random.default_rng(1)
+    params = {name: 0.1 * rng.standard_normal(v.shape).astype(np.float32) for name, v in adapter.params.items()}
     template = ChatTemplate(loaded.chat_template, loaded.encode, loaded.decode, loaded.eos_token_ids)
-    sampler = Sampler(decoder, loaded.decode, loaded.eos_token_ids, max_rows=8)
+    sampler = Sampler(made.decoder(), loaded.decode, loaded.eos_token_ids, 8, max_staleness)
     endpoint = Endpoint(ChatService(template, sampler, loaded.context_tokens), TOKEN)
-    return Client(endpoint.start(), loaded, sampler), endpoint
+    return Client(endpoint.start(), loaded, weights, sampler, adapter, params), endpoint
 
 
-@pytest.fixture(params=["fast", "general"])
+@pytest.fixture(params=["cpu_llama", "mlx"])
 def client(request: pytest.FixtureRequest, llama_folder: pathlib.Path) -> Iterator[Client]:
-    made, endpoint = serve(llama_folder, request.param == "general")
+    made, endpoint = serve(llama_folder, request.param)
     yield made
     endpoint.close()
 
 
 @pytest.fixture
 def fast(llama_folder: pathlib.Path) -> Iterator[Client]:
-    made, endpoint = serve(llama_folder, general=False)
+    made, endpoint = serve(llama_folder)
     yield made
     endpoint.close()
 
@@ -147,7 +158,7 @@ def test_seeds_decide_the_tokens_alone_or_in_a_crowd(client: Client) -> None:
 def test_greedy_takes_the_most_likely_token_with_its_logprob_at_temperature_one(client: Client) -> None:
     reply = client.chat([SYSTEM, USER], temperature=0)
     prompt, ids = reply["prompt_token_ids"], reply["choices"][0]["token_ids"]
-    logits = ops.logits(client.loaded.fast, np.array(prompt + ids))[len(prompt) - 1 : -1]
+    logits = ops.logits(client.weights, np.array(prompt + ids))[len(prompt) - 1 : -1]
     assert logits.argmax(1).tolist() == ids
     said = [item["logprob"] for item in reply["choices"][0]["logprobs"]["content"]]
     np.testing.assert_allclose(said, client.logp(reply), atol=1e-4)
@@ -156,7 +167,7 @@ def test_greedy_takes_the_most_likely_token_with_its_logprob_at_temperature_one(
 def test_temperature_and_top_p_shape_the_reported_distribution(fast: Client) -> None:
     reply = fast.chat([SYSTEM, USER], temperature=0.5, top_p=0.6, max_tokens=30)
     prompt, ids = reply["prompt_token_ids"], reply["choices"][0]["token_ids"]
-    logits = ops.logits(fast.loaded.fast, np.array(prompt + ids))[len(prompt) - 1 : -1].astype(np.float64) / 0.5
+    logits = ops.logits(fast.weights, np.array(prompt + ids))[len(prompt) - 1 : -1].astype(np.float64) / 0.5
     share = np.exp(logits - logits.max(1, keepdims=True))
     share /= share.sum(1, keepdims=True)
     for place, (token, item) in enumerate(zip(ids, reply["choices"][0]["logprobs"]["content"], strict=True)):
@@ -236,7 +247,7 @@ def test_paused_holds_open_requests_and_publish_waits_for_them(fast: Client) -> 
             assert not busy.wait(0.3) and not any(one.done() for one in pending)
         replies = [one.result(30) for one in pending]
         assert {reply["policy_version"] for reply in replies} == {0}
-    fast.sampler.publish(4, None, 1.0)
+    fast.sampler.publish(4, None)
     assert fast.chat([SYSTEM, USER], model="policy-000004")["policy_version"] == 4
     assert fast.request("POST", "/v1/chat/completions", {"messages": [USER], "model": "policy-000000"})[0] == 404
 
@@ -246,7 +257,7 @@ def test_publish_ends_late_requests_for_the_old_policy(fast: Client) -> None:
         early = pool.submit(fast.chat, [SYSTEM, USER], max_tokens=200, model="policy-000000")
         while not fast.sampler._active:
             threading.Event().wait(0.001)
-        done = threading.Thread(target=fast.sampler.publish, args=(1, None, 1.0))
+        done = threading.Thread(target=fast.sampler.publish, args=(1, None))
         with fast.sampler.paused():
             done.start()
             while not fast.sampler._draining:
@@ -262,8 +273,68 @@ def test_publish_ends_late_requests_for_the_old_policy(fast: Client) -> None:
         done.join()
 
 
+def test_a_rollout_goes_on_with_newer_weights_within_the_staleness(llama_folder: pathlib.Path) -> None:
+    made, endpoint = serve(llama_folder, max_staleness=1)
+    def models() -> list[str]:
+        return [model["id"] for model in made.request("GET", "/v1/models")[1]["data"]]
+
+    assert models() == ["policy-000000"]
+    first = made.chat([SYSTEM, USER], rollout="r", model="policy-000000")
+    made.sampler.publish(1, made.params)
+    assert models() == ["policy-000001", "policy-000000"]
+    messages = [SYSTEM, USER, first["choices"][0]["message"], USER]
+    second = made.chat(messages, rollout="r", model="policy-000000")
+    assert (first["policy_version"], second["policy_version"], second["model"]) == (0, 1, "policy-000001")
+    held = first["prompt_token_ids"] + first["choices"][0]["token_ids"]
+    assert second["prompt_token_ids"][: len(held)] == held
+    # Of the old weights nothing is left in what it says: not even in what it remembers of the first turn.
+    assert second["usage"]["prompt_tokens_details"]["cached_tokens"] <= len(first["prompt_token_ids"])
+    said = [item["logprob"] for item in second["choices"][0]["logprobs"]["content"]]
+    np.testing.assert_allclose(said, made.logp(second, adapted=True), atol=1e-4)
+    assert np.abs(np.array(said) - made.logp(second)).max() > 1e-2
+    made.sampler.publish(2, None)
+    assert models() == ["policy-000002", "policy-000001"]
+    status, refused = made.request("POST", "/v1/chat/completions", {"messages": [USER], "model": "policy-000000"})
+    assert (status, refused["error"]["code"]) == (404, "model_not_found")
+    made.sampler.publish(0, None)  # a measurement of the base
+    assert models() == ["policy-000000"]
+    endpoint.close()
+
+
+@pytest.mark.parametrize(("staleness", "answers"), [(0, [409]), (1, [200, 409]), (2, [200, 200])])
+def test_requests_that_come_while_a_policy_is_published_are_answered_by_it_within_the_staleness(
+    llama_folder: pathlib.Path, staleness: int, answers: list[int]
+) -> None:
+    made, endpoint = serve(llama_folder, max_staleness=staleness)
+    made.sampler.publish(1, None)
+    body = {"messages": [USER], "max_tokens": 4}
+    with ThreadPoolExecutor(4) as pool:
+        early = pool.submit(made.chat, [SYSTEM, USER], max_tokens=100, model="policy-000001")
+        while not made.sampler._active:
+            threading.Event().wait(0.001)
+        publishing = threading.Thread(target=made.sampler.publish, args=(2, made.params))
+        with made.sampler.paused():
+            publishing.start()
+            while not made.sampler._draining:
+                threading.Event().wait(0.001)
+            # Accepted while 1 is served; when they are looked at, 2 is.
+            late = []
+            for version in (1, 0)[: len(answers)]:
+                asked = {**body, "model": f"policy-00000{version}"}
+                late.append(pool.submit(made.request, "POST", "/v1/chat/completions", asked))
+            while len(made.sampler._later) < len(late):
+                threading.Event().wait(0.001)
+        assert early.result(30)["policy_version"] == 1
+        for one, status in zip(late, answers, strict=True):
+            got, reply = one.result(30)
+            assert got == status
+            assert reply["policy_version"] == 2 if status == 200 else reply["error"]["code"] == "policy_replaced"
+        publishing.join()
+    endpoint.close()
+
+
 def test_rows_are_evicted_beyond_the_memory_budget(llama_folder: pathlib.Path) -> None:
-    made, endpoint = serve(llama_folder, general=False)
+    made, endpoint = serve(llama_folder)
     made.sampler._kv_bytes = 1
     first = made.chat([SYSTEM, USER], rollout="a")
     with ThreadPoolExecutor(4) as pool:

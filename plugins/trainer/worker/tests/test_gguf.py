@@ -1,97 +1,68 @@
-"""The GGUF reader against an independent one: a few lines over the format's own definition."""
+"""The GGUF reader against MLX's own, and against the format's definition of what the built-in model has not."""
 
 import os
 import pathlib
 import struct
 
+import hone_worker.mlx  # noqa: F401  loads the BLAS before mlx.core
+import mlx.core as mx
 import numpy as np
 import pytest
 
-import hone_worker.mlx  # noqa: F401
 from hone_worker.errors import WorkerError
-from hone_worker.mlx import gguf, model
+from hone_worker.loading.built_in import BUILT_IN
+from hone_worker.loading.gguf import GgufFile
 
 CACHE = os.environ.get("HONE_MODEL_CACHE", str(pathlib.Path.home() / ".cache" / "hone"))
-FILE = pathlib.Path(CACHE) / model.BUILT_IN / "SmolLM2-135M-Instruct.Q4_1.gguf"
-SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-
-
-class Reader:
-    def __init__(self, data):
-        self.data, self.at = data, 0
-
-    def take(self, kind):
-        (value,) = struct.unpack_from("<" + kind, self.data, self.at)
-        self.at += struct.calcsize("<" + kind)
-        return value
-
-    def text(self):
-        size = self.take("Q")
-        self.at += size
-        return bytes(self.data[self.at - size : self.at]).decode()
-
-    def value(self, kind):
-        if kind == 8:
-            return self.text()
-        if kind == 9:
-            inner, count = self.take("I"), self.take("Q")
-            return [self.value(inner) for _ in range(count)]
-        return self.take(SCALARS[kind])
-
-
-def tensors(path, wanted):
-    reader = Reader(memoryview(path.read_bytes()))
-    assert bytes(reader.data[:4]) == b"GGUF"
-    reader.at = 8
-    count, keys = reader.take("Q"), reader.take("Q")
-    for _ in range(keys):
-        reader.text()
-        reader.value(reader.take("I"))
-    infos = {}
-    for _ in range(count):
-        name = reader.text()
-        shape = [reader.take("Q") for _ in range(reader.take("I"))]
-        infos[name] = (shape[::-1], reader.take("I"), reader.take("Q"))
-    begin = -(-reader.at // 32) * 32
-    return {name: dense(reader.data[begin + infos[name][2] :], *infos[name][:2]) for name in wanted}
-
-
-def dense(data, shape, kind):
-    size = int(np.prod(shape))
-    if kind == 0:
-        return np.frombuffer(data, np.float32, size).reshape(shape)
-    if kind == 8:  # Q8_0: a half scale, 32 signed bytes
-        block = np.frombuffer(data, np.dtype([("d", "<f2"), ("q", "i1", 32)]), size // 32)
-        return (block["d"].astype(np.float32)[:, None] * block["q"]).reshape(shape)
-    assert kind == 3, kind  # Q4_1: scale, minimum, 16 bytes whose low halves come first
-    block = np.frombuffer(data, np.dtype([("d", "<f2"), ("m", "<f2"), ("q", "u1", 16)]), size // 32)
-    nibbles = np.concatenate([block["q"] & 15, block["q"] >> 4], axis=1)
-    return (block["d"].astype(np.float32)[:, None] * nibbles + block["m"].astype(np.float32)[:, None]).reshape(shape)
+FILE = pathlib.Path(CACHE) / BUILT_IN / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 @pytest.mark.skipif(not FILE.is_file(), reason=f"the built-in model is not in {CACHE} (set HONE_MODEL_CACHE)")
-def test_read_equals_an_independent_reader():
-    ours = gguf.read(FILE).weights
-    names = ["blk.7.ffn_down.weight", "blk.7.attn_k.weight", "blk.29.ffn_norm.weight", "token_embd.weight"]
-    theirs = tensors(FILE, names)
-    assert np.abs(np.array(ours["model.layers.7.mlp.down_proj.weight"]) - theirs[names[0]]).max() < 1e-6
-    assert np.array_equal(np.array(ours["model.layers.29.post_attention_layernorm.weight"]), theirs[names[2]])
-    assert np.abs(np.array(ours["model.embed_tokens.weight"]) - theirs[names[3]]).max() < 1e-3
+def test_weights_equal_those_that_mlx_reads():
+    ours = dict(GgufFile(FILE).weights())
+    theirs, meta = mx.load(str(FILE), return_metadata=True)
+    assert len(ours) == sum(name.endswith(".weight") for name in theirs) == 272
+
+    def dense(stem):  # Q4_1 and Q8_0, as MLX stores them
+        packed, scales = theirs[f"{stem}.weight"], theirs[f"{stem}.scales"].astype(mx.float32)
+        bits = packed.shape[-1] // scales.shape[-1]
+        return np.array(mx.dequantize(packed, scales, theirs[f"{stem}.biases"].astype(mx.float32), 32, bits))
+
+    assert np.array_equal(ours["model.layers.7.mlp.down_proj.weight"], dense("blk.7.ffn_down"))
+    assert np.array_equal(ours["model.embed_tokens.weight"], dense("token_embd"))
+    norm = np.array(theirs["blk.29.ffn_norm.weight"])
+    assert np.array_equal(ours["model.layers.29.post_attention_layernorm.weight"], norm)
     # llama.cpp interleaves the halves of each head: rows 0, 1 of a head are its rows 0, d/2.
-    key = theirs[names[1]].reshape(3, 64, 576)
-    mine = np.array(ours["model.layers.7.self_attn.k_proj.weight"]).reshape(3, 64, 576)
-    assert np.abs(key[:, 0::2] - mine[:, :32]).max() < 1e-6 and np.abs(key[:, 1::2] - mine[:, 32:]).max() < 1e-6
+    key = dense("blk.7.attn_k").reshape(3, 64, 576)
+    mine = ours["model.layers.7.self_attn.k_proj.weight"].reshape(3, 64, 576)
+    assert np.array_equal(key[:, 0::2], mine[:, :32]) and np.array_equal(key[:, 1::2], mine[:, 32:])
+    assert GgufFile(FILE).chat_template == meta["tokenizer.chat_template"]
 
 
-def test_read_refuses_another_architecture(tmp_path):
+def gguf(path, metadata, tensors=()):
+    """A file of text metadata, and of tensors (name, type, data) of 32 numbers each."""
+
     def text(value):
         return struct.pack("<Q", len(value)) + value.encode()
 
-    entry = text("general.architecture") + struct.pack("<I", 8) + text("mamba")
-    tensor = text("x.weight") + struct.pack("<IQIQ", 1, 32, 0, 0)
-    data = b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + entry + tensor
-    data += bytes(-len(data) % 32) + bytes(128)
-    (tmp_path / "m.gguf").write_bytes(data)
-    with pytest.raises(WorkerError, match="'mamba'") as caught:
-        gguf.read(tmp_path / "m.gguf")
+    data = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata))
+    data += b"".join(text(name) + struct.pack("<I", 8) + text(value) for name, value in metadata.items())
+    for index, (name, kind, _) in enumerate(tensors):
+        data += text(name) + struct.pack("<IQIQ", 1, 32, kind, 128 * index)
+    data += bytes(-len(data) % 32) + b"".join(content.ljust(128, b"\0") for _, _, content in tensors)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("metadata", "kind", "problem"),
+    [
+        ({"general.architecture": "mamba"}, 0, "architecture 'mamba'"),
+        ({"general.architecture": "llama", "tokenizer.ggml.model": "llama"}, 0, "with vocabulary 'llama'"),
+        ({"general.architecture": "llama", "tokenizer.ggml.model": "gpt2"}, 12, r"tensors of types \[12\]"),
+    ],
+)
+def test_another_architecture_vocabulary_or_storage_is_refused(tmp_path, metadata, kind, problem):
+    with pytest.raises(WorkerError, match=problem) as caught:
+        GgufFile(gguf(tmp_path / "m.gguf", metadata, [("x.weight", kind, b"")]))
     assert caught.value.code == "MODEL_UNSUPPORTED"

@@ -1,14 +1,20 @@
 """The loss against closed forms, finite differences and poison."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from hone_worker.config import PRESETS, LossConfig, LoraConfig, OptimConfig
 from hone_worker.errors import WorkerError
-from hone_worker.mlx import loss
-from hone_worker.optim import AdamW, clip, global_norm
+from hone_worker import loss
+from hone_worker.optimizer import AdamW, clip, global_norm
 from hone_worker.packing import Entries
 
+# What numpy and torch have under one name with one meaning; the loss may use no other.
+SHARED = (
+    "asarray", "bincount", "bool", "clip", "exp", "float64", "isnan", "minimum", "ones_like", "where", "zeros_like",
+)
 LENGTHS = [3, 5, 2, 4]
 ADVANTAGE = np.array([1.0, -0.5, 0.75, -1.25])
 N = sum(LENGTHS)
@@ -78,6 +84,22 @@ def test_slope_is_the_derivative_of_the_value(logp, rng, name):
         step[i] = 1e-6
         up, down = (run(config, logp + s * step, found, reference).value.sum() for s in (1, -1))
         assert np.isclose(slope[i], (up - down) / 2e-6, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_any_namespace_that_has_the_shared_names_computes_the_loss(logp, rng, name):
+    shared = SimpleNamespace(**{word: getattr(np, word) for word in SHARED})
+    found = entries(logp, 0.4 * rng.standard_normal(N))
+    found.behaviour[3] = np.nan
+    reference, config = logp + 0.3 * rng.standard_normal(N), preset(name, beta=0.2, tis_cap=1.2)
+    factor = loss.factors(np.ones(4), np.array(LENGTHS), config)[found.sequence]
+    expected = loss.policy(logp, found, factor, config, reference)
+    again = loss.policy(logp, found, factor, config, reference, xp=shared)
+    for field in ("value", "slope", "clipped"):
+        assert np.array_equal(getattr(again, field), getattr(expected, field))
+    assert np.array_equal(loss.k3(logp, reference, shared), loss.k3(logp, reference))
+    simple = loss.cross_entropy(logp, factor, shared)
+    assert np.array_equal(simple.value, -factor * logp) and not simple.clipped.any()
 
 
 def test_ppo_stops_where_the_ratio_went_the_wanted_way_too_far(logp):

@@ -6,85 +6,15 @@ import json
 import os
 import pathlib
 import signal
-import subprocess
-import sys
-import urllib.request
-from collections.abc import Iterator
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-PACKAGE = pathlib.Path(__file__).parent.parent
-CACHE = os.environ.get("HONE_TEST_CACHE", str(pathlib.Path.home() / ".cache" / "hone-test"))
-TOKEN = "t0k3n"
-INIT = {
-    "model": "smollm2-135m",
-    "cache_dir": CACHE,
-    "context_tokens": 1024,
-    "seed": 7,
-    "lora": {"rank": 8, "alpha": 16, "last_layers": 4, "target_modules": "all-linear"},
-    "optimizer": {"learning_rate": 1e-3},
-}
+from worker_process import CACHE, INIT, TOKEN, Process
+
 SYSTEM = {"role": "system", "content": "You answer with one short tool call as JSON. Tools: list, read, write."}
-
-
-class Process:
-    """A worker started as hone starts it."""
-
-    def __init__(self, folder: pathlib.Path) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(PACKAGE)}
-        self.child = subprocess.Popen(
-            [sys.executable, "-m", "hone_worker", "mlx"], cwd=folder, env=environment,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(folder / "worker.log").open("ab"))
-        self.events: list[dict] = []
-        self.number = 0
-        self.url = ""
-
-    def call(self, method: str, **params: Any) -> dict:
-        self.number += 1
-        line = json.dumps({"v": 1, "id": self.number, "method": method, "params": params}) + "\n"
-        assert self.child.stdin is not None and self.child.stdout is not None
-        self.child.stdin.write(line.encode())
-        self.child.stdin.flush()
-        for answer in self.child.stdout:
-            message = json.loads(answer)
-            if "event" in message:
-                self.events.append(message)
-                continue
-            assert message["id"] == self.number
-            return message.get("result") or message.get("error") or {}
-        raise AssertionError("the worker ended")
-
-    def open(self, **changes: Any) -> dict:
-        made = self.call("init", **{**INIT, **changes})
-        self.url = self.call("serve", host="127.0.0.1", port=0, token=TOKEN, max_concurrency=32)["base_url"]
-        return made
-
-    def chat(self, messages: list[dict], **options: Any) -> dict:
-        body = {"messages": messages, "max_tokens": 16, "logprobs": True, "return_token_ids": True, **options}
-        request = urllib.request.Request(
-            f"{self.url}/chat/completions", json.dumps(body).encode(), {"authorization": f"Bearer {TOKEN}"})
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return json.loads(response.read())
-
-    def end(self) -> None:
-        if self.child.poll() is None:
-            self.child.kill()
-        self.child.wait()
-
-
-@pytest.fixture
-def start(tmp_path: pathlib.Path) -> Iterator[Any]:
-    begun: list[Process] = []
-
-    def begin() -> Process:
-        begun.append(Process(tmp_path))
-        return begun[-1]
-
-    yield begin
-    for process in begun:
-        process.end()
 
 
 def two_turns(worker: Process, index: int) -> dict:
@@ -120,10 +50,10 @@ def greedy(worker: Process) -> list[int]:
 def test_the_worker_samples_trains_publishes_and_resumes(start: Any, tmp_path: pathlib.Path) -> None:
     worker = start()
     hello = worker.call("hello")
-    assert (hello["protocol"], hello["backend"]) == (1, "mlx")
+    assert (hello["protocol"], hello["engines"], hello["device"]) == (1, ["cpu_llama", "mlx"], "cpu")
     assert worker.call("render", messages=[SYSTEM])["code"] == "NOT_INITIALISED"
     made = worker.open()
-    assert made["step"] == 0 and made["model"]["architecture"] == "llama" and made["model"]["fast_path"]
+    assert made["step"] == 0 and made["model"]["architecture"] == "llama" and made["model"]["engine"] == "cpu_llama"
     assert not made["model"]["renders_tools"] and made["model"]["eos_token_ids"] == [2]
 
     with ThreadPoolExecutor(8) as pool:
@@ -198,7 +128,7 @@ def test_any_architecture_trains_and_serves_what_it_learned(
 ) -> None:
     worker = start()
     made = worker.open(model=str(qwen_folder), context_tokens=512)
-    assert not made["model"]["fast_path"] and made["model"]["architecture"] == "qwen3"
+    assert made["model"]["engine"] == "mlx" and made["model"]["architecture"] == "qwen3"
     with ThreadPoolExecutor(4) as pool:
         rollouts = list(pool.map(lambda index: two_turns(worker, index), range(4)))
     batch = write(tmp_path / "batch.jsonl", rollouts)
@@ -215,6 +145,50 @@ def test_any_architecture_trains_and_serves_what_it_learned(
     assert worker.call("logprobs", batch=batch)["rows"] != before
 
 
+def test_requests_wait_while_a_step_runs_and_rollouts_go_on_after_it(
+    start: Any, tmp_path: pathlib.Path, llama_folder: pathlib.Path
+) -> None:
+    worker = start()
+    worker.open(model=str(llama_folder), context_tokens=512, max_staleness=1)
+    batch = write(tmp_path / "batch.jsonl", [two_turns(worker, index) for index in range(4)])
+    stop, names = threading.Event(), [f"r{index}" for index in range(6)]
+    spoken: dict[str, list[tuple[str, int]]] = {name: [] for name in names}
+
+    def rollouts(name: str) -> None:
+        """One rollout after another; each goes on naming the policy that it began with."""
+        number = 0
+        while not stop.is_set():
+            begun, messages = None, [SYSTEM, {"role": "user", "content": name}]
+            for _ in range(3):
+                handle = f"{name}-{number}"
+                reply = worker.chat(messages, rollout=handle, max_tokens=12, **({"model": begun} if begun else {}))
+                begun = begun or reply["model"]
+                spoken[name].append((begun, reply["policy_version"]))
+                messages = [*messages, reply["choices"][0]["message"], {"role": "user", "content": "go on"}]
+            number += 1
+
+    with ThreadPoolExecutor(6) as pool:
+        running = [pool.submit(rollouts, name) for name in names]
+        try:
+            for version in range(1, 6):
+                assert worker.call("train_step", step=version, batch=batch, learning_rate=0.05)["grad_norm"] > 0
+                assert worker.call("publish", version=version) == {
+                    "version": version, "model": f"policy-{version:06d}"}
+                # Until every rollout that was under way has ended: it may be one version late, not two.
+                seen = {name: len(spoken[name]) for name in names}
+                while min(len(spoken[name]) - seen[name] for name in names) < 3:
+                    assert not any(one.done() for one in running)
+                    threading.Event().wait(0.01)
+        finally:
+            stop.set()
+        for one in running:
+            one.result(60)  # none was refused, none hung
+    assert not any(event.get("code") == "OFF_POLICY" for event in worker.events)
+    turns = [turn for name in names for turn in spoken[name]]
+    assert {version - int(begun.removeprefix("policy-")) for begun, version in turns} == {0, 1}
+    assert {version for _, version in turns} >= {1, 2, 3, 4, 5}
+
+
 def test_wrong_calls_are_answered_with_what_is_wanted(start: Any, tmp_path: pathlib.Path) -> None:
     worker = start()
     assert worker.call("init", model=str(tmp_path / "none"), cache_dir=CACHE)["code"] == "MODEL_NOT_FOUND"
@@ -226,6 +200,7 @@ def test_wrong_calls_are_answered_with_what_is_wanted(start: Any, tmp_path: path
     assert worker.call("publish", version=1)["code"] == "NOT_SERVING"
     assert worker.call("serve", token=TOKEN, host="0.0.0.0")["code"] == "NOT_LOOPBACK"
     assert worker.call("serve", token="")["code"] == "PARAMS_INVALID"
+    assert worker.call("serve", token=TOKEN, max_staleness=-1)["message"] == "max_staleness is -1; it is 0 or more."
     assert worker.call("train_step", step="1", batch="x")["message"] == "step is '1'; a whole number is wanted."
     assert worker.call("train_step", step=1, batch=str(tmp_path / "no.jsonl"))["code"] == "BATCH_INVALID"
 

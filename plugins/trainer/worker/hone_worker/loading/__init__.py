@@ -1,0 +1,1 @@
+"""Models on disk, before any engine: files, tokenizer, chat template, configuration."""

@@ -1,0 +1,153 @@
+"""What a model's files say apart from its weights: one value for every engine and for the endpoint.
+
+``open_model`` takes the built-in model, a folder, or a hub id. Errors are WorkerErrors (see ``hub``,
+``built_in`` and ``gguf``).
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from hone_worker.errors import WorkerError
+from hone_worker.loading import built_in, hub
+from hone_worker.loading.gguf import GgufFile
+
+_MAX_CONTEXT = 32768
+_SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token")
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """id: as asked for; path: the folder or file read; config: as in config.json; special_tokens: what
+    the chat template may name, by name; context_tokens: the longest sequence that the run allows;
+    weights: reads them by their checkpoint names, in fp32; None where they are the safetensors of
+    ``path``."""
+
+    id: str
+    path: pathlib.Path
+    config: dict[str, Any]
+    tokenizer: Tokenizer
+    eos_token_ids: list[int]
+    chat_template: str
+    special_tokens: dict[str, str]
+    context_tokens: int
+    weights: Callable[[], Iterator[tuple[str, np.ndarray]]] | None = None
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of rendered text; special tokens are recognised, none is added."""
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of ids, special tokens written out."""
+        return self.tokenizer.decode(ids, skip_special_tokens=False)
+
+
+def open_model(reference: str, cache_dir: str | pathlib.Path, context_tokens: int | None = None) -> ModelFiles:
+    """Finds ``reference`` ("smollm2-135m", a folder, or owner/name), downloading it below ``cache_dir``.
+
+    ``context_tokens`` shortens the model's own context, or a limit of 32768.
+    """
+    cache = pathlib.Path(cache_dir).expanduser()
+    if reference == built_in.BUILT_IN:
+        return _open_gguf(reference, built_in.fetch(cache), context_tokens)
+    return _open_folder(reference, hub.resolve(reference, cache), context_tokens)
+
+
+def _open_gguf(reference: str, path: pathlib.Path, context_tokens: int | None) -> ModelFiles:
+    file = GgufFile(path)
+    return ModelFiles(
+        id=reference,
+        path=path,
+        config=file.config,
+        tokenizer=file.tokenizer(),
+        eos_token_ids=file.eos_token_ids,
+        chat_template=file.chat_template,
+        special_tokens={},
+        context_tokens=_context(file.config, context_tokens),
+        weights=file.weights,
+    )
+
+
+def _open_folder(reference: str, folder: pathlib.Path, context_tokens: int | None) -> ModelFiles:
+    config = json.loads((folder / "config.json").read_text())
+    # transformers 5 nests the rotary base, and not every reader of config.json looks there.
+    theta = (config.get("rope_parameters") or {}).get("rope_theta")
+    if theta is not None:
+        config.setdefault("rope_theta", theta)
+    tokenizer = _tokenizer(folder, reference)
+    settings = _json(folder / "tokenizer_config.json")
+    return ModelFiles(
+        id=reference,
+        path=folder,
+        config=config,
+        tokenizer=tokenizer,
+        eos_token_ids=_eos_ids(folder, config, settings, tokenizer),
+        chat_template=_chat_template(folder, settings),
+        special_tokens=_special_tokens(settings),
+        context_tokens=_context(config, context_tokens),
+    )
+
+
+def _context(config: dict[str, Any], wanted: int | None) -> int:
+    return min(wanted or _MAX_CONTEXT, int(config.get("max_position_embeddings") or 4096))
+
+
+def _tokenizer(folder: pathlib.Path, reference: str) -> Tokenizer:
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(folder)).backend_tokenizer
+    except Exception as error:
+        raise WorkerError(
+            "MODEL_INCOMPLETE",
+            f"The model {reference!r} has no tokenizer.json, and none could be made: {error}",
+            "Save the tokenizer with transformers' save_pretrained into the folder.",
+        ) from error
+
+
+def _json(path: pathlib.Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _chat_template(folder: pathlib.Path, settings: dict[str, Any]) -> str:
+    if (folder / "chat_template.jinja").is_file():
+        return (folder / "chat_template.jinja").read_text()
+    template = settings.get("chat_template") or ""
+    if isinstance(template, list):
+        named = {entry["name"]: entry["template"] for entry in template}
+        template = named.get("tool_use") or named.get("default") or ""
+    return template
+
+
+def _eos_ids(
+    folder: pathlib.Path, config: dict[str, Any], settings: dict[str, Any], tokenizer: Tokenizer
+) -> list[int]:
+    found = _json(folder / "generation_config.json").get("eos_token_id", config.get("eos_token_id"))
+    ids = list(found) if isinstance(found, list) else [] if found is None else [found]
+    text = _text_of(settings.get("eos_token"))
+    named = tokenizer.token_to_id(text) if text else None
+    if named is not None and named not in ids:
+        ids.insert(0, named)
+    return ids
+
+
+def _special_tokens(settings: dict[str, Any]) -> dict[str, str]:
+    texts = {name: _text_of(settings.get(name)) for name in _SPECIAL}
+    return {name: text for name, text in texts.items() if isinstance(text, str)}
+
+
+def _text_of(token: Any) -> Any:
+    return token.get("content") if isinstance(token, dict) else token

@@ -1,0 +1,69 @@
+"""The adapter: which linear maps carry one, and its numbers as one flat dictionary of fp32 arrays.
+
+``Adapter.params`` maps ``<path of the linear>.lora_a`` (in, r) and ``….lora_b`` (r, out) to arrays; the
+linear then computes ``x W' + scale · (x a) b``. The arrays and the dictionary are replaced, never written
+to, so whoever keeps one keeps a snapshot.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from hone_worker.config import LoraConfig
+from hone_worker.errors import WorkerError
+
+Params = Mapping[str, np.ndarray]
+_LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
+
+
+@dataclass
+class Adapter:
+    """``shapes``: (in, out) of every adapted linear, by path; ``first_layer``: the lowest one adapted."""
+
+    config: LoraConfig
+    shapes: dict[str, tuple[int, int]]
+    params: dict[str, np.ndarray]
+    first_layer: int
+
+    @property
+    def size(self) -> int:
+        """How many numbers are trained."""
+        return sum(value.size for value in self.params.values())
+
+
+def create(linears: Mapping[str, tuple[int, int]], layers: int, config: LoraConfig, seed: int) -> Adapter:
+    """Chooses among ``linears`` (an engine's, by path) and draws a (uniform); b is zero.
+
+    ``layers``: how many the model has. Raises WorkerError LORA_NO_TARGET if nothing matches.
+    """
+    first = max(0, layers - config.last_layers) if config.last_layers else 0
+    shapes = {path: linears[path] for path in sorted(linears) if _wanted(path, config, first)}
+    if not shapes:
+        raise WorkerError(
+            "LORA_NO_TARGET",
+            f"No linear map of the model matches target_modules {config.target_modules!r}.",
+            'Use "all-linear", or names such as "q_proj" that the model has.',
+        )
+    rng = np.random.default_rng(seed)
+    params = {}
+    for path, (inner, outer) in shapes.items():
+        bound = 1.0 / np.sqrt(inner)
+        params[f"{path}.lora_a"] = rng.uniform(-bound, bound, (inner, config.rank)).astype(np.float32)
+        params[f"{path}.lora_b"] = np.zeros((config.rank, outer), np.float32)
+    return Adapter(config, shapes, params, first_layer=min(layer_of(path) for path in shapes))
+
+
+def layer_of(path: str) -> int:
+    """The number of the layer that a linear map lies in; -1 outside all layers."""
+    match = _LAYER.search(path)
+    return int(match.group(1)) if match else -1
+
+
+def _wanted(path: str, config: LoraConfig, first: int) -> bool:
+    if layer_of(path) < first:
+        return False
+    return config.target_modules == "all-linear" or path.rsplit(".", 1)[-1] in config.target_modules

@@ -1,0 +1,307 @@
+"""One training step, from a batch file to new adapter weights: the worker's own code, and a program.
+
+    python -m hone_worker.train BATCH --model smollm2-135m --kind rl --loss cispo --learning-rate 2e-4
+
+Read it from top to bottom. ``main`` makes what a step works on: a frozen model in some engine, an adapter, an
+optimiser. ``supervise`` and ``train_step`` are the two kinds of step, which the worker's methods of these names
+call too; then come the parts of a step, in the order in which it takes them.
+
+A step is blind to algorithms and to engines: it gets rows with advantages and weights, asks ``loss`` for
+∂L/∂logp, an ``Engine`` for gradients, and replaces the adapter's arrays. A step that was done is answered from
+memory, so that a caller may repeat it after a crash. The same batch on the same state gives the same bits.
+
+Errors: WorkerError BATCH_EMPTY (nothing to train), STEP_DIVERGED (the gradient is not finite; nothing was
+changed), BATCH_INVALID (ids outside the vocabulary).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hone_worker import checkpoint, lora, loss, optimizer
+from hone_worker.checkpoint import TrainState
+from hone_worker.config import PRESETS, LoraConfig, LossConfig, OptimConfig
+from hone_worker.engine import Engine, PassResult, Plan, Slope
+from hone_worker.engine_choice import open_engine
+from hone_worker.errors import WorkerError
+from hone_worker.loading.model_files import open_model
+from hone_worker.protocol import dumps
+from hone_worker.rows import Row, Trajectory, read_batch, to_rows
+
+# On so many rows of a step the KL to the base model is estimated.
+KL_ROWS = 8
+
+Report = dict[str, Any]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Takes one step and prints its report as JSON. 0: done; 1: refused, with the reason on stderr."""
+    options = _parser().parse_args(argv)
+    try:
+        print(dumps(_step_of(options)))
+    except WorkerError as error:
+        print(f"{error.code}: {error.message} {error.hint}".rstrip(), file=sys.stderr)
+        return 1
+    return 0
+
+
+def _step_of(options: argparse.Namespace) -> Report:
+    # The model is frozen; what is trained is a low-rank update of its linear maps.
+    engine = open_engine(open_model(options.model, options.cache_dir), options.engine)
+    config = LoraConfig(options.rank, options.alpha, options.last_layers)
+    adapter = lora.create(engine.linears, engine.layers, config, options.seed)
+    engine.adapt(adapter)
+    adamw = optimizer.AdamW(OptimConfig(learning_rate=options.learning_rate))
+    state = TrainState(options.model, adapter, adamw, options.seed)
+    if options.adapter:
+        checkpoint.resume(state, options.adapter)
+
+    # A batch is one trajectory a line: the turns of a rollout with its advantage and its weight.
+    trajectories = read_batch(options.batch)
+    if options.kind == "supervised":
+        number = 1 + sum(name.startswith("supervise:") for name in state.results)
+        report = supervise(engine, state, number, trajectories)
+    else:
+        config = LossConfig.from_json({"preset": options.loss})
+        report = train_step(engine, state, state.step + 1, trajectories, config)
+
+    if options.out:
+        checkpoint.save(state, options.out)
+    return report
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m hone_worker.train", description="Takes one training step.")
+    add = parser.add_argument
+    add("batch", help="a batch.v1 file")
+    add("--model", default="smollm2-135m", help="the built-in model, a folder, or a hub id (%(default)s)")
+    cache = os.environ.get("HONE_CACHE_DIR") or str(pathlib.Path.home() / ".cache" / "hone")
+    add("--cache-dir", default=cache, help="for downloads (%(default)s)")
+    add("--engine", help="which engine computes; the fastest that fits when left out")
+    add("--kind", choices=("rl", "supervised"), default="rl", help="(%(default)s)")
+    add("--loss", choices=sorted(PRESETS), default="cispo", help="of an RL step (%(default)s)")
+    add("--learning-rate", type=float, default=OptimConfig.learning_rate, help="(%(default)s)")
+    add("--rank", type=int, default=LoraConfig.rank, help="of the adapter (%(default)s)")
+    add("--alpha", type=float, default=LoraConfig.alpha, help="scale of the adapter, as alpha / rank (%(default)s)")
+    add("--last-layers", type=int, default=LoraConfig.last_layers, help="that carry an adapter; 0 is all")
+    add("--seed", type=int, default=0, help="of the adapter's first weights (%(default)s)")
+    add("--adapter", metavar="DIR", help="a checkpoint to go on from")
+    add("--out", metavar="DIR", help="where the checkpoint after the step goes")
+    return parser
+
+
+def supervise(
+    engine: Engine, state: TrainState, step: int, trajectories: Sequence[Trajectory], learning_rate: float | None = None
+) -> Report:
+    """One step of cross entropy on the sampled tokens; advantages are ignored."""
+
+    def work() -> Report:
+        batch = _select(engine, trajectories, LossConfig(), skip_zero=False)
+        if not batch.rows:
+            raise WorkerError("BATCH_EMPTY", "The batch has no token to train on.", "Give rows with weight > 0.")
+        plan = engine.plan(batch.rows)
+        factor = batch.factor[plan.tree.entries.sequence]
+        found = engine.run(plan, state.adapter.params, lambda index, _: -factor[index])
+        norm, rate = _update(state, found.grads, learning_rate)
+        return {
+            "step": step,
+            "loss": float(loss.cross_entropy(found.logp, factor).value.sum()),
+            "tokens": batch.tokens,
+            "logical_tokens": plan.tree.logical,
+            "physical_tokens": plan.physical,
+            "grad_norm": norm,
+            "learning_rate": rate,
+        }
+
+    return _once(state, f"supervise:{step}", work)
+
+
+def train_step(
+    engine: Engine,
+    state: TrainState,
+    step: int,
+    trajectories: Sequence[Trajectory],
+    config: LossConfig,
+    learning_rate: float | None = None,
+) -> Report:
+    """One step of policy gradient."""
+
+    def work() -> Report:
+        batch = _select(engine, trajectories, config, skip_zero=config.beta == 0)
+        outcome = {"step": step, "tokens": batch.tokens, "rows": batch.all_rows, "forks": batch.forks}
+        if not batch.rows:
+            # Nothing has an advantage: a step without effect, not an error.
+            return {**outcome, **_NO_SIGNAL, "learning_rate": state.optimizer.rate(learning_rate)}
+        plan = engine.plan(batch.rows)
+        factor = batch.factor[plan.tree.entries.sequence]
+        reference = engine.run(plan, None).logp if config.beta > 0 else None
+        slope = _slope(engine, state, plan, factor, config, reference)
+        found = engine.run(plan, state.adapter.params, slope)
+        metrics = _metrics(plan, found, factor, config, reference)
+        kl = _kl_to_base(engine, state, plan, found.logp, reference)
+        norm, rate = _update(state, found.grads, learning_rate)
+        return {**outcome, **metrics, "kl_base": kl, "grad_norm": norm, "learning_rate": rate}
+
+    report = _once(state, f"train_step:{step}", work)
+    state.step = max(state.step, step)
+    return report
+
+
+def _once(state: TrainState, name: str, work: Callable[[], Report]) -> Report:
+    known = state.results.get(name)
+    if known is not None:
+        return known
+    started = time.perf_counter()
+    report = work()
+    report["seconds"] = time.perf_counter() - started
+    state.results[name] = report
+    return report
+
+
+@dataclass
+class _Batch:
+    """Rows to compute; factor: of each trajectory's tokens in the loss; tokens, all_rows: those that are not
+    computed included; forks: rows that begin where a history was changed."""
+
+    rows: list[Row]
+    factor: np.ndarray
+    tokens: int
+    all_rows: int
+    forks: int
+
+
+def _select(engine: Engine, trajectories: Sequence[Trajectory], config: LossConfig, skip_zero: bool) -> _Batch:
+    """Chains turns into rows, such that every sampled token is trained once, after the ids that it followed."""
+    rows = to_rows(trajectories)
+    size = engine.vocab_size
+    if size is not None and any(int(row.ids.max()) >= size for row in rows):
+        raise WorkerError(
+            "BATCH_INVALID",
+            f"The batch has ids outside the model's vocabulary of {size}.",
+            "Give ids that this model's endpoint returned.",
+        )
+    lengths = np.zeros(len(trajectories))
+    for row in rows:
+        lengths[row.sequence] += row.mask.sum()
+    weights = np.array([t.weight for t in trajectories])
+    return _Batch(
+        # With advantage 0 a row has no gradient; it still counts in the normaliser.
+        rows=[row for row in rows if row.advantage != 0] if skip_zero else rows,
+        factor=loss.factors(weights, lengths, config) if len(weights) else weights,
+        tokens=int(lengths.sum()),
+        all_rows=len(rows),
+        forks=sum(row.origin != "CLEAN" for row in rows),
+    )
+
+
+def _slope(
+    engine: Engine,
+    state: TrainState,
+    plan: Plan,
+    factor: np.ndarray,
+    config: LossConfig,
+    reference: np.ndarray | None,
+) -> Slope:
+    """∂L/∂logp of entries, as the engine asks for it: when it knows their logp, and before its backward."""
+    entries = plan.tree.entries
+    if config.ratio == "sequence":
+        # A trajectory's ratio needs all of its tokens before any gradient.
+        logp = engine.run(plan, state.adapter.params).logp
+        fixed = loss.policy(logp, entries, factor, config, reference).slope
+        return lambda index, _: fixed[index]
+
+    def slope(index: np.ndarray, logp: np.ndarray) -> np.ndarray:
+        part = None if reference is None else reference[index]
+        return loss.policy(logp, entries.take(index), factor[index], config, part).slope
+
+    return slope
+
+
+def _metrics(
+    plan: Plan, found: PassResult, factor: np.ndarray, config: LossConfig, reference: np.ndarray | None
+) -> Report:
+    entries = plan.tree.entries
+    valued = loss.policy(found.logp, entries, factor, config, reference)
+    gap = np.abs(found.logp - entries.behaviour)[~np.isnan(entries.behaviour)]
+    return {
+        "loss": float(valued.value.sum()),
+        "logical_tokens": plan.tree.logical,
+        "physical_tokens": plan.physical,
+        "mismatch_abs": float(gap.mean()) if gap.size else 0.0,
+        "mismatch_max": float(gap.max()) if gap.size else 0.0,
+        "entropy": float(found.entropy.mean()),
+        "clip_fraction": float(valued.clipped.mean()),
+    }
+
+
+_NO_SIGNAL = {
+    "loss": 0.0,
+    "grad_norm": 0.0,
+    "logical_tokens": 0,
+    "physical_tokens": 0,
+    "kl_base": 0.0,
+    "mismatch_abs": 0.0,
+    "mismatch_max": 0.0,
+    "clip_fraction": 0.0,
+}
+
+
+def _kl_to_base(
+    engine: Engine, state: TrainState, plan: Plan, logp: np.ndarray, reference: np.ndarray | None
+) -> float:
+    """Mean of the k3 estimate over the tokens of KL_ROWS rows, or of all where ``reference`` knows the base."""
+    if not any(value.any() for name, value in state.adapter.params.items() if name.endswith("lora_b")):
+        return 0.0
+    if reference is None:
+        rows = np.unique(plan.tree.entries.row)
+        chosen = set(rows[:: max(1, len(rows) // KL_ROWS)][:KL_ROWS].tolist())
+        found = engine.run(plan, None, only=chosen).logp
+        reference = np.where(np.isin(plan.tree.entries.row, list(chosen)), found, np.nan)
+    done = ~np.isnan(reference)
+    return float(loss.k3(logp[done].astype(np.float64), reference[done]).mean())
+
+
+def _update(state: TrainState, grads: optimizer.Arrays, learning_rate: float | None) -> tuple[float, float]:
+    """Clips the gradient, moves the adapter along it, and answers (its norm before, the learning rate)."""
+    norm = optimizer.global_norm(grads)
+    if not np.isfinite(norm):
+        raise WorkerError(
+            "STEP_DIVERGED",
+            f"The gradient's norm is {norm}; the adapter was not changed.",
+            "Lower the learning rate, or resume from the last checkpoint.",
+        )
+    rate = state.optimizer.rate(learning_rate)
+    clipped = optimizer.clip(grads, norm, state.optimizer.config.grad_clip)
+    state.adapter.params = state.optimizer.update(state.adapter.params, clipped, learning_rate)
+    return norm, rate
+
+
+def logprobs(engine: Engine, state: TrainState, trajectories: Sequence[Trajectory]) -> Report:
+    """Under the current adapter, logp of every sampled token, in the order sampled: {rows: [...]}."""
+    rows = to_rows(trajectories)
+    out: dict[int, dict[tuple[int, int], float]] = {i: {} for i in range(len(trajectories))}
+    if rows:
+        plan = engine.plan(rows)
+        logp = engine.run(plan, state.adapter.params).logp
+        for index, row in enumerate(rows):
+            values = logp[plan.tree.entries.row == index].tolist()
+            out[row.sequence].update(zip(row.source, values, strict=True))
+    return {
+        "rows": [
+            {"rollout_id": t.rollout_id, "logprobs": [out[i][place] for place in sorted(out[i])]}
+            for i, t in enumerate(trajectories)
+        ]
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
