@@ -72,6 +72,8 @@ Deno.test("a hosted trainer is given data set and grader, and what it trains is 
   assert.match(await readFile(join(run_dir, "run.log"), "utf8"), /judge state has no grader/);
   const asked = await rows(run_dir, "SELECT count(*) AS n FROM judgements WHERE judge = 'asking' AND score = 0.7");
   assert.equal(Number(asked[0]!.n), 4);
+  const causes = "SELECT DISTINCT made.type FROM events AS asked JOIN events AS made ON made.seq = asked.cause";
+  assert.deepEqual(await rows(run_dir, `${causes} WHERE asked.type = 'llm.called'`), [{ type: "group.completed" }]);
   const { code, out, err } = await hone("evaluate", run_dir, "--policy", "tuned", "--tries", "2", "--yes");
   assert.equal(code, 0, err);
   assert.match(out, /tuned/);
