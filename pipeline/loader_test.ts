@@ -31,7 +31,7 @@ Deno.test("loadPlugin() gives the built-in of that name", async () => {
 Deno.test("loadPlugin() refuses a plugin of the wrong kind", async () => {
   await assert.rejects(
     load("rollout/chat"),
-    refusal('Cannot use plugin "rollout/chat": it is a judge, wanted a rollout', "WRONG_KIND"),
+    refusal('Cannot use plugin "rollout/chat": it is a judge, expected a rollout', "WRONG_KIND"),
   );
 });
 
@@ -58,7 +58,7 @@ Deno.test("loadPlugin() imports a pinned npm package and says that it is no plug
   await assert.rejects(
     load("npm:zod@4.6.7"),
     refusal(
-      'Cannot use plugin "npm:zod@4.6.7": its kind is undefined, wanted one of discoverer, scenario-source, rollout, judge, reward-shaper, trainer, exporter, tracker',
+      'Cannot use plugin "npm:zod@4.6.7": its kind is undefined, expected one of discoverer, scenario-source, rollout, judge, reward-shaper, trainer, exporter, tracker',
       "UNKNOWN_KIND",
     ),
   );

@@ -166,7 +166,7 @@ Deno.test("loadPipeline() keeps the environment's values out of its messages", a
   assert.equal(
     said,
     [
-      '{dir}/pipeline.yaml:19:10 error[WRONG_TYPE] train.steps is "${HONE_TOKEN}": wanted a number',
+      '{dir}/pipeline.yaml:19:10 error[WRONG_TYPE] train.steps is "${HONE_TOKEN}": expected a number',
       "  19 |   steps: ${HONE_TOKEN}",
       "     |          ^^^^^^^^^^^^^",
     ].join("\n"),

@@ -41,7 +41,7 @@ export function checkGraph(raw: unknown, stages: Placed[], builtin_uses: string[
   const report = (diagnostic: Diagnostic, path: Path, side?: "key") => findings.push({ diagnostic, path, side });
   const hosted = of("trainer")[0]?.says.mode === "hosted";
   for (const kind of missingKinds((kind) => of(kind).length > 0, hosted)) {
-    report(config.stage_missing(kind, KINDS[kind].why ?? "the run waits for one", uses(kind)), ["stages"], "key");
+    report(config.stage_missing(kind, KINDS[kind].why ?? "The run requires one", uses(kind)), ["stages"], "key");
   }
   for (const kind of KIND_NAMES.filter((kind) => KINDS[kind].most === 1)) {
     const [first, ...more] = of(kind);
@@ -50,7 +50,7 @@ export function checkGraph(raw: unknown, stages: Placed[], builtin_uses: string[
   const servers = valueAt(raw, ["servers"]);
   const declared = servers !== undefined && Object.keys(servers as object).length > 0;
   if (declared && of("discoverer").length === 0) {
-    report(config.stage_missing("discoverer", "servers are declared", uses("discoverer")), ["stages"], "key");
+    report(config.stage_missing("discoverer", "It lists the tools of the declared servers", uses("discoverer")), ["stages"], "key");
   }
   if (of("trainer").length === 0) {
     for (const { index } of of("exporter")) report(config.exporter_without_trainer(), ["stages", index]);

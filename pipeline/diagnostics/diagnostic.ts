@@ -1,5 +1,5 @@
 /**
- * What every message is made of: the diagnostic, the error that carries it, and how values are named in it.
+ * The parts of every message: the diagnostic, the error that carries it, and how values are shown in it.
  * @module
  */
 
@@ -14,7 +14,7 @@ export interface Diagnostic {
   frame?: string;
 }
 
-/** An error that a person can act on: `code` and `hint` of its first diagnostic, and all of them. */
+/** An error that a person can act on: `code` and `hint` of its first diagnostic, and the list of all of them. */
 export class HoneError extends Error {
   override name = "HoneError";
   readonly code: string;
@@ -30,28 +30,28 @@ export class HoneError extends Error {
   }
 }
 
-/** Builds a diagnostic; leaves the hint out where there is none. */
+/** Builds a diagnostic; `hint` is optional. */
 export function say(code: string, message: string, hint?: string): Diagnostic {
   return hint === undefined ? { code, message } : { code, message, hint };
 }
 
-/** Quotes a value for a message; long ones are cut. */
+/** Quotes a value for a message; long ones are truncated. */
 export function quote(value: unknown): string {
   const text = JSON.stringify(value) ?? String(value);
   return text.length > 80 ? text.slice(0, 77) + "…" : text;
 }
 
-/** What was thrown, in words. */
+/** The message of a thrown value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** A number of things in words: "1 tool", "2 tools". */
+/** A count with its noun: "1 tool", "2 tools". */
 export function counted(count: number, thing: string): string {
   return `${count} ${thing}${count === 1 ? "" : "s"}`;
 }
 
-/** A value's type as YAML people say it. */
+/** A value's type in YAML's terms. */
 export function typeName(value: unknown): string {
   if (value === null || value === undefined) return "nothing";
   if (Array.isArray(value)) return "a list";
@@ -64,7 +64,7 @@ export function typeName(value: unknown): string {
     typeof value;
 }
 
-/** The candidate that a misspelt word most likely meant, or undefined. */
+/** The candidate closest to a misspelt word, or undefined. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
   let limit = Math.max(2, Math.floor(word.length / 3)) + 1;

@@ -1,11 +1,11 @@
 /**
- * Messages about questions to language models: what keeps one from being asked, endpoints that do not answer, and
- * replies that cannot be used.
+ * Messages about requests to language models that stages make: requests that cannot be sent, endpoints that do not
+ * answer, and unusable replies.
  * @module
  */
 import { type Diagnostic, quote, say } from "./diagnostic.ts";
 
-/** Who is asked, as messages name it: the model and the address of the request. */
+/** The model and the address of a request, as messages name them. */
 export interface Asked {
   model: string;
   url: string;
@@ -14,12 +14,12 @@ export interface Asked {
 const SHOWN_CHARS = 300;
 const MIB = 1024 * 1024;
 
-/** Problems of a question and of its reply. */
+/** Problems of a request and of its reply. */
 export const llm = {
   bad_address: (base_url: string) =>
     say(
       "LLM_BAD_ADDRESS",
-      `Cannot ask a language model at ${quote(base_url)}: wanted an http or https address`,
+      `Cannot ask a language model at ${quote(base_url)}: expected an http or https address`,
       "Set `base_url`, with its `/v1` for an OpenAI-compatible endpoint.",
     ),
   bad_schema: (model: string, cause: string) =>
@@ -31,7 +31,7 @@ export const llm = {
     say(
       "LLM_KEY_MISSING",
       `Cannot ask ${named(asked)}: the environment variable ${quote(variable)} is not set`,
-      "Set it to the key of that endpoint, or leave `api_key_env` out where it wants none.",
+      "Set it to the key of that endpoint, or remove `api_key_env` if the endpoint needs no key.",
     ),
   limit: (model: string, limit: string, value: number) =>
     say(
@@ -43,13 +43,13 @@ export const llm = {
     say(
       "LLM_UNREACHABLE",
       `Cannot reach ${named(asked)}: ${one(cause)}`,
-      "Is the server running, and `base_url` right?",
+      "Check that the server is running and that `base_url` is right.",
     ),
   timeout: (asked: Asked, seconds: number) =>
     say(
       "LLM_TIMEOUT",
       `Cannot ask ${named(asked)}: no answer within ${seconds} s`,
-      "Raise `timeout_secs`, or give it less to do at once.",
+      "Raise `timeout_secs`, or send fewer concurrent requests.",
     ),
   endpoint_refused: (asked: Asked, status: number, reason: string, api_key_env: string | undefined) =>
     say(
@@ -60,11 +60,11 @@ export const llm = {
   context_full: (asked: Asked, reason: string) =>
     say(
       "LLM_CONTEXT_FULL",
-      `Cannot ask ${named(asked)}: the question does not fit its context (${one(reason)})`,
-      "Ask a model with a longer context, or show it less.",
+      `Cannot ask ${named(asked)}: the request does not fit its context (${one(reason)})`,
+      "Use a model with a longer context, or send a shorter prompt.",
     ),
   unreadable: (asked: Asked, wanted: string, body: string) =>
-    say("LLM_UNREADABLE", `Cannot read what ${named(asked)} answered: wanted ${wanted}, got ${quote(body)}`),
+    say("LLM_UNREADABLE", `Cannot read what ${named(asked)} answered: expected ${wanted}, got ${quote(body)}`),
   too_large: (asked: Asked, bytes: number) =>
     say("LLM_TOO_LARGE", `Cannot read what ${named(asked)} answered: it is larger than ${bytes / MIB} MiB`),
   empty: (asked: Asked) => say("LLM_EMPTY", `Cannot use the reply of ${named(asked)}: it is empty`),
@@ -75,21 +75,21 @@ export const llm = {
       "LLM_CUT_OFF",
       `Cannot use the reply of ${
         named(asked)
-      }: it was cut off, at \`max_tokens\` (${max_tokens}) or where its context ends`,
-      "Raise `max_tokens`; a model that thinks first needs room for that too.",
+      }: it was cut off at \`max_tokens\` (${max_tokens}) or at the end of its context`,
+      "Raise `max_tokens`; a reasoning model needs room for its reasoning too.",
     ),
   not_as_asked: (asked: Asked, problem: string, text: string) =>
     say(
       "LLM_NOT_AS_ASKED",
-      `Cannot use the reply of ${named(asked)}, not as JSON that fits its schema: ${one(problem)}; it said ${
+      `Cannot use the reply of ${named(asked)}: not JSON that matches the schema (${one(problem)}); it replied ${
         quote(text)
       }`,
-      "Ask a model that keeps to a schema, or make the schema simpler.",
+      "Use a model that follows a schema, or simplify the schema.",
     ),
   cache_unusable: (folder: string, cause: string): Diagnostic =>
     say(
       "LLM_CACHE_UNUSABLE",
-      `Cannot keep replies of language models in ${quote(folder)}: ${cause}; equal questions will be asked again`,
+      `Cannot cache replies of language models in ${quote(folder)}: ${cause}; repeated requests will be sent again`,
     ),
 };
 
@@ -97,7 +97,7 @@ function named({ model, url }: Asked): string {
   return `model ${quote(model)} at ${url}`;
 }
 
-/** What an endpoint says, on one line and not too long. */
+/** An endpoint's text, on one line and truncated. */
 function one(text: string): string {
   const line = text.replace(/\s+/g, " ").trim();
   const shown = line.length > SHOWN_CHARS ? `${line.slice(0, SHOWN_CHARS)}…` : line;
@@ -108,9 +108,11 @@ function hintOn(status: number, api_key_env: string | undefined): string | undef
   if (status === 401 || status === 403) {
     return api_key_env === undefined
       ? "Name the variable that holds its key in `api_key_env`."
-      : `Set the variable ${api_key_env} to a key that it takes.`;
+      : `Set the variable ${api_key_env} to a valid key.`;
   }
-  if (status >= 300 && status < 400) return "Set `base_url` to where it redirects: keys do not follow redirects.";
-  if (status === 404) return "Is `base_url` right (with `/v1` under `openai`, without under `anthropic`), and `model`?";
+  if (status >= 300 && status < 400) {
+    return "Set `base_url` to the address that it redirects to: keys are not sent to redirect targets.";
+  }
+  if (status === 404) return "Check `base_url` (with `/v1` under `openai`, without under `anthropic`) and `model`.";
   return undefined;
 }

@@ -1,8 +1,8 @@
 /**
- * Every message that hone shows to a person, one code each, sorted by area; and the error that carries them.
- * A message says what could not be done, quotes the value, and says what is wanted; the hint says what to do next.
+ * Every message that hone shows to a person, one code each, grouped by area; and the error that carries them.
+ * A message says what could not be done, quotes the value and names what was expected; the hint says what to do next.
  *
- * How to add one: put a function into your area's object in `diagnostics/`, named as the code in lower case, and return
+ * To add one: put a function into your area's object in `diagnostics/`, named like the code in lower case, and return
  * `say("CODE", message, hint?)`. Throw it with `throw new HoneError(area.code(…))`. Tests assert the whole message.
  * @module
  */

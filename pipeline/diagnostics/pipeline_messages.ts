@@ -1,7 +1,7 @@
-/** Messages about what a pipeline file names: its fields, plugins and scenarios. @module */
+/** Messages about a pipeline file: its fields, plugins and scenarios. @module */
 import { nearest, quote, say, typeName } from "./diagnostic.ts";
 
-/** Problems of a pipeline file, found before anything runs. `field` is a path such as `stages[2].with.weights`. */
+/** Problems of a pipeline file, found before the run starts. `field` is a path such as `stages[2].with.weights`. */
 export const config = {
   file_not_found: (path: string) => say("FILE_NOT_FOUND", `Cannot read pipeline ${quote(path)}: no such file`),
   file_unreadable: (path: string, cause: string) => say("FILE_UNREADABLE", `Cannot read ${quote(path)}: ${cause}`),
@@ -17,7 +17,10 @@ export const config = {
   yaml_syntax: (cause: string) => say("YAML_SYNTAX", `Cannot read the YAML: ${cause}`),
   unknown_field: (key: string, parent: string, fields: string[]) => {
     if (fields.includes(key)) {
-      return say("UNKNOWN_FIELD", `Field ${quote(key)} does not go with the other fields of ${parent || "the file"}`);
+      return say(
+        "UNKNOWN_FIELD",
+        `Field ${quote(key)} cannot be combined with the other fields of ${parent || "the file"}`,
+      );
     }
     const meant = nearest(key, fields);
     const here = fields.length ? `fields here: ${fields.join(", ")}` : undefined;
@@ -27,27 +30,31 @@ export const config = {
       meant ? undefined : here,
     );
   },
-  missing_field: (field: string, wanted: string) => say("MISSING_FIELD", `${field} is missing: wanted ${wanted}`),
+  missing_field: (field: string, wanted: string) => say("MISSING_FIELD", `${field} is missing: expected ${wanted}`),
   wrong_type: (field: string, got: unknown, wanted: string) =>
     say(
       "WRONG_TYPE",
-      `${field} is ${typeof got === "object" ? typeName(got) : quote(got)}: wanted ${wanted}`,
-      got === null ? "leave the field out to have its default" : undefined,
+      `${field} is ${typeof got === "object" ? typeName(got) : quote(got)}: expected ${wanted}`,
+      got === null ? "remove the field to use its default" : undefined,
     ),
   wrong_value: (field: string, got: unknown, values: unknown[]) => {
     const meant = typeof got === "string" ? nearest(got, values.map(String)) : undefined;
     const wanted = values.map(quote).join(" or ");
-    return say("WRONG_VALUE", `${field} is ${quote(got)}: wanted ${wanted}`, meant && `did you mean ${quote(meant)}?`);
+    return say(
+      "WRONG_VALUE",
+      `${field} is ${quote(got)}: expected ${wanted}`,
+      meant && `did you mean ${quote(meant)}?`,
+    );
   },
   out_of_range: (field: string, got: unknown, wanted: string) =>
-    say("OUT_OF_RANGE", `${field} is ${typeof got === "object" ? typeName(got) : quote(got)}: wanted ${wanted}`),
+    say("OUT_OF_RANGE", `${field} is ${typeof got === "object" ? typeName(got) : quote(got)}: expected ${wanted}`),
   invalid_value: (field: string, got: unknown, cause: string) =>
     say("INVALID_VALUE", `${field} is ${typeof got === "object" ? typeName(got) : quote(got)}: ${cause}`),
   env_not_set: (name: string, field: string) =>
     say(
       "ENV_NOT_SET",
       `Environment variable ${name} is not set, and ${field} needs it`,
-      `export ${name}=… before the run; write $\${${name}} for the text itself`,
+      `export ${name}=… before the run; write $\${${name}} for the literal text`,
     ),
   env_named_not_set: (name: string, field: string) =>
     say(
@@ -58,131 +65,133 @@ export const config = {
   path_not_found: (field: string, path: string, base_dir: string) =>
     say("PATH_NOT_FOUND", `${field} is ${quote(path)}: no such file or folder`, `paths are relative to ${base_dir}`),
   servers_file: (path: string) =>
-    say("SERVERS_FILE", `${quote(path)} declares no servers: wanted a map under "mcpServers"`),
+    say("SERVERS_FILE", `${quote(path)} declares no servers: expected a map under "mcpServers"`),
   duplicate_id: (id: string, other: number) =>
     say(
       "DUPLICATE_ID",
-      `Stage id ${quote(id)} is taken by stages[${other}]: ids are unique`,
-      "give one of them another id",
+      `Stage id ${quote(id)} is taken by stages[${other}]: ids must be unique`,
+      "change one of them",
     ),
   export_folder_taken: (id: string, taken: string[]) =>
     say(
       "EXPORT_FOLDER_TAKEN",
-      `Stage id ${quote(id)} names a folder of the run, and an exporter writes to the folder of its id`,
-      `give it another id than ${taken.join(", ")}`,
+      `Stage id ${quote(id)} is reserved: an exporter writes to the folder of its id, and the run uses that one`,
+      `use an id other than ${taken.join(", ")}`,
     ),
   exporter_listens: () =>
     say(
       "EXPORTER_LISTENS",
-      "This exporter has an `on` for events, and exporters are no longer told of them",
-      'move `on` to a plugin with kind: "tracker", a stage of its own',
+      "This exporter has an `on` handler, and exporters no longer receive events",
+      'move `on` to a plugin with kind: "tracker", as a separate stage',
     ),
   stage_missing: (kind: string, why: string, uses: string[]) =>
     say(
       "STAGE_MISSING",
-      `No stage is a ${kind}: ${why}`,
+      `Missing stage: ${kind}. ${why}`,
       uses.length ? `add ${uses.map((use) => `"- use: ${use}"`).join(" or ")} to stages` : undefined,
     ),
   stage_twice: (kind: string, first: number) =>
-    say("STAGE_TWICE", `A pipeline has one ${kind}, and stages[${first}] is one already`, "remove one of the two"),
+    say("STAGE_TWICE", `Only one ${kind} is allowed; stages[${first}] already is one`, "remove one of the two"),
   ladder_order: (ladder: string[]) =>
-    say("LADDER_ORDER", `ladder is ${quote(ladder)}: wanted a part of ["prompt","warm_start","rl"] in this order`),
+    say("LADDER_ORDER", `ladder is ${quote(ladder)}: expected any of ["prompt","warm_start","rl"], in this order`),
   ladder_without_trainer: (rung: string) =>
     say(
       "TRAINER_MISSING",
-      `ladder has ${quote(rung)}, and no stage is a trainer`,
-      'add "- use: trainer/mlx" to stages, or leave ladder out',
+      `ladder has ${quote(rung)}, but the pipeline has no trainer`,
+      'add "- use: trainer/mlx" to stages, or remove ladder',
     ),
   model_missing: () =>
-    say("MODEL_MISSING", "model is missing: the trainer needs one", 'add "model: smollm2-135m", a hub id or a folder'),
+    say(
+      "MODEL_MISSING",
+      "model is missing: the trainer needs one",
+      'add "model: smollm2-135m", a Hugging Face id or a folder',
+    ),
   no_policy: () =>
     say(
       "NO_POLICY",
-      "Nothing can play the agent: wanted a trainer stage with a model, or agent.endpoint",
+      "No policy: expected a trainer stage with a model, or agent.endpoint",
       'add "- use: trainer/mlx" to stages and "model:", or agent: { endpoint: { base_url, model } }',
     ),
   policy_unreachable: (policy: string, rungs: string) =>
-    say("POLICY_UNREACHABLE", `evaluate.policies has ${quote(policy)}, and ladder has no ${rungs} rung to make it`),
+    say("POLICY_UNREACHABLE", `evaluate.policies has ${quote(policy)}, but ladder has no ${rungs} rung to produce it`),
   servers_missing: () =>
-    say("SERVERS_MISSING", "servers is missing: the discoverer has nothing to discover", "declare one under servers"),
+    say("SERVERS_MISSING", "servers is missing: the discoverer needs at least one server", "declare one under servers"),
   shared_workdir: (server: string) =>
     say(
       "SHARED_WORKDIR",
-      `servers.${server} uses \${workdir}, and isolation: shared has none`,
+      `servers.${server} uses \${workdir}, which isolation: shared does not have`,
       "use isolation: process",
     ),
   container_missing: (server: string) =>
     say(
       "CONTAINER_MISSING",
-      `servers.${server} has isolation: container and no container`,
+      `servers.${server} has isolation: container but no container settings`,
       "add container: { image: … }, with the server's program in the image",
     ),
   container_unused: (server: string) =>
     say(
       "CONTAINER_UNUSED",
-      `servers.${server} has a container, and its isolation is another`,
+      `servers.${server} has container settings, but its isolation is not container`,
       "use isolation: container",
     ),
   exporter_without_trainer: () =>
     say(
       "EXPORTER_WITHOUT_TRAINER",
-      "An exporter has nothing to export: no stage is a trainer",
+      "An exporter has nothing to export: the pipeline has no trainer",
       'add "- use: trainer/mlx" to stages, or remove the exporter',
     ),
   no_decisive_judge: (ids: string[]) =>
     say(
       "NO_DECISIVE_JUDGE",
-      `No judge says what success is: ${ids.map(quote).join(", ")} only scores`,
+      `No decisive judge, so nothing decides success: ${ids.map(quote).join(", ")} only scores`,
       "add judge/state, judge/calls or judge/answer",
     ),
   judge_relative_decisive: (id: string) =>
     say(
       "JUDGE_RELATIVE_DECISIVE",
-      `Judge ${
-        quote(id)
-      } compares the rollouts of a group, and says what success is: its scores mean nothing outside of their group`,
-      "a judge that decides is absolute: set decisive to false, or take another judge",
+      `Judge ${quote(id)} is both relative and decisive: relative scores are comparable only within a group`,
+      "a decisive judge must be absolute: set decisive to false, or use another judge",
     ),
   timeout_of_judges: (use: string, kind: string) =>
-    say("TIMEOUT_OF_JUDGES", `timeout_secs is for judges, and ${quote(use)} is a ${kind}`, "remove it"),
+    say("TIMEOUT_OF_JUDGES", `timeout_secs applies only to judges, and ${quote(use)} is a ${kind}`, "remove it"),
   no_grader: (ids: string[]) =>
     say(
       "NO_GRADER",
-      `The trainer is hosted, and no judge has a grader for it: ${ids.map(quote).join(", ")}`,
-      "add a judge that has one (toGrader)",
+      `The trainer is hosted, but no judge provides a grader: ${ids.map(quote).join(", ")}`,
+      "add a judge that implements toGrader",
     ),
   online_only: (field: string) =>
     say(
       "ONLINE_ONLY",
-      `${field} says how to train a step at a time, and the trainer of this pipeline is hosted`,
-      `remove ${field}; settings of the job are in the trainer's with:`,
+      `${field} is not allowed with a hosted trainer`,
+      `remove ${field}; the job's settings belong in the trainer's with:`,
     ),
   override_unknown: (path: string, word: string, names: string[], shown: string[]) => {
     const meant = nearest(word, names);
     return say(
       "OVERRIDE_UNKNOWN",
-      `Cannot set ${quote(path)}: no stage goes by ${quote(word)}${meant ? `: did you mean ${quote(meant)}?` : ""}`,
-      meant ? undefined : `stages here: ${shown.join(", ")}; or their number, from 0`,
+      `Cannot set ${quote(path)}: no such stage${meant ? `: did you mean ${quote(meant)}?` : ""}`,
+      meant ? undefined : `stages: ${shown.join(", ")}; or their index, from 0`,
     );
   },
   override_ambiguous: (path: string, word: string, found: [index: number, use: string][]) =>
     say(
       "OVERRIDE_AMBIGUOUS",
-      `Cannot set ${quote(path)}: ${quote(word)} may be ${
+      `Cannot set ${quote(path)}: ${quote(word)} is ambiguous: ${
         found.map(([index, use]) => `stages[${index}] (${use})`).join(" or ")
       }`,
-      `write the number, as in stages.${found[0]![0]}`,
+      `use the index, as in stages.${found[0]![0]}`,
     ),
 };
 
-/** Problems of plugins, found when a pipeline is read. */
+/** Problems of plugins, found when a pipeline is loaded. */
 export const loader = {
   unknown_plugin: (use: string, known: string[]) => {
     const meant = nearest(use, known);
     return say(
       "UNKNOWN_PLUGIN",
       `Unknown plugin ${quote(use)}${meant ? `: did you mean ${quote(meant)}?` : ""}`,
-      meant ? undefined : "hone list shows the built-in ones; a path starts with ./",
+      meant ? undefined : "hone list shows the built-in plugins; a path starts with ./",
     );
   },
   plugin_not_found: (use: string, tried: string) =>
@@ -205,29 +214,29 @@ export const loader = {
     const meant = typeof kind === "string" ? nearest(kind, kinds) : undefined;
     return say(
       "UNKNOWN_KIND",
-      `Cannot use plugin ${quote(use)}: its kind is ${quote(kind)}, wanted one of ${kinds.join(", ")}`,
+      `Cannot use plugin ${quote(use)}: its kind is ${quote(kind)}, expected one of ${kinds.join(", ")}`,
       meant && `did you mean ${quote(meant)}?`,
     );
   },
   wrong_kind: (use: string, kind: string, wanted: string) =>
-    say("WRONG_KIND", `Cannot use plugin ${quote(use)}: it is a ${kind}, wanted a ${wanted}`),
+    say("WRONG_KIND", `Cannot use plugin ${quote(use)}: it is a ${kind}, expected a ${wanted}`),
   npm_unpinned: (use: string) =>
     say(
       "NPM_UNPINNED",
       `Cannot load plugin ${quote(use)}: the version is not pinned`,
-      `write npm:package@1.2.3, so that a run can be repeated`,
+      `write npm:package@1.2.3, so that the run is reproducible`,
     ),
   remote_refused: (use: string) =>
     say(
       "REMOTE_REFUSED",
-      `Cannot load plugin ${quote(use)}: hone does not run code straight from an address`,
+      `Cannot load plugin ${quote(use)}: hone does not run code directly from a URL`,
       "use a path, npm:package@version, or exec: a program",
     ),
   exec_failed: (use: string, cause: string) =>
     say(
       "EXEC_FAILED",
       `Cannot use program ${quote(use)} as a plugin: ${cause}`,
-      'it answers {"id":0,"method":"hello"} with {"id":0,"result":{"kind","name","summary","config"}}, one JSON object a line',
+      'it answers {"id":0,"method":"hello"} with {"id":0,"result":{"kind","name","summary","config"}}, one JSON object per line',
     ),
   exec_kind: (use: string, kind: string, kinds: string[]) =>
     say("EXEC_KIND", `Cannot use program ${quote(use)} as a ${kind}: a program can be a ${kinds.join(", ")}`),
@@ -238,32 +247,36 @@ export const scenarios = {
   file_unreadable: (path: string, cause: string) =>
     say("SCENARIOS_UNREADABLE", `Cannot read scenarios ${quote(path)}: ${cause}`),
   file_unknown: (path: string) =>
-    say("SCENARIOS_FORMAT", `Cannot read scenarios ${quote(path)}: wanted a .yaml, .yml, .json or .jsonl file`),
+    say("SCENARIOS_FORMAT", `Cannot read scenarios ${quote(path)}: expected a .yaml, .yml, .json or .jsonl file`),
   not_a_list: (got: unknown) =>
     say(
       "SCENARIOS_NOT_A_LIST",
-      `Scenarios are ${typeName(got)}: wanted a list of scenarios`,
+      `Scenarios are ${typeName(got)}: expected a list of scenarios`,
       '[{ "task": "…" }] is enough',
     ),
-  none: (path: string) => say("SCENARIOS_EMPTY", `${quote(path)} has no scenarios: wanted at least one`),
+  none: (path: string) => say("SCENARIOS_EMPTY", `${quote(path)} has no scenarios: expected at least one`),
   json_syntax: (cause: string) => say("SCENARIOS_SYNTAX", `Cannot read the JSON: ${cause}`),
   without_task: (which: string) =>
-    say("SCENARIO_WITHOUT_TASK", `Scenario ${which} has no task: wanted the words that the agent is given`),
+    say("SCENARIO_WITHOUT_TASK", `Scenario ${which} has no task: expected the text of the user's request`),
   not_a_scenario: (which: string, got: unknown) =>
-    say("NOT_A_SCENARIO", `Scenario ${which} is ${typeName(got)}: wanted a map of fields`, '{ "task": "…" } is enough'),
+    say(
+      "NOT_A_SCENARIO",
+      `Scenario ${which} is ${typeName(got)}: expected a map of fields`,
+      '{ "task": "…" } is enough',
+    ),
   duplicate: (id: string, place: string) =>
-    say("DUPLICATE_SCENARIO", `Scenario id ${quote(id)} is taken by ${place}: ids are unique`),
+    say("DUPLICATE_SCENARIO", `Scenario id ${quote(id)} is taken by ${place}: ids must be unique`),
   unjudged: (which: string, has: string[], wanted: string[]) =>
     say(
       "SCENARIO_UNJUDGED",
-      `Scenario ${which} has nothing that says when it is done: wanted ${wanted.join(" or ")}`,
-      has.length ? `it has ${has.join(" and ")}, and no judge that decides success reads that` : undefined,
+      `Scenario ${which} has no success criterion: expected ${wanted.join(" or ")}`,
+      has.length ? `it has ${has.join(" and ")}, which no decisive judge reads` : undefined,
     ),
   unknown_tool: (id: string, field: string, tool: string, known: string[]) => {
     const meant = nearest(tool, known);
     return say(
       "SCENARIO_UNKNOWN_TOOL",
-      `Scenario ${quote(id)} names tool ${quote(tool)} in ${field}, and no server has it${
+      `Scenario ${quote(id)} names tool ${quote(tool)} in ${field}, which no server has${
         meant ? `: did you mean ${quote(meant)}?` : ""
       }`,
       meant ? undefined : `tools: ${known.join(", ") || "none"}`,

@@ -1,15 +1,15 @@
 /**
- * How diagnostics look: code frames with a caret, and the renderers for people, programs and GitHub annotations.
- * Knows no message. What a server or a file says in one is shown: control characters escaped, hone's secrets left out.
+ * Rendering of diagnostics: code frames with a caret, and the formats for people, programs and GitHub annotations.
+ * In text from servers and files, control characters are escaped and secrets that hone handed out are redacted.
  * @module
  */
 import { withoutHanded } from "../common/redact.ts";
 import type { Diagnostic } from "./diagnostic.ts";
 
-/** Longest line that a frame shows whole. */
+/** Longest line that a frame shows in full. */
 const FRAME_WIDTH = 160;
 
-/** The line at `line`:`col` (1-based) with a caret below it: what a terminal needs to find the place. */
+/** The line at `line`:`col` (1-based) with a caret below it. */
 export function codeFrame(text: string, line: number, col: number, length = 1): string {
   const source = text.split(/\r?\n/)[line - 1] ?? "";
   const shown = source.length > FRAME_WIDTH ? source.slice(0, FRAME_WIDTH) + "…" : source;
@@ -19,7 +19,7 @@ export function codeFrame(text: string, line: number, col: number, length = 1): 
   return `${gutter} | ${shown}\n     | ${pad}${carets}`;
 }
 
-/** `file:line:col`, or as much of it as is known. */
+/** `file:line:col`, or the parts of it that are known. */
 export function place(d: Diagnostic): string {
   return [d.file, d.line, d.col].filter((part) => part !== undefined).join(":");
 }
@@ -32,7 +32,7 @@ function asText(d: Diagnostic): string {
   return lines.join("\n");
 }
 
-/** Escapes as GitHub's workflow commands want it. */
+/** Escapes as GitHub's workflow commands require. */
 function escape(text: string, property = false): string {
   const data = text.replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
   return property ? data.replaceAll(":", "%3A").replaceAll(",", "%2C") : data;
@@ -52,7 +52,7 @@ function texts(d: Diagnostic, of: (text: string) => string): Diagnostic {
   return { ...d, message: of(d.message), ...(d.frame && { frame: of(d.frame) }), ...(d.hint && { hint: of(d.hint) }) };
 }
 
-/** Control characters but line ends and tabs as text: a terminal obeys none. */
+/** Control characters other than newlines and tabs, escaped, so that a terminal interprets none. */
 function visible(text: string): string {
   return text.replace(/[^\n\t\P{Cc}]/gu, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`);
 }

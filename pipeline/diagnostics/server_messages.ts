@@ -1,17 +1,17 @@
-/** Messages about what a run talks to: MCP servers and endpoints of policies. @module */
+/** Messages about MCP servers and the endpoints of policies. @module */
 import { nearest, quote, say } from "./diagnostic.ts";
 
-/** Servers that cannot be started, reached or used. `tail` is the last that the server wrote to stderr. */
+/** Servers that cannot be started, reached or used. `tail` is the end of the server's stderr. */
 export const mcp = {
   no_folder: (command: string, cwd: string) =>
-    say("COMMAND_FAILED", `Cannot start ${quote(command)} in ${quote(cwd)}: there is no such folder`),
+    say("COMMAND_FAILED", `Cannot start ${quote(command)} in ${quote(cwd)}: no such folder`),
   command_not_found: (command: string) =>
     say(
       "COMMAND_NOT_FOUND",
       `Cannot start ${quote(command)}: no such program on PATH`,
       /^[\w.-]+:\d+(\/|$)/.test(command)
         ? `for a server over HTTP, write http://${command}`
-        : "install it, or write its full path in command:",
+        : "install it, or set its full path in command:",
     ),
   command_failed: (command: string, cause: string) => say("COMMAND_FAILED", `Cannot start ${quote(command)}: ${cause}`),
   no_container_engine: (server: string, problems: string[]) =>
@@ -23,16 +23,19 @@ export const mcp = {
   start_failed: (server: string, cause: string, tail: string, image?: string) =>
     say(
       "SERVER_START_FAILED",
-      `Server ${quote(server)} cannot be used: ${cause}${after(tail)}`,
+      `Server ${quote(server)} failed to start: ${cause}${after(tail)}`,
       VARIABLE.test(tail)
-        ? `few variables are passed on: name those that it needs in servers.${server}.env (or with --env NAME)`
-        : image && `is the image ${quote(image)} on this machine, and its program in it? hone pulls and builds nothing`,
+        ? `a server inherits few environment variables: set those that it needs in servers.${server}.env (or with --env NAME)`
+        : image &&
+          `check that the image ${
+            quote(image)
+          } is on this machine and contains the program: hone does not pull or build images`,
     ),
   start_timeout: (server: string, secs: number, tail: string) =>
     say(
       "SERVER_START_TIMEOUT",
-      `Server ${quote(server)} did not answer within ${secs} s of its start${after(tail)}`,
-      `raise servers.${server}.start_timeout_secs (or --start-timeout-secs) if it is only slow, as a first download is`,
+      `Server ${quote(server)} did not answer within ${secs} s of starting${after(tail)}`,
+      `if it is only slow, for example during a first download, raise servers.${server}.start_timeout_secs (or --start-timeout-secs)`,
     ),
   http_status: (server: string, url: string, status: number, cause: string, retry_after_secs?: number) =>
     say(
@@ -43,11 +46,11 @@ export const mcp = {
         : status === 403
         ? `the key of servers.${server} does not allow this: check bearer_env, headers or auth.scope`
         : status === 404 || status === 405
-        ? "check the path of the url"
+        ? "check the path of the URL"
         : status === 429 && retry_after_secs !== undefined
-        ? `it asks to wait ${retry_after_secs} s`
+        ? `retry after ${retry_after_secs} s`
         : status < 400
-        ? "write the address that it redirects to as the url"
+        ? "set url to the address that it redirects to"
         : undefined,
     ),
   unreachable: (server: string, url: string, cause: string, hint?: string) =>
@@ -56,13 +59,13 @@ export const mcp = {
     say(
       "SERVER_TLS",
       `Server ${quote(server)} at ${url} cannot be trusted: ${cause}`,
-      "for a certificate of your own, name its issuer's file in DENO_CERT; for http, write http://",
+      "for a private certificate, set DENO_CERT to its issuer's file; for plain HTTP, write http://",
     ),
   not_mcp: (server: string, url: string, content_type: string) =>
     say(
       "SERVER_NOT_MCP",
       `Server ${quote(server)} at ${url} answered ${content_type}, not MCP`,
-      "check the path of the url: servers often answer at /mcp or /sse",
+      "check the path of the URL: most servers answer at /mcp or /sse",
     ),
   list_failed: (server: string, what: string, cause: string, tail: string) =>
     say("SERVER_LIST_FAILED", `Server ${quote(server)} cannot list its ${what}: ${cause}${after(tail)}`),
@@ -72,7 +75,7 @@ export const mcp = {
       `Server ${quote(server)} is shared by all rollouts: calls of ${
         refused.length === of ? `all ${of}` : `${refused.length} of its ${of}`
       } tools will be refused (${refused.slice(0, 3).join(", ")}${refused.length > 3 ? ", …" : ""})`,
-      `name those that only read in servers.${server}.read_only_tools, or say allow_writes: true there`,
+      `list the read-only ones in servers.${server}.read_only_tools, or set allow_writes: true there`,
     ),
   tools_missing: (server: string, missing: string[], offered: string[]) =>
     say(
@@ -83,14 +86,14 @@ export const mcp = {
   state_outside: (server: string, path: string) =>
     say(
       "STATE_OUTSIDE",
-      `Server ${quote(server)} leaks state between rollouts: ${path} changed while one ran, and all share it`,
+      `Server ${quote(server)} leaks state between rollouts: ${path}, which all of them share, changed during one`,
       keptApart(server),
     ),
   state_differs: (server: string, tool: string, before: string, now: string) =>
     say(
       "STATE_DIFFERS",
-      `Server ${quote(server)} leaks state between rollouts: in a fresh environment ${tool} answers ` +
-        `${quote(now.slice(0, 200))}, and answered ${quote(before.slice(0, 200))} before others wrote`,
+      `Server ${quote(server)} leaks state between rollouts: in a fresh environment ${tool} now answers ` +
+        `${quote(now.slice(0, 200))}; before other rollouts ran it answered ${quote(before.slice(0, 200))}`,
       keptApart(server),
     ),
   setup_failed: (tool: string, outcome: string, text: string) =>
@@ -104,27 +107,27 @@ export const mcp = {
   no_server_named: () =>
     say(
       "NO_SERVER",
-      "No server is named",
-      "name a command after --, a URL, or --config mcp.json; or set MCP_URL",
+      "No server given",
+      "give a command after --, a URL, or --config mcp.json; or set MCP_URL",
     ),
   bad_server: (server: string, cause: string) =>
-    say("BAD_SERVER", `Server ${quote(server)} is not declared as a server can be: ${cause}`),
+    say("BAD_SERVER", `Declaration of server ${quote(server)} is invalid: ${cause}`),
   all_off: (path: string, servers: string[]) =>
     say(
       "SERVERS_ALL_OFF",
-      `Every server of ${quote(path)} is switched off there: ${servers.join(", ") || "it has none"}`,
-      "name the one that you mean",
+      `Every server in ${quote(path)} is disabled: ${servers.join(", ") || "it has none"}`,
+      "name the one to use",
     ),
   unknown_server: (server: string, servers: string[]) => {
     const meant = nearest(server, servers);
     return say(
       "UNKNOWN_SERVER",
-      `No server ${quote(server)}: there are ${servers.join(", ") || "none"}`,
+      `No server ${quote(server)}: declared are ${servers.join(", ") || "none"}`,
       meant && `did you mean ${quote(meant)}?`,
     );
   },
   which_server: (servers: string[]) =>
-    say("WHICH_SERVER", `Several servers are declared: name one of ${servers.join(", ")}`),
+    say("WHICH_SERVER", `Several servers are declared: choose one of ${servers.join(", ")}`),
   unknown_tool: (tool: string, server: string, tools: string[]) => {
     const meant = nearest(tool, tools);
     return say(
@@ -134,24 +137,27 @@ export const mcp = {
     );
   },
   bad_env: (variable: string) =>
-    say("BAD_ENV", `Variable ${quote(variable)} cannot be read: wanted NAME=value, or the NAME of one that is set`),
-  bad_header: (header: string) => say("BAD_HEADER", `Header ${quote(header)} cannot be read: wanted "Name: value"`),
+    say(
+      "BAD_ENV",
+      `Variable ${quote(variable)} is invalid: expected NAME=value, or the NAME of a variable that is set`,
+    ),
+  bad_header: (header: string) => say("BAD_HEADER", `Header ${quote(header)} is invalid: expected "Name: value"`),
   bad_input: (input: string, cause: string) =>
     say("BAD_INPUT", `Input ${quote(input)} is not a JSON object: ${cause}`, `for example '{"path": "."}'`),
   outside_workdir: (path: string) =>
-    say("OUTSIDE_WORKDIR", `Setup file ${quote(path)} is outside the rollout's own folder: wanted a path below it`),
+    say("OUTSIDE_WORKDIR", `Setup file ${quote(path)} is outside the rollout's own folder: expected a path below it`),
 };
 
-/** What looks like the name of an environment variable. */
+/** Text that looks like the name of an environment variable. */
 const VARIABLE = /\b[A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z0-9]\b/;
 
 function keptApart(server: string): string {
-  return `point it below \${workdir} with args: or env: of servers.${server} (for example ` +
+  return `have it write below \${workdir}, with args: or env: of servers.${server} (for example ` +
     '`env: { MEMORY_FILE_PATH: "${workdir}/memory.jsonl" }`), or use isolation: container';
 }
 
 function after(tail: string): string {
-  return tail ? `. It wrote:\n${tail}` : "";
+  return tail ? `. Its stderr:\n${tail}` : "";
 }
 
 /** Problems of endpoints that serve a policy. */
@@ -160,7 +166,7 @@ export const chat = {
     say(
       "ENDPOINT_UNREACHABLE",
       `Cannot reach the model at ${url}: ${cause}`,
-      "is the server running, and the address right?",
+      "check that the server is running and that the address is right",
     ),
   endpoint_refused: (url: string, status: number, reason: string) =>
     say(
@@ -171,9 +177,9 @@ export const chat = {
   endpoint_without_tokens: (url: string, missing: string[]) =>
     say(
       "ENDPOINT_WITHOUT_TOKENS",
-      `The model at ${url} answered without ${missing.join(" and ")}: wanted the tokens that it sampled, to train on`,
-      "vLLM gives them since 0.10.2 to requests with `return_token_ids`, right ones when started with `--logprobs-mode processed_logprobs`",
+      `The model at ${url} answered without ${missing.join(" and ")}: training needs the tokens that it sampled`,
+      "vLLM 0.10.2 and newer returns them for requests with `return_token_ids`; start it with `--logprobs-mode processed_logprobs` for correct log-probabilities",
     ),
   endpoint_unreadable: (url: string, body: string) =>
-    say("ENDPOINT_UNREADABLE", `The model at ${url} answered ${quote(body)}: wanted an OpenAI chat completion`),
+    say("ENDPOINT_UNREADABLE", `The model at ${url} answered ${quote(body)}: expected an OpenAI chat completion`),
 };

@@ -1,7 +1,7 @@
-/** Messages about tapes: files that cannot be used, and what a replay asked for that its tape does not have. @module */
+/** Messages about tapes: unusable files, and requests of a replay that are not on its tape. @module */
 import { counted, quote, say } from "./diagnostic.ts";
 
-/** A call as misses name it. */
+/** A call, as the messages about misses show it. */
 interface Call {
   server: string;
   tool: string;
@@ -16,114 +16,114 @@ export const tape = {
     say(
       "TAPE_MISSING",
       `Cannot replay tape ${quote(path)}: no such file`,
-      "Record one with `--set tape=record`, or say in `tape.path` where it is.",
+      "Record one with `--set tape=record`, or set `tape.path`.",
     ),
   exists: (path: string) =>
     say(
       "TAPE_EXISTS",
-      `Cannot record to ${quote(path)}: the file exists, and a tape is never overwritten`,
-      "Remove it, or name another file in `tape.path`.",
+      `Cannot record to ${quote(path)}: the file already exists, and a tape is never overwritten`,
+      "Delete it, or set `tape.path` to another file.",
     ),
   unreadable: (path: string, line: number, cause: string) =>
     say(
       "TAPE_UNREADABLE",
-      `Cannot replay tape ${quote(path)}: line ${line} is no line of a tape (${cause})`,
-      "Record it anew, or bring the file back as it was written.",
+      `Cannot replay tape ${quote(path)}: line ${line} is not valid (${cause})`,
+      "Record it again, or restore the original file.",
     ),
   newer: (path: string, found: number, known: number) =>
     say(
       "TAPE_NEWER",
-      `Cannot replay tape ${quote(path)}: it has version ${found}, and this hone reads up to ${known}`,
-      "Update hone, or record the tape anew.",
+      `Cannot replay tape ${quote(path)}: it has version ${found}, and this version of hone supports up to ${known}`,
+      "Update hone, or record the tape again.",
     ),
   write_failed: (path: string, cause: string) =>
     say(
       "TAPE_WRITE_FAILED",
       `Cannot record to tape ${quote(path)}: ${cause}`,
-      "What was acknowledged is on the tape: mend the cause, then `hone resume`.",
+      "Acknowledged records are on the tape: fix the cause, then `hone resume`.",
     ),
   other_servers: (path: string, taped: string[], declared: string[]) =>
     say(
       "TAPE_OTHER_PIPELINE",
-      `Cannot replay tape ${quote(path)}: it is of another pipeline, with the servers ${
+      `Cannot replay tape ${quote(path)}: it was recorded by another pipeline, with the servers ${
         taped.join(", ") || "(none)"
       }, ` +
-        `and not ${declared.join(", ") || "(none)"}`,
+        `not ${declared.join(", ") || "(none)"}`,
       "Replay the tape that this pipeline recorded, or record one.",
     ),
   other_tools: (path: string, server: string, changes: string[]) =>
     say(
       "TAPE_OTHER_PIPELINE",
-      `Cannot replay tape ${quote(path)}: it was recorded with other tools of server ${quote(server)}:` +
+      `Cannot replay tape ${quote(path)}: it was recorded with different tools of server ${quote(server)}:` +
         changes.map((change) => `\n  ${change}`).join(""),
-      `Set servers.${server} as it was recorded, or record the tape anew.`,
+      `Restore the recorded version of servers.${server}, or record the tape again.`,
     ),
   no_replies: (path: string) =>
     say(
       "TAPE_WITHOUT_REPLIES",
-      `Cannot replay the model's replies from tape ${quote(path)}: it holds none`,
+      `Cannot replay the model's replies from tape ${quote(path)}: it has none`,
       "Set `tape.replies: false` to ask the endpoint, or record with `tape.replies: true`.",
     ),
   trains: (rungs: string[]) =>
     say(
       "TAPE_TRAINS",
       `Cannot replay the model's replies in a run that trains (ladder: ${rungs.join(", ")}): ` +
-        "what is learned must have been sampled by the policy that learns",
-      "Set `tape.replies: false`: then only the servers are replayed.",
+        "a policy must be trained on its own samples",
+      "Set `tape.replies: false` to replay only the servers.",
     ),
   training: () =>
     say(
       "TAPE_TRAINING",
-      "Training on replayed tool results: calls that the tape does not have tell the policy nothing about the server",
+      "Training on replayed tool results: the policy learns nothing about the server from calls that are not on the tape",
     ),
   stale: (path: string, server: string, changes: string[]) =>
     say(
       "TAPE_STALE",
-      `Server ${quote(server)} is not what tape ${quote(path)} was recorded with:` +
+      `Server ${quote(server)} has changed since tape ${quote(path)} was recorded:` +
         changes.map((change) => `\n  ${change}`).join(""),
     ),
   not_repeated: (rollout: string, call: Call, now: string) =>
     say(
       "TAPE_NOT_REPEATED",
-      `Rollout ${quote(rollout)} goes on with a live server that answers ${
+      `Rollout ${quote(rollout)} continues with a live server, which answers ${
         named(call)
-      } with ${now}, not as the tape has it`,
+      } with ${now}, unlike the tape`,
     ),
   no_rollout: (rollout: string) => say("TAPE_MISS", `The tape has no rollout ${quote(rollout)}`, HINT),
   other_scenario: (rollout: string, scenario: string) =>
     say(
       "TAPE_MISS",
-      `The tape has rollout ${quote(rollout)} of another scenario than ${quote(scenario)} is now: ` +
-        "its id, setup, tools or observing calls differ",
+      `The scenario of rollout ${quote(rollout)} on the tape differs from ${quote(scenario)}: ` +
+        "its id, setup, tools or observing calls have changed",
       HINT,
     ),
   call_missed: (rollout: string, asked: Call, next: Call | undefined) =>
     say(
       "TAPE_MISS",
-      `The tape has no such call: rollout ${quote(rollout)} asked ${named(asked)}; ` +
-        `the tape has next ${next ? named(next) : "nothing"}`,
+      `The tape has no such call: rollout ${quote(rollout)} called ${named(asked)}; ` +
+        `next on the tape: ${next ? named(next) : "nothing"}`,
       HINT,
     ),
   observation_missed: (rollout: string, judge: string, judges: string[]) =>
     say(
       "TAPE_MISS",
       `The tape has no observation by judge ${quote(judge)} of rollout ${quote(rollout)}; ` +
-        `it has those of ${judges.map((one) => quote(one)).join(", ") || "none"}`,
+        `it has those by ${judges.map((one) => quote(one)).join(", ") || "none"}`,
       HINT,
     ),
   reply_missed: (rollout: string, last: string, differs: string[] | null, next: string | undefined) =>
     say(
       "TAPE_MISS",
-      `The tape has no such reply: rollout ${quote(rollout)} asked the model after ${last}; the tape has next ` +
+      `The tape has no such reply: rollout ${quote(rollout)} asked the model after ${last}; next on the tape: ` +
         (next === undefined
           ? "nothing"
-          : `its reply after ${next}${differs ? ` (not the same: ${differs.join(", ")})` : ""}`),
-      "Record the tape anew, or set `tape.replies: false` or `tape.on_miss: live`.",
+          : `the reply after ${next}${differs ? ` (different: ${differs.join(", ")})` : ""}`),
+      "Record the tape again, or set `tape.replies: false` or `tape.on_miss: live`.",
     ),
   llm_missed: (stage: string, model: string, last: string, near: { of_stage: number; differs: string[] | null }) => {
     const { of_stage, differs } = near;
     const has = of_stage === 0 ? "has none for this stage" : `has ${counted(of_stage, "answer")} for this stage, ` +
-      (differs ? `one after that message (not the same: ${differs.join(", ")})` : "none after that message");
+      (differs ? `one after that message (different: ${differs.join(", ")})` : "none after that message");
     return say(
       "TAPE_MISS",
       `The tape has no such answer: stage ${quote(stage)} asked model ${quote(model)} after ${last}; the tape ${has}`,
@@ -132,7 +132,7 @@ export const tape = {
   },
 };
 
-const HINT = "Record the tape anew, or set `tape.on_miss: live`.";
+const HINT = "Record the tape again, or set `tape.on_miss: live`.";
 
 function named({ server, tool, arguments: given }: Call): string {
   const text = JSON.stringify(given);

@@ -1,16 +1,16 @@
-/** Messages about tool lists that do not fit. @module */
+/** Messages about tool lists that are too large. @module */
 import { quote, say } from "./diagnostic.ts";
 
 const grouped = (count: number) => Math.round(count).toLocaleString("en-US");
 const others = (count: number) => count > 0 ? ` (and ${grouped(count)} other${count === 1 ? "" : "s"})` : "";
 
-/** Lists of tools against a budget or a model's context. Tokens are estimates but where `exact` says otherwise. */
+/** Tool lists that exceed a budget or a model's context. Token counts are estimates unless `exact` is set. */
 export const toolLists = {
   context_too_small: (
     { count, tools, compact, scenario, prompt, exact, max_tokens, context, model, room }: {
       count: number;
       tools: number;
-      /** What the tools would need under `tool_schemas: compact`; undefined where that changes nothing. */
+      /** Tokens of the tools under `tool_schemas: compact`; undefined if that changes nothing. */
       compact: number | undefined;
       scenario: string;
       prompt: number;
@@ -18,16 +18,14 @@ export const toolLists = {
       max_tokens: number;
       context: number;
       model: string;
-      /** What the context leaves for tools. */
+      /** Tokens that the context leaves for tools. */
       room: number;
     },
   ) =>
     say(
       "TOOLS_DO_NOT_FIT",
-      `Cannot offer ${grouped(count)} tools: they need about ${
-        grouped(tools)
-      } tokens, which makes the first prompt of ` +
-        `scenario ${quote(scenario)} ${exact ? "" : "about "}${grouped(prompt)}, and an answer may take ${
+      `Cannot offer ${grouped(count)} tools: they take about ${grouped(tools)} tokens, the first prompt of ` +
+        `scenario ${quote(scenario)} ${exact ? "" : "about "}${grouped(prompt)} and a reply up to ${
           grouped(max_tokens)
         }; ` +
         `the context of ${quote(model)} is ${grouped(context)}`,
@@ -36,14 +34,14 @@ export const toolLists = {
           ? [
             `set agent.tool_budget_tokens to ${
               grouped(room).replaceAll(",", "")
-            } or less, so that each scenario is offered ` +
-            "what it needs and as many others as fit",
+            } or less, so that each scenario gets ` +
+            "the tools that it needs and as many others as fit",
           ]
-          : ["shorten the prompt or agent.max_tokens: without any tool it does not fit either"]),
+          : ["shorten the prompt or lower agent.max_tokens: it does not fit even without tools"]),
         ...(compact === undefined || compact > room
           ? []
           : [`set agent.tool_schemas: compact (about ${grouped(compact)} tokens)`]),
-        "offer fewer with tools: or deny: of the server",
+        "offer fewer tools with tools: or deny: of the server",
       ].join("; or "),
     ),
   needed_over_budget: (worst: { id: string; tokens: number; tools: string[] }, more: number, budget: number) =>
@@ -59,9 +57,11 @@ export const toolLists = {
   nothing_needed: (id: string, more: number, budget: number, all: { count: number; tokens: number }) =>
     say(
       "TOOLS_UNKNOWN",
-      `Cannot choose tools for scenario ${quote(id)}${others(more)}: it does not say which it needs, and all ${
-        grouped(all.count)
-      } take about ${grouped(all.tokens)} tokens, which is over agent.tool_budget_tokens ${grouped(budget)}`,
-      `give it tools, calls.expected or a solution; or set agent.tool_budget_tokens to ${all.tokens} or more`,
+      `Cannot choose tools for scenario ${quote(id)}${
+        others(more)
+      }: it does not name the tools that it needs, and all ${grouped(all.count)} take about ${
+        grouped(all.tokens)
+      } tokens, more than agent.tool_budget_tokens ${grouped(budget)}`,
+      `add tools, calls.expected or a solution to it; or set agent.tool_budget_tokens to ${all.tokens} or more`,
     ),
 };

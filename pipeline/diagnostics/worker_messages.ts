@@ -6,52 +6,52 @@ export const worker = {
   no_python: (wanted: string, found: string[]) =>
     say(
       "NO_PYTHON",
-      `Cannot make the worker's environment: no Python ${wanted} or newer was found${
+      `Cannot create the worker's environment: no Python ${wanted} or newer found${
         found.length ? ` (found ${found.join(", ")})` : ""
       }`,
-      "Install Python from your system's packages, or uv, or set `python:` in the trainer's `with:`.",
+      "Install Python with your system's package manager, or install uv, or set `python:` in the trainer's `with:`.",
     ),
   no_venv: (python: string, reason: string) =>
     say(
       "NO_VENV",
-      `Cannot make a virtual environment with ${quote(python)}: ${reason}`,
+      `Cannot create a virtual environment with ${quote(python)}: ${reason}`,
       "On Debian and Ubuntu: `apt install python3-venv`; or install uv.",
     ),
   no_network: (reason: string) =>
     say(
       "NO_NETWORK",
       `Cannot install the worker's packages: the package index cannot be reached (${reason})`,
-      "The first use of a local trainer downloads about 250 MB from PyPI; connect once, or set your index in pip's own configuration.",
+      "The first use of a local trainer downloads about 250 MB from PyPI; connect to the internet once, or configure another index in pip's own configuration.",
     ),
   no_space: (dir: string, reason: string) =>
     say(
       "NO_SPACE",
-      `Cannot write to ${quote(dir)}: no space is left (${reason})`,
-      "About 2 GB are needed; set HONE_CACHE_DIR to a folder with more room.",
+      `Cannot write to ${quote(dir)}: no space left on the device (${reason})`,
+      "About 2 GB is needed; set HONE_CACHE_DIR to a folder with more room.",
     ),
   install_failed: (reason: string) =>
     say(
       "WORKER_INSTALL_FAILED",
       `Cannot install the worker's packages: ${reason}`,
-      "`hone doctor` shows what this machine has.",
+      "`hone doctor` checks this machine's prerequisites.",
     ),
   died: (during: string, reason: string) =>
     say(
       "WORKER_DIED",
-      `Cannot finish ${quote(during)}: the worker process is gone (${reason})`,
-      "Nothing acknowledged is lost: `hone resume` continues from the last step.",
+      `Cannot finish ${quote(during)}: the worker process exited (${reason})`,
+      "No acknowledged record is lost: `hone resume` continues from the last step.",
     ),
   timeout: (method: string, secs: number) =>
     say(
       "WORKER_TIMEOUT",
       `Cannot finish ${quote(method)}: the worker did not answer within ${secs} s`,
-      "With --verbose you see what it says.",
+      "--verbose shows its output.",
     ),
   refused: (method: string, code: string, message: string, hint?: string) =>
     say(code, `Cannot ${WORKER_DUTIES[method] ?? method}: ${message}`, hint),
 };
 
-/** What the worker's methods do, in words. */
+/** The worker's methods, as verbs for messages. */
 const WORKER_DUTIES: Record<string, string> = {
   hello: "start the worker",
   init: "open the model",

@@ -16,7 +16,7 @@ const asked = ({ trajectory, scenario, signal, llm }: Given) => ({
 /** See `KindFacts`. */
 export const judge: KindFacts<"judge"> = {
   most: "any",
-  why: "a run needs one that says what success is",
+  why: "A run needs one that decides success",
   methods: ["judge"],
   exec: (program, { scale, decisive, observe }) => ({
     scale,

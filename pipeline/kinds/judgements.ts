@@ -22,10 +22,10 @@ function checked(one: unknown, wrong: (what: string) => Judgement): Judgement {
   if (typeof invalid === "string") return { invalid };
   if (typeof abstain === "string") return { abstain };
   if (typeof score !== "number") return wrong("returned a judgement without score, abstain or invalid");
-  if (!(score >= 0 && score <= 1)) return wrong(`returned the score ${score}: wanted a number from 0 to 1`);
+  if (!(score >= 0 && score <= 1)) return wrong(`returned the score ${score}: expected a number from 0 to 1`);
   const numbers = Object.entries(parts ?? {});
   const odd = numbers.find(([, value]) => typeof value !== "number" || !Number.isFinite(value));
-  if (odd) return wrong(`returned the part ${odd[0]} as ${String(odd[1])}: wanted a number`);
+  if (odd) return wrong(`returned the part ${odd[0]} as ${String(odd[1])}: expected a number`);
   return {
     score,
     reason: typeof reason === "string" ? reason : "",

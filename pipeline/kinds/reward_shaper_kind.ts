@@ -5,7 +5,7 @@ import type { KindFacts } from "./kind.ts";
 /** See `KindFacts`. */
 export const reward_shaper: KindFacts<"reward-shaper"> = {
   most: 1,
-  why: "a run needs one that makes a reward of what the judges say",
+  why: "A run needs one that computes rewards from judgements",
   methods: ["shape"],
   exec: (program) => ({
     shape: async (trajectory, judgements) => await program.call("shape", { trajectory, judgements }) as RewardValue,
@@ -14,7 +14,7 @@ export const reward_shaper: KindFacts<"reward-shaper"> = {
     const judgements = { state: { score: 1, reason: "as wanted" }, other: { abstain: "not mine" } };
     const reward = await role.shape(trajectory, judgements);
     if ("invalid" in reward) return;
-    if (!Number.isFinite(reward.value)) throw new Error(`a reward's value is ${reward.value}: wanted a number`);
+    if (!Number.isFinite(reward.value)) throw new Error(`a reward's value is ${reward.value}: expected a number`);
     if (typeof reward.parts !== "object") throw new Error("a reward has parts");
   },
   template: {

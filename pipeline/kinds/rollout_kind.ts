@@ -14,7 +14,7 @@ async function play(role: Roles["rollout"], args: RolloutArgs) {
     const { done, value } = await records.next();
     if (done) return mustHave(value, "the outcome", { end: "string" });
     const fields = FIELDS[value.type];
-    if (!fields) throw new Error(`a record's type is ${JSON.stringify(value.type)}: wanted turn or tool_call`);
+    if (!fields) throw new Error(`a record's type is ${JSON.stringify(value.type)}: expected turn or tool_call`);
     mustHave(value, `a ${value.type}`, fields);
   }
 }
@@ -22,7 +22,7 @@ async function play(role: Roles["rollout"], args: RolloutArgs) {
 /** See `KindFacts`. */
 export const rollout: KindFacts<"rollout"> = {
   most: 1,
-  why: "a run needs one to play the tasks",
+  why: "A run needs one to attempt the tasks",
   methods: ["run"],
   check: async (role, given) => void await play(role, given.rollout),
   aborted: (role, { rollout, signal }) => play(role, { ...rollout, signal }),

@@ -5,7 +5,7 @@ import { type KindFacts, mustHave } from "./kind.ts";
 /** See `KindFacts`. */
 export const scenario_source: KindFacts<"scenario-source"> = {
   most: "any",
-  why: "a run needs tasks for its agent",
+  why: "A run needs tasks for its agent",
   methods: ["produce"],
   exec: (program) => ({
     async *produce(catalog) {

@@ -102,10 +102,10 @@ Deno.test("ask() refuses an address and a schema that cannot be used before it a
   const at = (base_url: string) => question({ endpoint: { api: "openai", base_url, model: "m" } });
   await assert.rejects(run.llm.ask(at("ftp://me:pass-word@host/v1")), {
     code: "LLM_BAD_ADDRESS",
-    message: 'Cannot ask a language model at "ftp://host/v1": wanted an http or https address',
+    message: 'Cannot ask a language model at "ftp://host/v1": expected an http or https address',
   });
   await assert.rejects(run.llm.ask(at("me:pass-word@host/v1?key=of-mine")), {
-    message: 'Cannot ask a language model at "host/v1": wanted an http or https address',
+    message: 'Cannot ask a language model at "host/v1": expected an http or https address',
   });
   await assert.rejects(run.llm.ask({ ...at("http://127.0.0.1:1/v1"), schema: { type: "objct" } }), {
     code: "LLM_BAD_SCHEMA",

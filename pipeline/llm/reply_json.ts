@@ -22,7 +22,7 @@ export function readReply({ json, text }: Pick<Said, "json" | "text">, schema: J
   const { values } = found;
   const fitting = values.filter((value) => problemOf(schema, value) === null);
   if (fitting.length === 1) return { value: fitting[0]! };
-  if (fitting.length > 1) return { problem: `there are ${fitting.length} JSON values in it, wanted one` };
+  if (fitting.length > 1) return { problem: `there are ${fitting.length} JSON values in it, expected one` };
   return { problem: problemOf(schema, values.at(-1)!)! };
 }
 

@@ -38,7 +38,7 @@ Deno.test("readReply() says what is wrong with a reply that is none", () => {
   assert.deepEqual(read('{"score": "1"}'), { problem: '"score" must be number' });
   assert.deepEqual(read("[1]"), { problem: "the reply must be object" });
   assert.deepEqual(read('First {"score": 1}, then {"score": 2}'), {
-    problem: "there are 2 JSON values in it, wanted one",
+    problem: "there are 2 JSON values in it, expected one",
   });
 });
 

@@ -34,7 +34,7 @@ function judgeOne(outcome: Outcome, wanted: Matcher | undefined, options: z.outp
   const shown = JSON.stringify(outcome.answer.slice(0, 80));
   return problem === undefined
     ? { score: 1, reason: "the answer is the expected one" }
-    : { score: 0, reason: `the answer is ${shown}: wanted ${problem}` };
+    : { score: 0, reason: `the answer is ${shown}: expected ${problem}` };
 }
 
 /** Where a number is wanted, the last number in the answer is what it says. */

@@ -20,7 +20,7 @@ Deno.test("judge() forgives case, spaces, quotes and a full stop unless told not
   });
   assert.deepEqual(await judge("Oak", { equals: "maple" }), {
     score: 0,
-    reason: 'the answer is "Oak": wanted "maple"',
+    reason: 'the answer is "Oak": expected "maple"',
   });
   const strict = await judge("Maple", { equals: "maple" }, { ignore_case: false });
   assert.equal("score" in strict && strict.score, 0);

@@ -62,7 +62,7 @@ function judgeOne({ turns, tool_calls }: Trajectory, calls: ExpectedCalls, order
     reason: forbidden > 0
       ? `a forbidden tool was called ${times(forbidden)}`
       : over > 0
-      ? `${tool_calls.length} calls: wanted at most ${calls.max}`
+      ? `${tool_calls.length} calls: expected at most ${calls.max}`
       : missing
       ? `${missing.tool} was not called with ${JSON.stringify(missing.arguments)}`
       : "the calls are as expected",

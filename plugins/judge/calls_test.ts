@@ -44,7 +44,7 @@ Deno.test("judge() scores 0 for forbidden and for too many calls", async () => {
     parts: { expected: 1, near: 1, forbidden: 1, over: 0, calls: 2, invalid: 0, failed: 0 },
   }]);
   const over = await judge({ max: 1 }, { tool_calls });
-  assert.equal("reason" in over && over.reason, "2 calls: wanted at most 1");
+  assert.equal("reason" in over && over.reason, "2 calls: expected at most 1");
 });
 
 Deno.test("judge() counts invalid and failed calls apart and decides only where told", async () => {

@@ -222,7 +222,7 @@ function pathProblem(check: Exclude<Check, { call: unknown }>, tree: Tree): Prob
   if (!wantsValue(check)) return undefined;
   if (typeof entry !== "string") return { reason: `${name} is large or no text`, credit: 0.5 };
   const wanted = mismatch(entry, check);
-  return wanted === undefined ? undefined : { reason: `${name} is ${shown(entry)}: wanted ${wanted}`, credit: 0.5 };
+  return wanted === undefined ? undefined : { reason: `${name} is ${shown(entry)}: expected ${wanted}`, credit: 0.5 };
 }
 
 function callProblem(
@@ -236,7 +236,7 @@ function callProblem(
   const value = check.path === undefined ? text! : atPath(structured ?? text!, check.path);
   if (value === undefined) return { reason: `${name} answered nothing at ${check.path}`, credit: 0 };
   const wanted = mismatch(value, check);
-  return wanted === undefined ? undefined : { reason: `${name} answered ${shown(value)}: wanted ${wanted}`, credit: 0 };
+  return wanted === undefined ? undefined : { reason: `${name} answered ${shown(value)}: expected ${wanted}`, credit: 0 };
 }
 
 /** `items.0.name` of a JSON value, or of a text that spells one. */

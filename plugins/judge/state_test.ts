@@ -96,7 +96,7 @@ Deno.test("judge() gives a share of `partial` for what is right of the changes",
   const verdict = await judge({ checks: [{ file: "b.txt", equals: "maple" }], after: { "b.txt": "oak" } });
   assert.deepEqual(verdict, {
     score: 0.2,
-    reason: '"b.txt" is "oak": wanted "maple"',
+    reason: '"b.txt" is "oak": expected "maple"',
     parts: { checks: 1, held: 0, stray: 0 },
   });
   // what held and was broken counts against it
@@ -144,9 +144,9 @@ Deno.test("judge() reads every kind of check", async () => {
   ];
   assert.equal(score(await judge({ checks: holds, after })), 1);
   const reasons: [Check, string][] = [
-    [{ file: "n.json", equals: { a: 0 } }, '"n.json" is "{\\"b\\": [1, 2.001], \\"a\\": null}": wanted {"a":0}'],
-    [{ file: "t.txt", contains: "slow" }, '"t.txt" is "the quick fox": wanted text that contains "slow"'],
-    [{ file: "t.txt", matches: "^fox" }, '"t.txt" is "the quick fox": wanted text that matches /^fox/'],
+    [{ file: "n.json", equals: { a: 0 } }, '"n.json" is "{\\"b\\": [1, 2.001], \\"a\\": null}": expected {"a":0}'],
+    [{ file: "t.txt", contains: "slow" }, '"t.txt" is "the quick fox": expected text that contains "slow"'],
+    [{ file: "t.txt", matches: "^fox" }, '"t.txt" is "the quick fox": expected text that matches /^fox/'],
     [{ directory: "t.txt" }, 'there is no folder "t.txt"'],
     [{ file: "docs" }, 'there is no file "docs"'],
     [{ absent: "docs" }, '"docs" is still there'],

@@ -110,15 +110,15 @@ Deno.test("produce() refuses files that hold no scenarios", async () => {
   assert.equal(await problems({ "s.yaml": "a: [" }), WANTED_SYNTAX);
   assert.match(
     await problems({ "s.yaml": "" }),
-    /^s\.yaml:1:1 error\[SCENARIOS_EMPTY\] "s\.yaml" has no scenarios: wanted at least one/,
+    /^s\.yaml:1:1 error\[SCENARIOS_EMPTY\] "s\.yaml" has no scenarios: expected at least one/,
   );
   assert.match(
     await problems({ "s.json": "{}" }),
-    /SCENARIOS_NOT_A_LIST\] Scenarios are a map: wanted a list of scenarios/,
+    /SCENARIOS_NOT_A_LIST\] Scenarios are a map: expected a list of scenarios/,
   );
   assert.match(
     await problems({ "s.csv": "task" }),
-    /SCENARIOS_FORMAT\] Cannot read scenarios "s\.csv": wanted a \.yaml, \.yml, \.json or \.jsonl file/,
+    /SCENARIOS_FORMAT\] Cannot read scenarios "s\.csv": expected a \.yaml, \.yml, \.json or \.jsonl file/,
   );
   assert.match(
     await problems({}, { path: "./nowhere.yaml" }),
@@ -135,7 +135,7 @@ Deno.test("produce() finds ids used twice across files", async () => {
 });
 
 const WANTED_YAML =
-  `s.yaml:3:3 error[SCENARIO_WITHOUT_TASK] Scenario "two" has no task: wanted the words that the agent is given
+  `s.yaml:3:3 error[SCENARIO_WITHOUT_TASK] Scenario "two" has no task: expected the words that the agent is given
    3 | - id: two
      |   ^
 
@@ -164,11 +164,11 @@ s.yaml:15:31 error[INVALID_VALUE] [3].checks[2].matches is "(": must be a regula
      |                               ^^^`;
 
 const WANTED_JSONL =
-  `s.jsonl:2:1 error[SCENARIO_WITHOUT_TASK] Scenario "b" has no task: wanted the words that the agent is given
+  `s.jsonl:2:1 error[SCENARIO_WITHOUT_TASK] Scenario "b" has no task: expected the words that the agent is given
    2 | {"id": "b"}
      | ^
 
-s.jsonl:3:37 error[WRONG_TYPE] tags is "x": wanted a list
+s.jsonl:3:37 error[WRONG_TYPE] tags is "x": expected a list
    3 | {"id": "a", "task": "Two.", "tags": "x"}
      |                                     ^
 
@@ -180,7 +180,7 @@ s.jsonl:5:8 error[DUPLICATE_SCENARIO] Scenario id "a" is taken by s.jsonl:1: ids
    5 | {"id": "a", "task": "3"}
      |        ^
 
-s.jsonl:6:1 error[NOT_A_SCENARIO] Scenario s-5 is a list: wanted a map of fields
+s.jsonl:6:1 error[NOT_A_SCENARIO] Scenario s-5 is a list: expected a map of fields
    6 | []
      | ^
   hint: { "task": "…" } is enough`;

@@ -40,7 +40,7 @@ export function compileCommand(target?: string): string[] {
 if (import.meta.main) {
   const strange = Deno.args.find((word) => !TARGETS.includes(word));
   if (strange !== undefined) {
-    console.error(`Cannot build for ${JSON.stringify(strange)}: wanted one of ${TARGETS.join(", ")}`);
+    console.error(`Cannot build for ${JSON.stringify(strange)}: expected one of ${TARGETS.join(", ")}`);
     Deno.exit(2);
   }
   await mkdir(join(ROOT, "dist"), { recursive: true });

@@ -33,5 +33,5 @@ Deno.test("compileCommand() embeds what exists, the worker among it, and only fl
 Deno.test("build refuses a target that it does not know", () => {
   const { status, stderr } = deno("run", "-A", "runners/binary/build.ts", "sparc");
   assert.equal(status, 2);
-  assert.equal(stderr, `Cannot build for "sparc": wanted one of ${TARGETS.join(", ")}\n`);
+  assert.equal(stderr, `Cannot build for "sparc": expected one of ${TARGETS.join(", ")}\n`);
 });

@@ -80,7 +80,7 @@ function addRuns(server: McpServer) {
     async (uri, { id, file }) => {
       const known = (await listRuns("runs")).find((run) => run.id === decodeURIComponent(String(id)));
       const readable = file === "status" || FILES.includes(String(file));
-      if (!known || !readable) throw new Error(`nothing is at ${uri.href}: wanted hone://runs/<id>/<status or a file>`);
+      if (!known || !readable) throw new Error(`nothing is at ${uri.href}: expected hone://runs/<id>/<status or a file>`);
       const text = file === "status"
         ? JSON.stringify(await statusOf(resolve(known.run_dir)))
         : redact(await readFile(join(known.run_dir, String(file)), "utf8"));

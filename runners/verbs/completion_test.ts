@@ -28,5 +28,5 @@ Deno.test("completion zsh and fish name every verb, and quote what descriptions 
 });
 
 Deno.test("completion refuses a shell that it does not know", async () => {
-  await assert.rejects(script("tcsh"), { message: 'Cannot use "tcsh" for <shell>: wanted one of bash, zsh, fish' });
+  await assert.rejects(script("tcsh"), { message: 'Cannot use "tcsh" for <shell>: expected one of bash, zsh, fish' });
 });

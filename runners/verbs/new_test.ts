@@ -62,13 +62,13 @@ Deno.test("new refuses kinds and names that no pipeline could use", () =>
     await assert.rejects(
       run(["juge", "tone"], dir),
       message(
-        'Cannot make a plugin of kind "juge": wanted one of discoverer, scenario-source, rollout, judge, reward-shaper, trainer, exporter, tracker',
+        'Cannot create a plugin of kind "juge": expected one of discoverer, scenario-source, rollout, judge, reward-shaper, trainer, exporter, tracker',
       ),
     );
     await assert.rejects(
       run(["judge", "Tone!"], dir),
       message(
-        'Cannot name a plugin "Tone!": wanted lower case letters, digits and -, as in exact-match',
+        'Cannot name a plugin "Tone!": expected lower case letters, digits and -, as in exact-match',
       ),
     );
   }));

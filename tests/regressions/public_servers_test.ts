@@ -94,6 +94,6 @@ Please set EXAMPLE_API_KEY
   const unset = await hone("discover", "--env", "NOT_SET_ANYWHERE", ...odd("wants_key"));
   assert.match(
     unset.err,
-    /Variable "NOT_SET_ANYWHERE" cannot be read: wanted NAME=value, or the NAME of one that is set/,
+    /Variable "NOT_SET_ANYWHERE" cannot be read: expected NAME=value, or the NAME of one that is set/,
   );
 });

@@ -15,14 +15,14 @@ function said({ of, judged }: JudgedGroup) {
 
 for (
   const [what, made, invalid] of [
-    ["a score that is NaN", [{ score: NaN, reason: "" }], "returned the score NaN: wanted a number from 0 to 1"],
-    ["a score above 1", [{ score: 1.1, reason: "" }], "returned the score 1.1: wanted a number from 0 to 1"],
-    ["a score below 0", [{ score: -0.5, reason: "" }], "returned the score -0.5: wanted a number from 0 to 1"],
+    ["a score that is NaN", [{ score: NaN, reason: "" }], "returned the score NaN: expected a number from 0 to 1"],
+    ["a score above 1", [{ score: 1.1, reason: "" }], "returned the score 1.1: expected a number from 0 to 1"],
+    ["a score below 0", [{ score: -0.5, reason: "" }], "returned the score -0.5: expected a number from 0 to 1"],
     ["no judgement", [], "returned no judgement"],
     ["an empty judgement", [{}], "returned a judgement without score, abstain or invalid"],
     ["no list", "good", "returned no list of judgements"],
     ["too many", [good(), good()], "returned 2 judgements for 1 rollouts"],
-    ["a part that is no number", [{ ...good(), parts: { near: "x" } }], "returned the part near as x: wanted a number"],
+    ["a part that is no number", [{ ...good(), parts: { near: "x" } }], "returned the part near as x: expected a number"],
   ] as const
 ) {
   Deno.test(`a judge that returns ${what} is invalid, by its name`, async () => {
@@ -115,7 +115,7 @@ Deno.test("a rollout that failed before it could be judged is invalid, and no ju
 for (
   const [what, shape, invalid] of [
     ["throws", () => Promise.reject(new Error("no idea")), "reward shaper failed: no idea"],
-    ["returns NaN", () => ({ value: NaN, parts: {} }), "reward shaper returned the value NaN: wanted a number"],
+    ["returns NaN", () => ({ value: NaN, parts: {} }), "reward shaper returned the value NaN: expected a number"],
   ] as const
 ) {
   Deno.test(`a reward is invalid where the shaper ${what}`, async () => {

@@ -68,7 +68,7 @@ async function shaped({ roles }: Run, trajectory: Trajectory, made: Record<strin
     const reward = await roles.shaper.role.shape(trajectory, made);
     return "invalid" in reward || Number.isFinite(reward.value)
       ? reward
-      : { invalid: `reward shaper returned the value ${reward.value}: wanted a number` };
+      : { invalid: `reward shaper returned the value ${reward.value}: expected a number` };
   } catch (error) {
     // A server's last words may hold what it was given.
     return { invalid: `reward shaper failed: ${redact(messageOf(error))}` };
