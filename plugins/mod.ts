@@ -1,6 +1,6 @@
 /**
- * The table of built-in plugins: the one place, beside its own file, where a plugin is named. Imports are literal and
- * happen when a plugin is asked for, so that listing them costs nothing and a compiled binary contains them all.
+ * The table of built-in plugins: the only place besides its own file where a plugin is named. Imports are literal and
+ * lazy, so that listing plugins is cheap and a compiled binary contains them all.
  * @module
  */
 import type { Builtins } from "../pipeline/loader.ts";

@@ -1,18 +1,19 @@
 /**
- * What roles say of themselves before a run: a judge its scale and whether it decides, a trainer how it trains, an exporter
- * whether it was written for a time when exporters were told of events. For that, a stage is created and disposed at once; `create` touches nothing. One that cannot be created says so when the run does it.
+ * Properties of roles that are needed before a run: a judge's scale and whether it is decisive, a trainer's mode, and
+ * whether an exporter still has the former `on` handler. To read them, a stage is created and immediately disposed;
+ * `create` must not have side effects. A stage that cannot be created is reported when the run creates it.
  * @module
  */
 import type { Kind, Plugin, Roles } from "../plugin.ts";
 
-/** What is known of a stage's role; nothing of other kinds. */
+/** Properties of a stage's role; empty for other kinds. */
 export interface DeclaredRole {
   scale?: Roles["judge"]["scale"];
   decisive?: boolean;
-  /** A judge that hosted trainers can use. */
+  /** True for a judge with a grader for hosted trainers. */
   has_grader?: boolean;
   mode?: Roles["trainer"]["mode"];
-  /** An exporter that wants events, which trackers are told. */
+  /** True for an exporter with a handler for events, which only trackers receive. */
   listens?: boolean;
 }
 
@@ -21,7 +22,7 @@ const quiet = { debug: () => {}, info: () => {}, warn: () => {} };
 
 const ASKED: Kind[] = ["judge", "trainer", "exporter"];
 
-/** Asks a judge, a trainer or an exporter. */
+/** Reads the properties of a judge, a trainer or an exporter. */
 export async function declaredRole(
   { plugin, with: config, stage, base_dir }: { plugin: Plugin; with: unknown; stage: string; base_dir: string },
 ): Promise<DeclaredRole> {

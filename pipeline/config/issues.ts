@@ -1,6 +1,6 @@
 /**
- * Turns what zod found into what a person reads: one diagnostic for each problem, at its place in the file, with the
- * field that was probably meant. Works for the pipeline's schema and for every plugin's own.
+ * Turns zod issues into diagnostics: one for each problem, with its position in the file and the field that was probably
+ * meant. Works for the pipeline's schema and for those of plugins.
  * @module
  */
 import { z } from "zod";
@@ -20,7 +20,7 @@ const TYPE_NAMES: Record<string, string> = {
   record: "a map",
 };
 
-/** Diagnostics of a failed parse; `base` is where in the file the parsed value stands. */
+/** Diagnostics of a failed parse; `base` is the path of the parsed value in the file. */
 export function explain(issues: readonly Issue[], source: Source, schema: z.ZodType, base: Path = []): Diagnostic[] {
   const explainer = new Explainer(source, schema, base);
   const all = issues.flatMap((issue) => explainer.explain(issue, []));
@@ -28,13 +28,13 @@ export function explain(issues: readonly Issue[], source: Source, schema: z.ZodT
     .filter((d) => !explainer.misspelt.has(explainer.missing.get(d) ?? ""));
 }
 
-/** The schema as JSON Schema, as people write it; parts that JSON Schema cannot say are left open. */
+/** The schema as JSON Schema of the input; parts that JSON Schema cannot express accept anything. */
 export function jsonSchema(schema: z.ZodType): JsonSchema {
   return z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }) as JsonSchema;
 }
 
 class Explainer {
-  /** Fields that an unknown one was probably meant to be: where they are missing too, that is one problem. */
+  /** Fields that an unknown one was probably meant to be: if they are also missing, that is not a separate problem. */
   readonly misspelt = new Set<string>();
   readonly missing = new Map<Diagnostic, string>();
   #fields: JsonSchema | undefined;
@@ -97,7 +97,7 @@ class Explainer {
     return this.source.at(config.unknown_field(key, fieldName(path), known), [...path, key], "key");
   }
 
-  /** A value of the wrong type, or none at all. */
+  /** A value of the wrong type, or a missing one. */
   #wanted(path: Path, wanted: string): Diagnostic[] {
     const field = fieldName(path);
     const got = valueAt(this.source.raw, path);
@@ -107,7 +107,7 @@ class Explainer {
     return [diagnostic];
   }
 
-  /** The branch that fits best speaks; where every branch only wants another type, they speak together. */
+  /** Reports the best-matching branch; if every branch only expects another type, reports all types together. */
   #union(issue: z.core.$ZodIssueInvalidUnion, inner: Path): Diagnostic[] | undefined {
     const branches = issue.errors.filter((issues) => issues.length > 0);
     const types = branches.map(([first, ...more]) =>
@@ -132,7 +132,7 @@ function reason(message: string): string {
   return message.replace(/^Invalid (string|input): /, "");
 }
 
-/** Names of the fields that may stand at a path. */
+/** Names of the fields that are allowed at a path. */
 function fieldsAt(schema: JsonSchema, path: Path): string[] {
   let at = [schema];
   for (const key of path) at = at.flatMap(branches).flatMap((branch) => step(branch, key));

@@ -1,6 +1,6 @@
 /**
- * A pipeline whose only work is to measure one policy: nothing is trained or exported, and the folder's record of it says
- * so, because resuming an evaluation must not train.
+ * A pipeline that only evaluates one policy: nothing is trained or exported. The folder's pipeline.yaml records that too,
+ * because resuming an evaluation must not train.
  * @module
  */
 import { parseDocument } from "yaml";
@@ -22,7 +22,7 @@ export function measuredAlone(
 
 function recorded(yaml: string, policy: string): string {
   const doc = parseDocument(yaml);
-  // A hosted trainer knows no ladder.
+  // A hosted trainer has no ladder.
   if (doc.has("ladder")) doc.set("ladder", ["prompt"]);
   doc.setIn(["evaluate", "policies"], [policy]);
   return doc.toString({ lineWidth: 0 });

@@ -1,6 +1,6 @@
 /**
- * Values of a command line (`--set`) put into a parsed pipeline, before it is checked. A stage goes by its number, its
- * id, its `use`, the plugin's short name or its kind, the latter three where only one stage has them.
+ * Overrides (`--set`) applied to a parsed pipeline before it is validated. A stage is named by its index, its id, its
+ * `use`, the plugin's short name or its kind; the last three only if they are unique.
  * @module
  */
 import { basename, extname } from "node:path";
@@ -9,7 +9,7 @@ import { config as say, type Diagnostic } from "../diagnostics/mod.ts";
 import type { Json } from "../events.ts";
 import { type Path, type Source, valueAt } from "./source.ts";
 
-/** Sets values by dotted path; reports stages that cannot be told. */
+/** Sets values by dotted path; reports unknown and ambiguous stages. */
 export function override(source: Source, values: Record<string, Json>): Diagnostic[] {
   const problems: Diagnostic[] = [];
   const raw = valueAt(source.raw, ["stages"]);
@@ -34,14 +34,14 @@ export function override(source: Source, values: Record<string, Json>): Diagnost
   return problems;
 }
 
-/** The two forms of `tape:` go together: a mode set beside a map keeps the map, a field set beside a mode the mode. */
+/** Merges the two forms of `tape:`: setting the mode keeps the map, setting a field keeps the mode. */
 function ofTape({ doc }: Source, path: Path, value: Json): Path {
   const written = doc.get("tape");
   if (path.length > 1 && typeof written === "string") doc.set("tape", doc.createNode({ mode: written }));
   return path.length === 1 && typeof value === "string" && isMap(written) ? ["tape", "mode"] : path;
 }
 
-/** What a stage may be called. */
+/** The names of a stage. */
 interface Names {
   id: string;
   use: string;
@@ -55,13 +55,13 @@ function namesOf(stage: unknown): Names {
   return { id: id!, use: use!, short: basename(use!, extname(use!)), kind: builtin?.[1] ?? "" };
 }
 
-/** Stages of this name: the first way of naming that fits any speaks. */
+/** Stages with this name: the first kind of name that matches any stage is used. */
 function find(stages: Names[], word: string): number[] {
   const number = stages.findIndex((_, index) => String(index) === word);
   if (number >= 0) return [number];
   for (const way of ["id", "use", "short", "kind"] as const) {
     const found = stages.flatMap((stage, index) => stage[way] === word ? [index] : []);
-    // One without an id of its own has the plugin's name for one.
+    // The id of a stage without one is the plugin's name.
     const unnamed = way === "kind" ? [] : found.filter((index) => stages[index]!.id === "");
     if (found.length > 0) return unnamed.length === 1 ? unnamed : found;
   }
@@ -74,7 +74,7 @@ function shown(stages: Names[]): string[] {
   return stages.map(({ id, use, short }, index) => [id, use, short].find((name) => names.has(name)) ?? String(index));
 }
 
-/** Every name that finds one stage. */
+/** Every name that identifies exactly one stage. */
 function known(stages: Names[]): string[] {
   const ways = ["id", "short", "kind", "use"] as const;
   const names = ways.flatMap((way) => stages.map((stage) => stage[way]));

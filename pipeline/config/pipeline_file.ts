@@ -1,7 +1,7 @@
 /**
- * Reads a pipeline file, or refuses it whole: every problem at once, each at its place, before anything runs.
- * Two passes over the same positions (the pipeline's schema, then each plugin's own over its `with:`), then what lies
- * between the parts: the graph, paths, environment variables.
+ * Reads a pipeline file, or rejects it with all its problems and their positions, before anything runs.
+ * Two passes over the same positions (the pipeline's schema, then each plugin's schema over its `with:`), then checks
+ * across the parts: the graph, paths, environment variables.
  * @module
  */
 import { existsSync } from "node:fs";
@@ -29,39 +29,39 @@ export interface LoadedStage {
   id: string;
   use: string;
   plugin: Plugin;
-  /** The stage's `with:`, parsed by the plugin's own schema. */
+  /** The stage's `with:`, parsed with the plugin's schema. */
   with: unknown;
   timeout_secs?: number;
 }
 
-/** A pipeline that can run. */
+/** A valid pipeline. */
 export interface LoadedPipeline {
   /** Absolute path of the file. */
   path: string;
-  /** Absolute folder that relative paths are relative to. */
+  /** Absolute folder that relative paths are resolved against. */
   base_dir: string;
   text: string;
   config: PipelineConfig;
   stages: LoadedStage[];
-  /** What judges want to be told of a scenario: those of the pipeline, and the built-in ones. */
+  /** Parts of scenarios that judges read: those of the pipeline's judges, and the built-in ones. */
   parts: ScenarioPart[];
-  /** Whether its trainer is a hosted one. */
+  /** Whether its trainer is hosted. */
   hosted: boolean;
-  /** Everything with its defaults, for the run's folder; environment values stay `${NAME}`. Loads as the original did. */
+  /** The file with all defaults, for the run's folder; `${NAME}` is kept unexpanded. Loads like the original. */
   resolved_yaml: string;
 }
 
-/** How a pipeline is read. */
+/** Options for reading a pipeline. */
 export interface LoadOptions {
   /** The table of `plugins/mod.ts`. */
   builtins: Builtins;
-  /** Environment; the process's own when left out. */
+  /** Environment variables. Default: those of the process. */
   env?: Record<string, string>;
-  /** Values by dotted path that replace those of the file: `train.steps`, `stages.file.with.path`; see `override`. */
+  /** Overrides by dotted path: `train.steps`, `stages.file.with.path`; see `override`. */
   overrides?: Record<string, Json>;
-  /** False to leave the world out: environment, paths and plugins by path (for files meant for elsewhere). */
+  /** False to skip checks of this machine: environment, paths and plugins by path (for files meant for another machine). */
   world?: boolean;
-  /** False where nothing will be trained, whatever the ladder: scenarios to train on are not asked for. */
+  /** False if nothing will be trained, whatever the ladder: training scenarios are not required. */
   trains?: boolean;
   signal?: AbortSignal;
 }
@@ -80,7 +80,7 @@ export async function loadPipeline(path: string, options: LoadOptions): Promise<
   return loaded;
 }
 
-/** Examines the text of a pipeline; `file` is the path that it stands at. `loaded` is there when nothing is wrong. */
+/** Checks the text of a pipeline; `file` is its path. `loaded` is set if there are no problems. */
 export async function examinePipeline(
   text: string,
   file: string,
@@ -104,23 +104,23 @@ export async function examinePipeline(
   };
 }
 
-/** A stage as it was read. */
+/** A stage, as read from the file. */
 interface ReadStage extends Placed {
   use: string;
   with: unknown;
   timeout_secs?: number;
-  /** True where nothing is wrong with it. */
+  /** True if it has no problems. */
   sound: boolean;
 }
 
-/** One reading of one file: what has been found so far. */
+/** The state of reading one file. */
 class Reading {
   readonly diagnostics: Diagnostic[] = [];
   readonly #env: Record<string, string>;
   readonly #world: boolean;
-  /** The servers as their own file writes them, where they have one. */
+  /** The servers as declared in a separate file, if there is one. */
   #servers_raw: unknown;
-  /** The scenarios of all sources, where they could be read. */
+  /** The scenarios of all sources, if they could be read. */
   #scenarios: Scenario[] | undefined;
   #parts: ScenarioPart[] = [];
   #hosted = false;
@@ -161,7 +161,7 @@ class Reading {
     return { base_dir: this.base_dir, text: source.text, config, stages, parts: this.#parts, hosted: this.#hosted };
   }
 
-  /** The pipeline with its defaults; what a hosted trainer has no use for is left out, as it must be. */
+  /** The pipeline with its defaults, without the fields that are not allowed with a hosted trainer. */
   written(config: PipelineConfig): Partial<PipelineConfig> {
     if (!this.#hosted) return config;
     const { ladder: _, warm_start: __, train: ___, ...rest } = config;
@@ -183,19 +183,19 @@ class Reading {
     this.diagnostics.push(...findings.map(({ diagnostic, path, side }) => this.source.at(diagnostic, path, side)));
   }
 
-  /** True where the tape stands for every server and key. */
+  /** True if the tape replaces every server and key. */
   get #replays(): boolean {
     const { doc } = this.source;
     return doc.get("tape") === "replay" ||
       doc.getIn(["tape", "mode"]) === "replay" && doc.getIn(["tape", "on_miss"]) !== "live";
   }
 
-  /** True for fields that nobody reads in a replay: their environment need not be there. */
+  /** True for fields that a replay does not read: their environment variables need not be set. */
   #spared(field: string): boolean {
     return this.#replays && /^(servers|agent\.endpoint)\./.test(field);
   }
 
-  /** A server with neither command nor url is the one that `MCP_URL` names, where that is set. */
+  /** A server with neither command nor url is the one at `MCP_URL`, if that is set. */
   #fillAddresses(): void {
     const servers = valueAt(this.source.raw, ["servers"]);
     if (!this.#world || this.#env.MCP_URL === undefined || typeof servers !== "object" || servers === null) return;
@@ -208,7 +208,7 @@ class Reading {
     }
   }
 
-  /** Reads `servers: ./mcp.json` in place; false where that failed. */
+  /** Inlines `servers: ./mcp.json`; false if that failed. */
   async #readServers(value: Record<string, unknown>): Promise<boolean> {
     if (typeof value.servers !== "string") return true;
     const path = value.servers;
@@ -240,7 +240,7 @@ class Reading {
     return false;
   }
 
-  /** Loads every plugin, parses every `with:`, and checks the graph where all could be loaded. */
+  /** Loads every plugin, parses every `with:`, and checks the graph if all could be loaded. */
   async #readStages(stages: unknown): Promise<LoadedStage[] | undefined> {
     if (!Array.isArray(stages)) return undefined;
     const placed: ReadStage[] = [];
@@ -287,7 +287,7 @@ class Reading {
     return { index, id: named, plugin, use, with: parsed.data, sound, says, ...limit };
   }
 
-  /** What judges read of scenarios: those of the pipeline, and the built-in ones, whose fields everybody may write. */
+  /** Parts that judges read: those of the pipeline's judges, and the built-in ones, whose fields are always allowed. */
   async #partsOf(stages: ReadStage[]): Promise<ScenarioPart[]> {
     const judges = stages.filter(({ plugin }) => plugin.kind === "judge");
     const parts = new Map<string, ScenarioPart>();
@@ -304,7 +304,7 @@ class Reading {
     return [...parts.values()];
   }
 
-  /** What the sources say of their scenarios; what judges want of them only where every judge could be loaded. */
+  /** Problems of the sources' scenarios; the judges' parts are only checked if every judge could be loaded. */
   async #previewScenarios(ready: ReadStage[], whole: boolean): Promise<void> {
     const deciding = ready.filter(({ plugin, says }) => plugin.kind === "judge" && says.decisive);
     const must_have_part = whole && deciding.length > 0 && deciding.every(({ plugin }) => plugin.expects);
@@ -341,7 +341,7 @@ class Reading {
     }
   }
 
-  /** Fills in what depends on other parts: the prompt's text, the model's folder, the ladder without a trainer. */
+  /** Fills in values that depend on other parts: the prompt's text, the model's folder, the ladder without a trainer. */
   async #complete(config: PipelineConfig, stages: LoadedStage[]): Promise<PipelineConfig> {
     const { system_prompt } = config.agent;
     if (this.#world && isRelative(system_prompt)) {
@@ -365,7 +365,7 @@ class Reading {
   }
 }
 
-/** Issues of `servers` as issues of a file whose servers stand at `at`. */
+/** Issues of `servers` as issues of a file whose servers are at `at`. */
 function prefixed<T extends { path: PropertyKey[] }>(issues: T[], at: string[]): T[] {
   return issues.map((issue) => ({ ...issue, path: [...at, ...issue.path] }));
 }

@@ -1,6 +1,6 @@
 /**
- * A run's own record of its pipeline: everything with its defaults, `${NAME}` kept wherever it was written, and the file that
- * it comes from in its first line. Loads as the original did.
+ * A run's record of its pipeline: the file with all defaults, `${NAME}` unexpanded, and the path of the original in the
+ * first line. Loads like the original.
  * @module
  */
 import { resolve } from "node:path";
@@ -9,12 +9,12 @@ import type { PipelineConfig } from "./pipeline_schema.ts";
 
 const RESOLVED = "# resolved by hone from ";
 
-/** The file that a record was made of; undefined of other files. */
+/** The original file of a record; undefined for other files. */
 export function originOf(text: string): string | undefined {
   return text.startsWith(RESOLVED) ? text.slice(RESOLVED.length, text.indexOf("\n")) : undefined;
 }
 
-/** The pipeline with its defaults as YAML, `${NAME}` kept wherever it was written. */
+/** The pipeline with its defaults as YAML, `${NAME}` unexpanded. */
 export function resolved(origin: string, config: Partial<PipelineConfig>, raw: unknown): string {
   const text = JSON.stringify(config);
   const whole = JSON.parse(text, (_, value) => typeof value === "string" ? escapeReferences(value) : value);
@@ -22,12 +22,12 @@ export function resolved(origin: string, config: Partial<PipelineConfig>, raw: u
   return `${RESOLVED}${resolve(origin)}\n${stringify(whole, { lineWidth: 120 })}`;
 }
 
-/** Text that reads as itself when the file is read again. */
+/** Escapes text so that it is unchanged when the file is read again. */
 function escapeReferences(text: string): string {
   return text.replace(/\$\{(?!workdir\})[^}]*\}/g, (reference) => `$${reference}`);
 }
 
-/** Puts texts with `${…}` back over what the environment made of them. */
+/** Restores texts with `${…}` in place of their expanded values. */
 function restore(into: unknown, raw: unknown): void {
   if (into === null || typeof into !== "object" || raw === null || typeof raw !== "object") return;
   for (const [key, written] of Object.entries(raw)) {

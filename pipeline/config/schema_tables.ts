@@ -1,5 +1,5 @@
 /**
- * What is made of the zod schemas: the JSON Schema that editors read, and the Markdown tables of the documentation.
+ * Output generated from the zod schemas: JSON Schema for editors, and the Markdown tables of the documentation.
  * @module
  */
 import type { z } from "zod";
@@ -40,7 +40,7 @@ function bare({ $schema: _, ...schema }: Schema): Schema {
 export interface FieldRow {
   field: string;
   type: string;
-  /** JSON, or empty where the field must be given or may be left out. */
+  /** JSON, or empty if the field is required or has no default. */
   default: string;
   required: boolean;
   description: string;
@@ -87,7 +87,7 @@ function isGroup(field: Schema): boolean {
   return "properties" in field;
 }
 
-/** A type in few words: `integer`, `"a" \| "b"`, `list of string`. */
+/** A short name of a type: `integer`, `"a" \| "b"`, `list of string`. */
 function typeText(field: Schema): string {
   if (Array.isArray(field.enum)) return field.enum.map((value) => JSON.stringify(value)).join(" | ");
   if ("const" in field) return JSON.stringify(field.const);

@@ -1,6 +1,6 @@
 /**
- * A YAML (or JSON) file that still knows where everything stands: values for the schema, positions for the person.
- * `${NAME}` is read from the environment, `${workdir}` is left alone, `$${NAME}` stays as text.
+ * A YAML (or JSON) file with the positions of its values: values for the schema, positions for messages.
+ * `${NAME}` is read from the environment, `${workdir}` is kept, `$${NAME}` is literal text.
  * @module
  */
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from "yaml";
@@ -11,7 +11,7 @@ export type Path = (string | number)[];
 
 const REFERENCE = /\$(\$\{[^}]*\})|\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g;
 
-/** `stages[2].with.path`, as messages name a field. */
+/** `stages[2].with.path`: a field's name in messages. */
 export function fieldName(path: Path): string {
   return path.map((key, i) => typeof key === "number" ? `[${key}]` : i === 0 ? key : `.${key}`).join("");
 }
@@ -27,16 +27,16 @@ export function valueAt(value: unknown, path: Path): unknown {
 export class Source {
   readonly doc: Document;
   readonly #lines = new LineCounter();
-  /** Values as written, `${…}` included: what messages and the run's record may show. */
+  /** Values as written, `${…}` unexpanded: safe to show in messages and in the run's record. */
   readonly raw: unknown;
 
-  /** `file` is the name that messages show. */
+  /** `file` is the name shown in messages. */
   constructor(readonly text: string, readonly file: string) {
     this.doc = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false, merge: true });
     this.raw = this.doc.errors.length === 0 ? this.doc.toJS() : undefined;
   }
 
-  /** Syntax errors, each at its place. */
+  /** Syntax errors with their positions. */
   syntax(): Diagnostic[] {
     return this.doc.errors.map((error) => {
       const cause = error.message.replace(/\s+/g, " ").replace(/[.:]$/, "");
@@ -44,7 +44,7 @@ export class Source {
     });
   }
 
-  /** Replaces `${NAME}` in every string by the environment's value; reports those that are not set and not spared. */
+  /** Replaces `${NAME}` in every string by the environment's value; reports unset variables that are not spared. */
   interpolate(env: Record<string, string>, spared: (field: string) => boolean = () => false): Diagnostic[] {
     const problems: Diagnostic[] = [];
     visit(this.doc, {
@@ -64,12 +64,12 @@ export class Source {
     return problems;
   }
 
-  /** Values after interpolation. */
+  /** Values after expansion. */
   value(): unknown {
     return this.doc.toJS();
   }
 
-  /** Puts a diagnostic at a field: at its value, or at its key. A missing field is placed at what should hold it. */
+  /** Adds a field's position to a diagnostic: of its value, or of its key. A missing field has its parent's position. */
   at(diagnostic: Diagnostic, path: Path, side: "key" | "value" = "value"): Diagnostic {
     let node: unknown = this.doc.contents;
     let range = (node as Node | null)?.range ?? [0, 1];
@@ -102,7 +102,7 @@ export class Source {
   }
 }
 
-/** A plain scalar that came whole from the environment is a number or a truth value where it looks like one. */
+/** A plain scalar that is entirely a variable becomes a number or boolean if it looks like one. */
 function plain(text: string): string | number | boolean {
   if (text === "true" || text === "false") return text === "true";
   return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;

@@ -1,7 +1,7 @@
 /**
- * Whether the parts of a pipeline can run together: kinds present, one of each where there can be only one, rungs that
- * something can climb, policies that something makes. Works on raw values, so that it speaks even where the schema has
- * already found fault. Findings carry the path that they concern.
+ * Whether the parts of a pipeline can be combined: required kinds, kinds with at most one stage, a trainer for the ladder,
+ * rungs for the evaluated policies. Works on raw values, so that it also reports on files that the schema rejects.
+ * Findings carry the path that they concern.
  * @module
  */
 import { config, type Diagnostic } from "../diagnostics/mod.ts";
@@ -27,13 +27,13 @@ export interface Placed {
 }
 
 const RUNGS = ["prompt", "warm_start", "rl"];
-/** What of a file is for training a step at a time. */
+/** Fields that apply only to online training. */
 const ONLINE_ONLY = ["ladder", "warm_start", "train"];
 
-/** Folders of a run that are hone's own; an exporter's is named after its stage. */
+/** Folders of a run that hone uses itself; an exporter's folder is named after its stage. */
 const OWN_FOLDERS = ["batches", "checkpoints", "dataset", "env", "evaluations"];
 
-/** All that is wrong between the stages and with what the top level asks of them. */
+/** All problems between the stages, and between them and the top-level fields. */
 export function checkGraph(raw: unknown, stages: Placed[], builtin_uses: string[]): Finding[] {
   const of = (kind: Kind) => stages.filter(({ plugin }) => plugin.kind === kind);
   const uses = (kind: Kind) => builtin_uses.filter((use) => use.startsWith(kind + "/"));
@@ -50,7 +50,9 @@ export function checkGraph(raw: unknown, stages: Placed[], builtin_uses: string[
   const servers = valueAt(raw, ["servers"]);
   const declared = servers !== undefined && Object.keys(servers as object).length > 0;
   if (declared && of("discoverer").length === 0) {
-    report(config.stage_missing("discoverer", "It lists the tools of the declared servers", uses("discoverer")), ["stages"], "key");
+    report(config.stage_missing("discoverer", "It lists the tools of the declared servers", uses("discoverer")), [
+      "stages",
+    ], "key");
   }
   if (of("trainer").length === 0) {
     for (const { index } of of("exporter")) report(config.exporter_without_trainer(), ["stages", index]);
@@ -71,7 +73,7 @@ export function checkGraph(raw: unknown, stages: Placed[], builtin_uses: string[
   ];
 }
 
-/** Whether the judges can carry a verdict: one decides, none that compares rollouts does; a service needs a grader. */
+/** Whether the judges suffice for a verdict: one is decisive, no relative one is; a hosted trainer needs a grader. */
 function checkJudges(judges: Placed[], hosted: boolean): Finding[] {
   const findings: Finding[] = [];
   const name = ({ id, plugin }: Placed) => id ?? plugin.name;
@@ -87,13 +89,13 @@ function checkJudges(judges: Placed[], hosted: boolean): Finding[] {
   return findings;
 }
 
-/** A hosted trainer trains by jobs: what says how to train a step at a time says nothing to it. */
+/** A hosted trainer trains by jobs: fields for online training are not allowed. */
 function checkHosted(raw: unknown): Finding[] {
   return ONLINE_ONLY.filter((field) => valueAt(raw, [field]) !== undefined)
     .map((field) => ({ diagnostic: config.online_only(field), path: [field], side: "key" }));
 }
 
-/** Ladder, model and policies against the trainer that there is or is not. */
+/** Checks ladder, model and policies against the trainer, or its absence. */
 function checkTraining(raw: unknown, trainer: boolean, hosted: boolean): Finding[] {
   const findings: Finding[] = [];
   const ladder = valueAt(raw, ["ladder"]);
@@ -124,7 +126,7 @@ function checkTraining(raw: unknown, trainer: boolean, hosted: boolean): Finding
   return findings;
 }
 
-/** What a server's isolation asks for. */
+/** Checks the requirements of a server's isolation. */
 function checkServers(servers: unknown): Finding[] {
   const findings: Finding[] = [];
   if (servers === null || typeof servers !== "object") return findings;

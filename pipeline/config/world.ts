@@ -1,5 +1,5 @@
 /**
- * What a pipeline asks of the machine: files and folders that exist, environment variables that are set.
+ * A pipeline's requirements on the machine: files and folders that exist, environment variables that are set.
  * @module
  */
 import { stat } from "node:fs/promises";
@@ -9,12 +9,12 @@ import type { JsonObject } from "../events.ts";
 import { fieldName, type Path, valueAt } from "./source.ts";
 import type { Finding } from "./stage_graph.ts";
 
-/** True for text that is a path by its beginning. */
+/** True for text that starts like a path. */
 export function isRelative(value: unknown): value is string {
   return typeof value === "string" && /^\.{1,2}[\\/]/.test(value) && !value.includes("\n");
 }
 
-/** Settings that a schema marks with `.meta({ path: "exists" })` (a path, or a list of them) and that name nothing. */
+/** Settings marked with `.meta({ path: "exists" })` in the schema (a path, or a list of them) that do not exist. */
 export async function missingPaths(
   schema: JsonObject | Record<string, unknown>,
   value: unknown,
@@ -34,7 +34,7 @@ export async function missingPaths(
   return findings;
 }
 
-/** Files and folders that the pipeline's own fields name and that are not there; servers only where they are `inline`. */
+/** Missing files and folders named by the pipeline's fields; servers are checked only if they are `inline`. */
 export async function missingFiles(
   value: Record<string, unknown>,
   inline: boolean,
@@ -54,7 +54,7 @@ export async function missingFiles(
   return (await Promise.all(wanted.map(([path, at]) => missing(path as string, at, base_dir)))).flat();
 }
 
-/** Fields whose name ends in `_env`, and which name an environment variable that is not set. */
+/** Fields whose name ends in `_env` and whose environment variable is not set. */
 export function unsetNames(
   value: unknown,
   env: Record<string, string>,

@@ -257,7 +257,7 @@ export const scenarios = {
   none: (path: string) => say("SCENARIOS_EMPTY", `${quote(path)} has no scenarios: expected at least one`),
   json_syntax: (cause: string) => say("SCENARIOS_SYNTAX", `Cannot read the JSON: ${cause}`),
   without_task: (which: string) =>
-    say("SCENARIO_WITHOUT_TASK", `Scenario ${which} has no task: expected the text of the user's request`),
+    say("SCENARIO_WITHOUT_TASK", `Scenario ${which} has no task: expected the prompt for the agent`),
   not_a_scenario: (which: string, got: unknown) =>
     say(
       "NOT_A_SCENARIO",

@@ -66,7 +66,7 @@ Deno.test("ensureWorkerEnv() asks for Python when there is none", async () => {
   await using machine = await Machine.make();
   assert.deepEqual(machine.first_use(), {
     code: "NO_PYTHON",
-    message: "Cannot make the worker's environment: no Python 3.11 or newer was found",
+    message: "Cannot make the worker's environment: no Python 3.11 or newer found",
     hint: "Install Python from your system's packages, or uv, or set `python:` in the trainer's `with:`.",
   });
 });
@@ -76,7 +76,7 @@ Deno.test("ensureWorkerEnv() names the Python that is too old", async () => {
   await machine.program("python3", "echo 3.9");
   assert.equal(
     machine.first_use().message,
-    "Cannot make the worker's environment: no Python 3.11 or newer was found (found python3 3.9)",
+    "Cannot make the worker's environment: no Python 3.11 or newer found (found python3 3.9)",
   );
 });
 

@@ -1,16 +1,16 @@
 /**
- * How a text or JSON value is compared with what a scenario wants. Text forgives one newline at the end; numbers are
- * equal within a tolerance.
+ * Compares a text or JSON value with a scenario's expectation. One newline at the end of a text is ignored; numbers are
+ * compared with a tolerance.
  * @module
  */
 import type { Json, Matcher } from "../events.ts";
 
-/** True where the matcher wants anything of the value; without a key it only wants it to be there. */
+/** True if the matcher constrains the value; without a key, the value only has to exist. */
 export function wantsValue({ equals, contains, matches }: Matcher): boolean {
   return equals !== undefined || contains !== undefined || matches !== undefined;
 }
 
-/** Undefined where `value` is what the matcher wants, else what it wants, in words that follow "wanted". */
+/** Undefined if `value` matches, otherwise a description that follows "expected". */
 export function mismatch(value: Json, matcher: Matcher): string | undefined {
   const { equals, contains, matches, tolerance = 0 } = matcher;
   const text = typeof value === "string" ? value : JSON.stringify(value);
@@ -20,7 +20,7 @@ export function mismatch(value: Json, matcher: Matcher): string | undefined {
   return tolerance > 0 ? `${JSON.stringify(equals)} ± ${tolerance}` : JSON.stringify(equals);
 }
 
-/** Equality of JSON values. Keys may stand in any order; `subset` lets `actual` have further keys at the top. */
+/** Equality of JSON values, in any order of keys; `subset` lets `actual` have additional keys at the top level. */
 export function sameValue(actual: Json | undefined, wanted: Json, tolerance = 0, subset = false): boolean {
   if (typeof wanted === "number" && typeof actual === "number") return Math.abs(actual - wanted) <= tolerance;
   if (typeof wanted === "string" && typeof actual === "string") return trimmed(actual) === trimmed(wanted);
@@ -33,7 +33,7 @@ export function sameValue(actual: Json | undefined, wanted: Json, tolerance = 0,
   );
 }
 
-/** A text is read as JSON where something other than text is wanted. */
+/** A text is parsed as JSON if the expected value is not a text. */
 function comparable(value: Json, wanted: Json): Json | undefined {
   if (typeof value !== "string" || typeof wanted === "string") return value;
   try {

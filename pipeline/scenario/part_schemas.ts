@@ -1,6 +1,6 @@
 /**
- * Pieces that the parts of judges are made of (`@hone/hone/schemas`): calls, paths below a rollout's folder, and how a value
- * is compared. Apart from `mod.ts`, so that what only starts the command line does not load the schema library.
+ * Schemas for the parts of judges (`@hone/hone/schemas`): calls, paths below a rollout's folder, and matchers of values.
+ * Separate from `mod.ts`, so that the command line can start without loading the schema library.
  * @module
  */
 import { z } from "zod";
@@ -21,29 +21,29 @@ const pattern = z.string().refine((source) => {
   }
 }, "must be a regular expression");
 
-/** The fields of a matcher, to be spread into a schema of its own; at most one of the first three, see `one_matcher`. */
+/** The fields of a matcher, to be spread into a schema; at most one of the first three is allowed, see `one_matcher`. */
 export const matcher_fields = {
-  equals: z.json().optional().describe("The value; text forgives one newline at its end.").meta({
+  equals: z.json().optional().describe("The expected value; one newline at the end of a text is ignored.").meta({
     examples: ["maple"],
   }),
-  contains: z.string().optional().describe("A part of the text.").meta({ examples: ["maple"] }),
-  matches: pattern.optional().describe("A regular expression that the text matches.").meta({ examples: ["^maple"] }),
-  tolerance: z.number().min(0).optional().describe("Numbers are equal within this (with `equals`).")
+  contains: z.string().optional().describe("Text that the value must contain.").meta({ examples: ["maple"] }),
+  matches: pattern.optional().describe("Regular expression that the text must match.").meta({ examples: ["^maple"] }),
+  tolerance: z.number().min(0).optional().describe("Tolerance for comparing numbers (with `equals`).")
     .meta({ examples: [0.01] }),
 };
 
-/** Arguments of `refine`: a matcher has one way of comparing. */
+/** Arguments of `refine`: a matcher compares in at most one way. */
 export const one_matcher: [(value: object) => boolean, string] = [
   (value) => ["equals", "contains", "matches"].filter((key) => key in value).length <= 1,
   "must have at most one of equals, contains and matches",
 ];
 
-/** A matcher by itself. */
+/** A matcher as a complete schema. */
 export const matcher_schema: z.ZodType<Matcher> = z.strictObject(matcher_fields).refine(...one_matcher);
 
-/** A call as a person writes it. */
+/** A call, as written in a scenario. */
 export const call_schema: z.ZodType<CallSpec> = z.strictObject({
-  server: z.string().optional().describe("Server of the tool; needed where two have one of its name.")
+  server: z.string().optional().describe("Server of the tool; required if several servers have a tool of this name.")
     .meta({ examples: ["files"] }),
   tool: z.string().min(1).describe("Name of the tool.").meta({ examples: ["write_file"] }),
   arguments: z.record(z.string(), z.json()).default({}).describe("Arguments of the call."),

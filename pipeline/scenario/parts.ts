@@ -1,25 +1,24 @@
 /**
- * What judges expect of scenarios: each judge owns a part, under `expect.<name of the judge>`, or at the top where that is how
- * it is written (`checks`, `answer`, `calls`). Whoever must know which tools a scenario names asks the parts, and knows no
- * judge.
+ * The judges' parts of scenarios: each judge owns a part, under `expect.<name of the judge>` or as a top-level field
+ * (`checks`, `answer`, `calls`). The tools that a scenario names are found through the parts, without knowing any judge.
  * @module
  */
 import { type Diagnostic, runner } from "../diagnostics/mod.ts";
 import type { CallSpec, Json, Scenario } from "../events.ts";
 import type { Expectation, NamedCall, ScenarioPart } from "../plugin.ts";
 
-/** A judge's plugin, as far as its part goes. */
+/** The fields of a judge's plugin that define its part. */
 interface Owner {
   name: string;
   expects?: Expectation;
 }
 
-/** The part of a judge; `decides` where a judge of the pipeline decides by it. Undefined where it has none. */
+/** The part of a judge, or undefined; `decides` if a decisive judge of the pipeline reads it. */
 export function asPart({ name, expects }: Owner, decides: boolean): ScenarioPart | undefined {
   return expects && { ...expects, judge: name, place: expects.field ?? `expect.${name}`, decides };
 }
 
-/** What a scenario says for a judge; undefined where it says nothing, an empty list or map among that. */
+/** A scenario's part for a judge; undefined if it is missing, or an empty list or map. */
 export function partOf(scenario: Scenario, { judge, field }: Pick<ScenarioPart, "judge" | "field">): Json | undefined {
   const fields = scenario as unknown as Record<string, Json | undefined>;
   const part = field === undefined ? scenario.expect?.[judge] : fields[field];
@@ -27,7 +26,7 @@ export function partOf(scenario: Scenario, { judge, field }: Pick<ScenarioPart, 
   return empty ? undefined : part;
 }
 
-/** The calls that a scenario's parts name, with the parts that they stand in. */
+/** The calls that a scenario's parts name, with their parts. */
 export function namedCalls(scenario: Scenario, parts: readonly ScenarioPart[]): (NamedCall & { part: ScenarioPart })[] {
   return parts.flatMap((part) => {
     const expected = part.calls && partOf(scenario, part);
@@ -35,7 +34,7 @@ export function namedCalls(scenario: Scenario, parts: readonly ScenarioPart[]): 
   });
 }
 
-/** The calls that judges will make when they observe what a scenario left behind. */
+/** The calls that judges make to observe a scenario's end state. */
 export function observedCalls(scenario: Scenario, parts: readonly ScenarioPart[]): CallSpec[] {
   return namedCalls(scenario, parts).filter((named) => named.as === "observed")
     .map(({ call }) => ({ ...call, arguments: call.arguments ?? {} }));
@@ -62,7 +61,7 @@ export function namedTools(
   ];
 }
 
-/** Parts that their judge cannot read; of scenarios that no file was read for. */
+/** Invalid parts of scenarios that do not come from a file. */
 export function partProblems(scenario: Scenario, parts: readonly ScenarioPart[]): Diagnostic[] {
   const unknown = Object.keys(scenario.expect ?? {}).filter((name) => !parts.some(({ judge }) => judge === name));
   return [

@@ -1,6 +1,6 @@
 /**
- * What can be said of a pipeline's scenarios before a server is started or a role is created: the sources that can show
- * theirs are asked, with what the judges will want to judge by, and the splits that the pipeline needs are looked for.
+ * Checks of a pipeline's scenarios before any server is started or role created: reads the scenarios of the sources that
+ * support it, checks the judges' parts, and checks that the required splits are present.
  * @module
  */
 import type { PipelineConfig } from "../config/pipeline_schema.ts";
@@ -8,7 +8,7 @@ import { type Diagnostic, HoneError, messageOf, runner } from "../diagnostics/mo
 import type { Scenario } from "../events.ts";
 import type { Plugin, PreviewArgs } from "../plugin.ts";
 
-/** A stage whose settings are sound. */
+/** A stage with valid settings. */
 export interface Ready {
   index: number;
   id: string;
@@ -17,14 +17,14 @@ export interface Ready {
   with: unknown;
 }
 
-/** What was found. Problems without a file concern their stage. */
+/** The result. Problems without a file concern their stage. */
 export interface Preview {
   problems: { index: number; diagnostic: Diagnostic }[];
-  /** All scenarios, or undefined where a source cannot show its own, or has problems. */
+  /** All scenarios, or undefined if a source does not support previews or has problems. */
   scenarios: Scenario[] | undefined;
 }
 
-/** Asks the sources for what they have, and for what is missing in it. */
+/** Reads the sources' scenarios and reports problems in them. */
 export async function previewScenarios(stages: Ready[], args: PreviewArgs): Promise<Preview> {
   const found: Preview = { problems: [], scenarios: [] };
   for (const { index, id, use, plugin, with: config } of stages) {
@@ -45,7 +45,7 @@ function said(id: string, use: string, error: unknown): Diagnostic[] {
   return [runner.stage_failed(id, use, messageOf(error), undefined)];
 }
 
-/** Splits that the pipeline needs and nobody gives. */
+/** Splits that the pipeline needs and no source provides. */
 export function missingSplits(
   { ladder, evaluate, train }: Pick<PipelineConfig, "ladder" | "evaluate" | "train">,
   scenarios: Scenario[],

@@ -1,24 +1,24 @@
 /**
- * Reading scenario files for plugins, through the public surface. The reader (YAML, schemas) is imported when it is
- * first asked for, so that `mod.ts`, which is also the command line, starts fast.
+ * Reading scenario files for plugins, through the public API. The reader (YAML, schemas) is imported on first use, so that
+ * `mod.ts`, which is also the command line, starts fast.
  * @module
  */
 import type { Catalog, Scenario } from "../events.ts";
 import type { ScenarioPart } from "../plugin.ts";
 
-/** How scenarios are read. */
+/** Options for reading scenarios. */
 export interface ScenarioOptions {
-  /** For those that name none. */
+  /** Split of scenarios that do not set one. */
   split: Scenario["split"];
-  /** Tools that scenarios may name; any when left out. */
+  /** Tools that scenarios may name. Default: any. */
   catalog?: Catalog;
-  /** What judges want to be told of a scenario; each part is checked by its judge's own schema. */
+  /** The judges' parts of scenarios; each is checked with its judge's schema. */
   parts?: ScenarioPart[];
-  /** True where every scenario must have a part that decides. */
+  /** True if every scenario must have a part of a decisive judge. */
   must_have_part?: boolean;
 }
 
-/** Scenarios of several files, `name` is what messages say. Throws a HoneError with all problems, each at its place. */
+/** Scenarios of several files; `name` is used in messages. Throws a HoneError with all problems and their positions. */
 export async function readScenarios(
   files: { path: string; name: string }[],
   options: ScenarioOptions,

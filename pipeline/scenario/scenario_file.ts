@@ -1,6 +1,6 @@
 /**
- * Reads a file of scenarios (YAML, JSON or JSON lines), or refuses it whole: every problem at once, each with file,
- * line and frame. What a catalog must know (the tools that scenarios name) is checked here too.
+ * Reads a file of scenarios (YAML, JSON or JSON lines), or rejects it as a whole with all its problems, each with file,
+ * line and frame. Also checks that the catalog has the tools that scenarios name.
  * @module
  */
 import { readFile } from "node:fs/promises";
@@ -15,10 +15,10 @@ import { namedTools, partOf } from "./parts.ts";
 import { asScenario, scenarioSchema } from "./scenario_schema.ts";
 import { type Path, Source } from "../config/source.ts";
 
-/** A place for problems of one value of a file. */
+/** One value of a file, with its position for problems. */
 interface Entry {
   value: unknown;
-  /** Makes a problem of this value point at its place. */
+  /** Adds the position of this value to a problem. */
   locate(diagnostic: Diagnostic, path: Path): Diagnostic;
   /** Problems of its fields. */
   explain(issues: Parameters<typeof explain>[0]): Diagnostic[];
@@ -121,7 +121,7 @@ async function readEntries(
   return entries ?? [];
 }
 
-/** YAML, of which JSON is a part: a list, or a map with one under `scenarios`. */
+/** YAML, including JSON: a list, or a map with a list under `scenarios`. */
 function list(text: string, name: string, schema: Schema, problems: Diagnostic[]): Entry[] {
   const source = new Source(text, name);
   const syntax = source.syntax();
@@ -147,7 +147,7 @@ function list(text: string, name: string, schema: Schema, problems: Diagnostic[]
   });
 }
 
-/** One JSON object a line; empty lines and `//` ones are left out. */
+/** One JSON object per line; empty lines and `//` lines are skipped. */
 function lines(text: string, name: string, schema: Schema, problems: Diagnostic[]): Entry[] {
   return text.split("\n").flatMap((line, index): Entry[] => {
     if (line.trim() === "" || line.trim().startsWith("//")) return [];

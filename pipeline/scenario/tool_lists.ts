@@ -1,7 +1,7 @@
 /**
- * Tool lists that fit: chooses what each scenario offers within `agent.tool_budget_tokens`, and refuses, before any
- * rollout, a list that does not fit the model's context. A choice is a function of seed, scenario and catalog alone, so
- * that every policy, every rollout and a resumed run are offered the same.
+ * Chooses the tools that each scenario offers within `agent.tool_budget_tokens`, and rejects, before any rollout, a list
+ * that does not fit the model's context. A choice depends only on seed, scenario and catalog, so that every policy, every
+ * rollout and a resumed run get the same tools.
  * @module
  */
 import { contextLength } from "../chat/context_length.ts";
@@ -14,21 +14,21 @@ import type { Run } from "../run/context.ts";
 import { namedCalls } from "./parts.ts";
 import { hash32 } from "../common/random.ts";
 
-/** What a choice depends on beside the scenario. */
+/** What a choice depends on besides the scenario. */
 export interface Choice {
   tools: ToolSpec[];
-  /** What judges read of scenarios: some of them name calls. */
+  /** The judges' parts of scenarios, some of which name calls. */
   parts: readonly ScenarioPart[];
   budget_tokens: number;
   seed: number;
-  /** Tokens of one tool as the policy is shown it. */
+  /** Tokens of one tool in the policy's prompt. */
   cost: (tool: ToolSpec) => number;
 }
 
-/** Below this no endpoint is asked for its context: every model has as much. */
+/** Prompts up to this size fit every model: the endpoint's context length is not requested. */
 const ALWAYS_FITS_TOKENS = 2048;
 
-/** The scenarios with the tools that each offers. Throws where something cannot fit. */
+/** The scenarios with the tools that each offers. Throws if a list cannot fit. */
 export async function fitTools(run: Run, policy: Policy): Promise<Scenario[]> {
   const { tool_budget_tokens, tool_schemas } = run.agent;
   const cost = (tool: ToolSpec) => estimateTool(tool, policy.tool_format, tool_schemas);
@@ -44,7 +44,7 @@ export async function fitTools(run: Run, policy: Policy): Promise<Scenario[]> {
   return scenarios;
 }
 
-/** Every scenario with its choice. Throws with all that do not fit. */
+/** Every scenario with its choice. Throws with all scenarios that do not fit. */
 export function chooseAll(scenarios: Scenario[], choice: Choice): Scenario[] {
   const total = sum(choice.tools, choice.cost);
   if (total <= choice.budget_tokens) return scenarios;
@@ -69,8 +69,8 @@ export function chooseAll(scenarios: Scenario[], choice: Choice): Scenario[] {
 }
 
 /**
- * The tools of one scenario: exactly its own `tools` where it has them; else what its expected calls and its solution
- * need, filled up to the budget with what it forbids and then with others in an order drawn by seed and scenario.
+ * The tools of one scenario: exactly its `tools` if set; otherwise those that its expected calls and solution need,
+ * filled up to the budget with forbidden tools and then with others in an order derived from seed and scenario.
  */
 export function chooseTools(scenario: Scenario, choice: Choice): ToolSpec[] {
   const { tools, parts, budget_tokens, seed, cost } = choice;
@@ -89,11 +89,11 @@ export function chooseTools(scenario: Scenario, choice: Choice): ToolSpec[] {
   return tools.filter((tool) => needed.has(tool));
 }
 
-/** The tools that a scenario says it needs; null where it says nothing. */
+/** The tools that a scenario declares as needed; null if it declares none. */
 export function neededTools(scenario: Scenario, { tools, parts }: Pick<Choice, "tools" | "parts">): ToolSpec[] | null {
   if (scenario.tools) return offeredTools(scenario, tools);
   const expected = callsOf(scenario, parts, "expected");
-  // An empty list says that no call is needed.
+  // An empty list means that no call is needed.
   const says = expected.length > 0 || "expected" in (scenario.calls ?? {});
   if (!scenario.solution && !says) return null;
   const named = [...scenario.solution?.calls ?? [], ...expected];
@@ -116,7 +116,7 @@ function sum(tools: readonly ToolSpec[], cost: (tool: ToolSpec) => number): numb
   return tools.reduce((total, tool) => total + cost(tool), 0);
 }
 
-/** Refuses the longest first turn where it does not fit; counts it exactly where the trainer can. */
+/** Rejects the longest first turn if it does not fit; counts it exactly if the trainer supports it. */
 async function checkContext(
   run: Run,
   policy: Policy,
@@ -150,7 +150,7 @@ async function checkContext(
   }));
 }
 
-/** Estimated tokens of a scenario's first turn: its tools, and what else stands there. */
+/** Estimated tokens of a scenario's first turn: tools and prompt. */
 function firstTurn(run: Run, policy: Policy, scenario: Scenario, cost: (tool: ToolSpec) => number) {
   const offered = offeredTools(scenario, run.catalog.tools);
   const tools = run.agent.complete_task ? [...offered, completionTool(offered)] : offered;
@@ -158,7 +158,7 @@ function firstTurn(run: Run, policy: Policy, scenario: Scenario, cost: (tool: To
   return { scenario, tools, tokens: sum(tools, cost), prompt: estimateText(text) };
 }
 
-/** Ids of the first prompt as the trainer's own endpoint would make it; null for other endpoints. */
+/** Token ids of the first prompt as rendered by the trainer's endpoint; null for other endpoints. */
 async function promptTokens(run: Run, policy: Policy, scenario: Scenario, tools: ToolSpec[]) {
   if (!run.online) return null;
   const messages = [...opening(run.agent, policy, scenario, tools), { role: "assistant" as const, content: "Done." }];

@@ -31,7 +31,7 @@ async function served(dir: string, work: (bus: Bus) => Promise<void>) {
 
 Deno.test("lockRun() keeps a second run out of the folder, here and in another process", async () => {
   await inFolder(async (dir) => {
-    const message = `Cannot run in ${JSON.stringify(dir)}: process ${Deno.pid} works on this run`;
+    const message = `Cannot run in ${JSON.stringify(dir)}: process ${Deno.pid} is using this run`;
     {
       await using _lock = await lockRun(dir);
       await assert.rejects(lockRun(dir), { code: "RUN_LOCKED", message });

@@ -34,7 +34,7 @@ Deno.test("Store.read() refuses to write when the statement says it only explain
     for (const sql of ["DELETE FROM reward_records", "SELECT 1; SELECT 2", "  "]) {
       await assert.rejects(store.read(sql), {
         code: "NOT_A_QUERY",
-        message: `Cannot run ${JSON.stringify(sql)}: only queries that read are allowed`,
+        message: `Cannot run ${JSON.stringify(sql)}: only read-only queries are allowed`,
       });
     }
     assert.deepEqual(await store.read("SELECT count(*) AS n FROM rewards"), [{ n: 1 }]);

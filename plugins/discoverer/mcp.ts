@@ -1,6 +1,6 @@
 /**
- * `discoverer/mcp`: asks every server of the pipeline what it offers, all at once, and joins the answers into one
- * catalog. A server that cannot be used fails the stage; the message names the server and its cause.
+ * `discoverer/mcp`: queries every server of the pipeline concurrently and merges the results into one catalog. A server
+ * that cannot be used fails the stage; the message names the server and the cause.
  * @module
  */
 import { z } from "zod";
@@ -11,7 +11,7 @@ const plugin: Plugin<"discoverer"> = definePlugin({
   name: "mcp",
   summary: "Reads tools, resources and prompts of the pipeline's MCP servers.",
   config: z.strictObject({}),
-  examples: [{ title: "As it is", with: {} }],
+  examples: [{ title: "Defaults", with: {} }],
   create: ({ log }) => ({
     async discover(servers, connect) {
       const catalog = joinCatalogs(await Promise.all(servers.map(connect)));

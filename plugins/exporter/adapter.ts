@@ -1,7 +1,7 @@
 /**
- * Writes the trained adapter with what is needed to use it as it was measured: PEFT files (by the trainer), `hone.json`
- * (base model, prompt, tools as the model saw them, stop ids, hashes, verdict, proof) and `README.md`, a model card.
- * An adapter that changes nothing is written too, and says so.
+ * Writes the trained adapter with everything needed to use it as evaluated: PEFT files (by the trainer), `hone.json`
+ * (base model, prompt, tools as the model saw them, stop ids, hashes, verdict, load checks) and `README.md`, a model card.
+ * An adapter that equals the base model is written too, and its card says so.
  * @module
  */
 import {
@@ -23,9 +23,10 @@ import { z } from "zod";
 import { hone_json, type HoneJson } from "./hone_json.ts";
 
 const config = z.strictObject({
-  license: z.string().optional().describe("License of the adapter, for its model card, as the hub spells it.").meta({
-    examples: ["apache-2.0"],
-  }),
+  license: z.string().optional().describe("License of the adapter for its model card, as a Hugging Face license id.")
+    .meta({
+      examples: ["apache-2.0"],
+    }),
 });
 
 type Config = z.output<typeof config>;
@@ -33,10 +34,10 @@ type Config = z.output<typeof config>;
 const plugin: Plugin<"exporter"> = definePlugin({
   kind: "exporter",
   name: "adapter",
-  summary: "Writes the adapter in PEFT layout, with a model card and all that is needed to use it as it was measured.",
+  summary: "Writes the adapter in PEFT layout, with a model card and everything needed to use it as evaluated.",
   config,
   examples: [
-    { title: "As it is", with: {} },
+    { title: "Defaults", with: {} },
     { title: "With a license in the model card", with: { license: "apache-2.0" } },
   ],
   create: ({ config, log }) => ({
@@ -45,7 +46,7 @@ const plugin: Plugin<"exporter"> = definePlugin({
       const written = await args.weights({ format: "peft", dir });
       const proof = asObject(written.proof) ?? written;
       if (unchanged(proof)) {
-        log.warn(`the adapter of ${policy.name} changes nothing: no step had anything to learn from`);
+        log.warn(`the adapter of ${policy.name} equals the base model: no training step had a learning signal`);
       }
       await mkdir(dir, { recursive: true });
       const facts = describe(args, written, proof, await weightsHash(args.model.path));
@@ -106,7 +107,7 @@ function describe(
   };
 }
 
-/** Hash of the base model's weight files, one after the other in order of their names; null where they are not on disk. */
+/** Hash of the base model's weight files, concatenated in order of their names; null if they are not on disk. */
 async function weightsHash(path: string | undefined): Promise<string | null> {
   const found = path !== undefined ? await stat(path).catch(() => null) : null;
   if (typeof path !== "string" || !found) return null;
@@ -134,7 +135,7 @@ function card({ policy, agent, catalog, verdict, model }: ExportArgs, proof: Jso
     [...head, ...(license ? [`license: ${JSON.stringify(license)}`] : []), "tags: [hone, lora, mcp]", "---"].join("\n"),
     `# ${cell(policy.name)}: a LoRA adapter for ${cell(id)}`,
     `Trained by hone to use ${servers(catalog)}.`,
-    unchanged(proof) && "This adapter changes nothing: it is the base model.",
+    unchanged(proof) && "This adapter has no effect: it equals the base model.",
     verdict.sentence,
     rows.length > 0 && ["| policy | success | 95 % interval | rollouts |", "|---|---|---|---|", ...rows].join("\n"),
     "## Use",
@@ -143,7 +144,7 @@ function card({ policy, agent, catalog, verdict, model }: ExportArgs, proof: Jso
     `${agent.max_turns} turns of ${agent.max_tokens} tokens. Another prompt, template or tool list is another policy.`,
     `Tools: ${tools || "none"}. Schema hash of the catalog: \`${catalog.schema_hash}\`.`,
     "## Proof",
-    facts.length > 0 ? facts.join("\n") : "The trainer gave none.",
+    facts.length > 0 ? facts.join("\n") : "The trainer provided none.",
   ].filter(Boolean).join("\n\n") + "\n";
 }
 
@@ -151,7 +152,7 @@ function unchanged(proof: JsonObject): boolean {
   return proof.changed_tensors === 0;
 }
 
-/** Success by policy, as the verdict has it. */
+/** Success by policy, from the verdict. */
 function success({ policies }: Verdict): [string, Verdict["policies"][string]["success"]][] {
   return Object.entries(policies).map(([name, summary]) => [name, summary.success]);
 }
@@ -165,7 +166,7 @@ function percent(share: number): string {
   return `${(share * 100).toFixed(1)} %`;
 }
 
-/** Text that cannot break out of a table, a heading or a line. */
+/** Text escaped for a table cell, a heading or a line. */
 function cell(text: string): string {
   return text.replace(/\s+/g, " ").replace(/[|<>`*_\[\]\\]/g, "\\$&");
 }

@@ -1,6 +1,6 @@
 /**
- * `hone.json` in an export: what is needed to use the weights as they were measured. A published schema
- * (docs/hone.schema.json); a reader of `adapter.v1` finds every field of it in later ones too.
+ * `hone.json` in an export: everything needed to use the weights as evaluated. The schema is published
+ * (docs/hone.schema.json); later versions keep every field of `adapter.v1`.
  * @module
  */
 import { z } from "zod";
@@ -10,17 +10,17 @@ const share = z.number().min(0).max(1);
 const maybe = <T extends z.ZodType>(type: T) => type.nullable();
 
 const tool = z.looseObject({
-  server: z.string().describe("Server that has it."),
-  name: z.string().describe("The server's own name of it."),
+  server: z.string().describe("Server of the tool."),
+  name: z.string().describe("The tool's name on the server."),
   model_name: z.string().describe("The name that the model saw."),
-  description: z.string().describe("What the model was told of it."),
+  description: z.string().describe("The description that the model saw."),
   input_schema: z.record(z.string(), json).describe("JSON Schema of its arguments."),
 });
 
 const interval = {
-  mean: share.describe("Share of rollouts that succeeded."),
+  mean: share.describe("Success rate of the rollouts."),
   low: share.describe("Lower end of the 95 % interval."),
-  high: share.describe("Upper end."),
+  high: share.describe("Upper end of the 95 % interval."),
   n: z.int().describe("Rollouts."),
 };
 
@@ -28,43 +28,45 @@ const interval = {
 export const hone_json = z.strictObject({
   schema: z.literal("adapter.v1").describe("Version of this schema."),
   policy: z.strictObject({
-    name: z.string().describe("`tuned`, `warm_start`, or `base` where nothing was trained."),
+    name: z.string().describe("`tuned`, `warm_start`, or `base` if nothing was trained."),
     version: z.int().describe("Its version in the run."),
-  }).describe("The policy that was exported."),
+  }).describe("The exported policy."),
   base_model: z.looseObject({
-    id: z.string().optional().describe("The model as the pipeline names it."),
+    id: z.string().optional().describe("The model, as in the pipeline file."),
     weights_sha256: maybe(z.string()).describe(
-      "Hash of its weight files, in order of their names; null if not on disk.",
+      "Hash of its weight files, concatenated in order of their names; null if they are not on disk.",
     ),
-  }).describe("The model that the weights belong to."),
+  }).describe("The base model of the weights."),
   template_sha256: maybe(z.string()).describe("Hash of the chat template."),
-  stop_token_ids: z.array(z.int()).describe("Ids that end an answer."),
-  system_prompt: z.string().describe("Stands first."),
-  tool_format: z.string().describe("How tools were shown and calls read."),
-  tools_text: z.string().describe("Stands below the system prompt; empty where the chat template renders the tools."),
-  tools: z.array(tool).describe("The tools that were offered."),
+  stop_token_ids: z.array(z.int()).describe("Token ids that end a reply."),
+  system_prompt: z.string().describe("The system prompt; the first part of the system message."),
+  tool_format: z.string().describe("Format in which tools are shown and calls are parsed."),
+  tools_text: z.string().describe("Text that follows the system prompt; empty if the chat template renders the tools."),
+  tools: z.array(tool).describe("The offered tools."),
   sampling: z.strictObject({ temperature: z.number(), top_p: z.number(), max_tokens: z.int() })
-    .describe("How the policy is sampled by default."),
+    .describe("Default sampling of the policy."),
   limits: z.strictObject({
     max_turns: z.int(),
     max_tokens: z.int(),
     max_result_chars: z.int(),
-    max_history_chars: maybe(z.int()).describe("null: as many as fit the context."),
-    tool_budget_tokens: maybe(z.int()).describe("Where set, each scenario was offered a part of `tools` within it."),
+    max_history_chars: maybe(z.int()).describe("null: as many as fit the model's context."),
+    tool_budget_tokens: maybe(z.int()).describe("If set, each scenario was offered a subset of `tools` within it."),
   }).describe("Limits of a rollout."),
-  tool_schemas: z.enum(["full", "compact"]).describe("What a template that renders tools was given of them."),
-  catalog_schema_hash: z.string().describe("Hash over all names and schemas of the servers' tools."),
+  tool_schemas: z.enum(["full", "compact"]).describe(
+    "Detail of the tools passed to a chat template that renders them.",
+  ),
+  catalog_schema_hash: z.string().describe("Hash of all names and schemas of the servers' tools."),
   servers: z.array(z.strictObject({
     name: z.string(),
     implementation: z.strictObject({ name: z.string(), version: z.string() }),
     protocol: z.string(),
   })).describe("The servers, with their versions."),
   verdict: z.record(z.string(), json).describe(
-    "The closing comparison, in short; verdict.json of the run has all of it.",
+    "Summary of the closing comparison; the run's verdict.json has the details.",
   ),
   success: z.array(z.strictObject({ policy: z.string(), ...interval })).describe("Success by policy."),
-  files: z.array(json).describe("Files of the weights, as the trainer lists them."),
-  proof: z.record(z.string(), json).describe("What shows that the weights are what they say."),
+  files: z.array(json).describe("Files of the weights, as listed by the trainer."),
+  proof: z.record(z.string(), json).describe("The trainer's checks that the weights load and match what was trained."),
 });
 
 /** The same as a type. */

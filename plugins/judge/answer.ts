@@ -8,16 +8,16 @@ import { matcher_schema } from "@hone/hone/schemas";
 import { z } from "zod";
 
 const config = z.strictObject({
-  ignore_case: z.boolean().default(true).describe("Compare without regard to case."),
-  ignore_punctuation: z.boolean().default(true).describe("Forgive quotes around the answer and marks at its end."),
+  ignore_case: z.boolean().default(true).describe("Ignore case."),
+  ignore_punctuation: z.boolean().default(true).describe("Ignore quotes around the answer and punctuation at its end."),
 });
 
 const plugin: Plugin<"judge"> = definePlugin({
   kind: "judge",
   name: "answer",
-  summary: "Scores 1 when the closing answer is the one that the scenario expects, else 0.",
+  summary: "Scores 1 if the closing answer matches the one that the scenario expects, otherwise 0.",
   config,
-  examples: [{ title: "Letter for letter", with: { ignore_case: false, ignore_punctuation: false } }],
+  examples: [{ title: "Exact match", with: { ignore_case: false, ignore_punctuation: false } }],
   expects: { field: "answer", schema: matcher_schema },
   create: ({ config }) => ({
     scale: "absolute",
@@ -37,7 +37,7 @@ function judgeOne(outcome: Outcome, wanted: Matcher | undefined, options: z.outp
     : { score: 0, reason: `the answer is ${shown}: expected ${problem}` };
 }
 
-/** Where a number is wanted, the last number in the answer is what it says. */
+/** If a number is expected, the last number in the answer is compared. */
 function readable(answer: string, wanted: Json | undefined, options: z.output<typeof config>): Json {
   if (typeof wanted !== "number") return plain(answer, options);
   const numbers = answer.replace(/(\d),(?=\d{3}\b)/g, "$1").match(/-?\d+(\.\d+)?/g);

@@ -1,6 +1,6 @@
 /**
- * Judges the calls that the agent made against those that the scenario expects, forbids or bounds. Its parts count
- * what went wrong, for a shaper that takes something off for it.
+ * Judges the agent's calls against those that the scenario expects, forbids or limits. Its parts count mistakes, for a
+ * reward shaper that penalizes them.
  * @module
  */
 import { definePlugin, type NamedCall, type Plugin, sameValue } from "@hone/hone";
@@ -10,30 +10,33 @@ import { z } from "zod";
 
 const config = z.strictObject({
   order: z.enum(["any", "as_listed"]).default("any").describe(
-    "Whether expected calls must come in the order of the scenario.",
+    "Whether expected calls must be made in the order of the scenario.",
   ),
-  decisive: z.boolean().default(true).describe("Whether success needs a score of 1 here; false only counts."),
+  decisive: z.boolean().default(true).describe(
+    "Whether this judge determines success, which then requires a score of 1; false: it only scores.",
+  ),
 });
 
 const expected_calls = z.strictObject({
   expected: z.array(call_schema).optional().describe("Calls that must be made.").meta({ examples: [[]] }),
   forbidden: z.array(z.string()).optional().describe("Tools that must not be called.").meta({ examples: [["rm"]] }),
-  max: z.int().min(0).optional().describe("Most calls.").meta({ examples: [3] }),
+  max: z.int().min(0).optional().describe("Maximum number of calls.").meta({ examples: [3] }),
 });
 type ExpectedCalls = z.output<typeof expected_calls>;
 
 const plugin: Plugin<"judge"> = definePlugin({
   kind: "judge",
   name: "calls",
-  summary: "Scores the calls that were made against the scenario's expected, forbidden and most calls.",
+  summary:
+    "Scores the agent's calls against the scenario's expected and forbidden calls and its maximum number of calls.",
   config,
-  examples: [{ title: "Count mistakes for the shaper, decide nothing", with: { decisive: false } }],
+  examples: [{ title: "Count mistakes for the reward shaper without deciding success", with: { decisive: false } }],
   expects: { field: "calls", schema: expected_calls, calls: named },
   create: ({ config }) => ({
     scale: "absolute",
     decisive: config.decisive,
     judge: ({ group, expected }) =>
-      // One that decides nothing still counts mistakes, where no calls are expected.
+      // A non-decisive judge still counts mistakes if no calls are expected.
       expected || !config.decisive
         ? group.map((trajectory) => judgeOne(trajectory, expected ?? {}, config.order))
         : group.map(() => ({ abstain: "the scenario expects no calls" })),
@@ -82,15 +85,15 @@ function times(count: number): string {
   return count === 1 ? "once" : `${count} times`;
 }
 
-/** A call fits when it has the expected arguments; it may have more. */
+/** A call matches if it has the expected arguments; it may have more. */
 function fits(call: ToolCallRecord, { server, tool, arguments: wanted }: CallSpec): boolean {
   return call.tool === tool && (server === undefined || call.server === server) &&
     sameValue(call.arguments, wanted, 0, true);
 }
 
 /**
- * Mean over expected calls of how near any call came, 0 to 1: the right tool is one point and every right argument one
- * more, out of the points that were to be had; an argument that nobody asked for counts as one that is wrong.
+ * Mean over expected calls of the best match of any call, 0 to 1: one point for the right tool and one for every right
+ * argument, as a share of the possible points; an unexpected argument counts as a wrong one.
  */
 function near(made: ToolCallRecord[], expected: CallSpec[]): number {
   const nearest = expected.map(({ tool, arguments: wanted }) => {

@@ -1,6 +1,6 @@
 /**
- * Judges the world that the agent left behind: the files of the rollout's own folder, and what reading tools answer.
- * The score is 1 when every check of the scenario holds, and a part of `partial` for what is right of the rest.
+ * Judges the end state of a rollout: the files in its folder, and the results of read-only tool calls.
+ * The score is 1 if every check of the scenario passes, otherwise a share of `partial` for the parts that are right.
  * @module
  */
 import { definePlugin, mismatch, type Plugin, sameValue, wantsValue } from "@hone/hone";
@@ -14,42 +14,44 @@ import { z } from "zod";
 const config = z.strictObject({
   partial: z.number().min(0).max(0.99).default(0.4)
     .describe(
-      "Highest score of an end state that is not right: times the share of changes that are, less those that broke a check.",
+      "Maximum score of a wrong end state: multiplied by the share of changes that are right, less those that broke a check.",
     ),
-  strict: z.boolean().default(false).describe("Changes that no check names make the end state wrong."),
-  fixture: z.string().optional().describe("The server's `fixture`: its files count as there from the start.")
+  strict: z.boolean().default(false).describe("Treat changes that no check names as a wrong end state."),
+  fixture: z.string().optional().describe("The server's `fixture`: its files are part of the initial state.")
     .meta({ examples: ["./fixture"] }),
-  max_files: z.int().min(1).default(2000).describe("Files and folders that are looked at."),
-  max_file_bytes: z.int().min(1).default(65536).describe("Larger files are known by their hash only."),
+  max_files: z.int().min(1).default(2000).describe("Maximum number of files and folders to observe."),
+  max_file_bytes: z.int().min(1).default(65536).describe("Larger files are compared only by their hash."),
 });
 
 const check_schema = z.strictObject({
-  file: path_below.optional().describe("A file that is there afterwards.").meta({ examples: ["notes.txt"] }),
-  absent: path_below.optional().describe("A path that is not there.").meta({ examples: ["old.txt"] }),
-  directory: path_below.optional().describe("A folder that is there.").meta({ examples: ["box"] }),
-  call: call_schema.optional().describe("A reading call whose answer is compared.")
+  file: path_below.optional().describe("A file that must exist in the end.").meta({ examples: ["notes.txt"] }),
+  absent: path_below.optional().describe("A path that must not exist.").meta({ examples: ["old.txt"] }),
+  directory: path_below.optional().describe("A folder that must exist.").meta({ examples: ["box"] }),
+  call: call_schema.optional().describe("A read-only call whose result is compared.")
     .meta({ examples: [{ tool: "read_text_file", arguments: { path: "notes.txt" } }] }),
-  path: z.string().optional().describe("Where in the call's answer to look.").meta({ examples: ["items.0.name"] }),
+  path: z.string().optional().describe("Path of the compared value in the call's result.").meta({
+    examples: ["items.0.name"],
+  }),
   ...matcher_fields,
 }).refine(
   (value) => ["file", "absent", "directory", "call"].filter((key) => key in value).length === 1,
   "must have exactly one of file, absent, directory and call",
 ).refine(...one_matcher);
 
-/** One thing that must hold of the world afterwards. */
+/** One condition on the end state. */
 export type Check =
   & ({ file: string } | { absent: string } | { directory: string } | { call: CallSpec; path?: string })
   & Matcher;
 
-/** What a check is, is said by its refinements, which types cannot follow. */
+/** A check's form is given by its refinements, which zod's types cannot express. */
 const checks_schema = z.array(check_schema) as unknown as z.ZodType<Check[]>;
 
 const plugin: Plugin<"judge"> = definePlugin({
   kind: "judge",
   name: "state",
-  summary: "Scores the files and tool answers that the agent left behind against the scenario's checks.",
+  summary: "Scores the end state, files and results of read-only calls, against the scenario's checks.",
   config,
-  examples: [{ title: "Nothing for half a success", with: { partial: 0, strict: true } }],
+  examples: [{ title: "No partial credit", with: { partial: 0, strict: true } }],
   expects: {
     field: "checks",
     schema: checks_schema,
@@ -89,17 +91,17 @@ export default plugin;
 type Entry = string | { sha256: string; bytes: number } | { directory: true };
 type Tree = { [path: string]: Entry };
 
-/** `was` holds what stood at each changed path before; null where nothing did. */
+/** `was` holds the previous entry at each changed path; null if there was none. */
 interface Observation {
   tree: Tree;
   was: { [path: string]: Entry | null };
-  /** Answers to the `call` checks, in their order. */
+  /** Results of the `call` checks, in their order. */
   calls: Json[];
-  /** True where there were more files than `max_files`. */
+  /** True if there were more files than `max_files`. */
   truncated: boolean;
 }
 
-/** Outcomes of a check's call that say nothing of the world. */
+/** Outcomes of a check's call that say nothing about the state. */
 const UNSEEN = new Set(["timeout", "server_died", "cancelled", "denied"]);
 
 interface Limits {
@@ -132,13 +134,13 @@ async function readEntry(path: string, max_bytes: number): Promise<Entry> {
     try {
       return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
     } catch {
-      // no text: known by its hash
+      // not text: compared by its hash
     }
   }
   return { sha256: createHash("sha256").update(bytes).digest("hex"), bytes: size };
 }
 
-/** The tree as the scenario's setup leaves it; what setup calls do is not known. */
+/** The tree after the scenario's setup files; the effects of setup calls are unknown. */
 function withSetup(fixture: Tree, { setup }: Scenario): Tree {
   const tree: Tree = { ...fixture };
   const folders = (path: string) => {
@@ -170,12 +172,12 @@ function judgeOne(
   checks: Check[] | undefined,
   options: z.output<typeof config>,
 ): Judgement {
-  if (!checks) return { abstain: "the scenario has no checks of the world" };
-  if (!isObservation(observation)) return { invalid: "the world was not observed" };
+  if (!checks) return { abstain: "the scenario has no checks" };
+  if (!isObservation(observation)) return { invalid: "the end state was not observed" };
   const { tree, was, calls, truncated } = observation;
   if (truncated) return { invalid: `the rollout's folder has more than ${options.max_files} files` };
   const unseen = (calls as JsonObject[]).find(({ outcome }) => UNSEEN.has(String(outcome)));
-  if (unseen) return { invalid: `the world was not observed (${unseen.outcome}: ${shown(unseen.text!)})` };
+  if (unseen) return { invalid: `the end state was not observed (${unseen.outcome}: ${shown(unseen.text!)})` };
   const before: Tree = { ...tree };
   for (const [path, entry] of Object.entries(was)) {
     if (entry === null) delete before[path];
@@ -190,9 +192,9 @@ function judgeOne(
   const failed = results.filter(({ now }) => now);
   const parts = { checks: results.length, held: results.length - failed.length, stray: stray.length };
   if (failed.length === 0 && !(options.strict && stray.length > 0)) {
-    return { score: 1, reason: "every check holds", parts };
+    return { score: 1, reason: "every check passes", parts };
   }
-  // What held from the start is no work of the agent's; where it broke it, that undoes as much of what it did.
+  // A check that held from the start earns no credit; breaking it cancels as much credit.
   const counted = results.filter(({ now, held }) => now || !held);
   const right = counted.reduce((sum, { now, held }) => sum + (!now ? 1 : held ? now.credit - 1 : now.credit), 0);
   const share = Math.max(0, right) / (counted.length + stray.length);
@@ -205,7 +207,7 @@ function isObservation(value: Json | undefined): value is Json & Observation {
     "tree" in value && "was" in value;
 }
 
-/** Why a check fails, and how much of it is right all the same: the right path with the wrong content is half. */
+/** Why a check fails, and its partial credit: the right path with the wrong content is half. */
 interface Problem {
   reason: string;
   credit: number;
@@ -220,7 +222,7 @@ function pathProblem(check: Exclude<Check, { call: unknown }>, tree: Tree): Prob
   if ("directory" in check) return folder ? undefined : { reason: `there is no folder ${name}`, credit: 0 };
   if (entry === undefined || folder) return { reason: `there is no file ${name}`, credit: 0 };
   if (!wantsValue(check)) return undefined;
-  if (typeof entry !== "string") return { reason: `${name} is large or no text`, credit: 0.5 };
+  if (typeof entry !== "string") return { reason: `${name} is too large or not text`, credit: 0.5 };
   const wanted = mismatch(entry, check);
   return wanted === undefined ? undefined : { reason: `${name} is ${shown(entry)}: expected ${wanted}`, credit: 0.5 };
 }
@@ -236,10 +238,12 @@ function callProblem(
   const value = check.path === undefined ? text! : atPath(structured ?? text!, check.path);
   if (value === undefined) return { reason: `${name} answered nothing at ${check.path}`, credit: 0 };
   const wanted = mismatch(value, check);
-  return wanted === undefined ? undefined : { reason: `${name} answered ${shown(value)}: expected ${wanted}`, credit: 0 };
+  return wanted === undefined
+    ? undefined
+    : { reason: `${name} answered ${shown(value)}: expected ${wanted}`, credit: 0 };
 }
 
-/** `items.0.name` of a JSON value, or of a text that spells one. */
+/** `items.0.name` of a JSON value, or of JSON text. */
 function atPath(value: Json, path: string): Json | undefined {
   let at: Json | undefined = value;
   if (typeof at === "string") {
@@ -256,7 +260,7 @@ function atPath(value: Json, path: string): Json | undefined {
   return at;
 }
 
-/** Changed paths that no check names, and that are no folder of one that is named. */
+/** Changed paths that no check names and that are not parent folders of a named one. */
 function strayPaths(checks: Check[], changed: string[]): string[] {
   const named = checks.flatMap((check) =>
     "file" in check ? [check.file] : "directory" in check ? [check.directory] : "absent" in check ? [check.absent] : []

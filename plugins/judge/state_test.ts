@@ -72,7 +72,7 @@ const MOVE: Check[] = [{ absent: "a.txt" }, { file: "box/a.txt", equals: "maple"
 Deno.test("judge() scores 1 for the right end state, whatever newline ends the text", async () => {
   const before = { "a.txt": "maple\n" };
   const verdict = await judge({ checks: MOVE, before, after: { "box/a.txt": "maple\n" } });
-  assert.deepEqual(verdict, { score: 1, reason: "every check holds", parts: { checks: 2, held: 2, stray: 0 } });
+  assert.deepEqual(verdict, { score: 1, reason: "every check passes", parts: { checks: 2, held: 2, stray: 0 } });
   assert.equal(score(await judge({ checks: [{ file: "a.txt", equals: "maple\n" }], after: { "a.txt": "maple" } })), 1);
   assert.equal(
     score(await judge({ checks: [{ file: "a.txt", equals: "maple" }], after: { "a.txt": "maple\n\n" } })),
@@ -190,8 +190,10 @@ Deno.test("judge() reads tool answers as text, as structure and at a path", asyn
 
 Deno.test("judge() is invalid where it saw nothing or too much, and abstains where nothing is to be seen", async () => {
   const role = await plugin.create(fakeContext(plugin.config.parse({})));
-  assert.deepEqual(await role.judge(fakeJudgeArgs({ expected: MOVE })), [{ invalid: "the world was not observed" }]);
-  assert.deepEqual(await role.judge(fakeJudgeArgs()), [{ abstain: "the scenario has no checks of the world" }]);
+  assert.deepEqual(await role.judge(fakeJudgeArgs({ expected: MOVE })), [{
+    invalid: "the end state was not observed",
+  }]);
+  assert.deepEqual(await role.judge(fakeJudgeArgs()), [{ abstain: "the scenario has no checks" }]);
   const many = await judge({ checks: MOVE, after: { a: "", b: "", c: "" }, settings: { max_files: 2 } });
   assert.deepEqual(many, { invalid: "the rollout's folder has more than 2 files" });
 });

@@ -1,6 +1,6 @@
 /**
- * A weighted sum of scores and of parts of scores. One judgement that is invalid makes the reward invalid: a judge
- * that could not see is no reason to punish. One that abstains is left out of the sum.
+ * A weighted sum of scores and of parts of scores. An invalid judgement makes the reward invalid: a judge's failure must
+ * not penalize the policy. A judge that abstains is left out of the sum.
  * @module
  */
 import { definePlugin, type Plugin } from "@hone/hone";
@@ -10,7 +10,7 @@ import { z } from "zod";
 const config = z.strictObject({
   weights: z.record(z.string(), z.number())
     .describe(
-      "Weight by judge (`state`) or by part (`calls.invalid`); below zero to take something off. Left out: all scores alike.",
+      "Weight by judge (`state`) or by part (`calls.invalid`); negative weights are penalties. Default: equal weights for all scores.",
     )
     .default({}),
 });
@@ -18,10 +18,10 @@ const config = z.strictObject({
 const plugin: Plugin<"reward-shaper"> = definePlugin({
   kind: "reward-shaper",
   name: "weighted",
-  summary: "Adds up the judges' scores, and parts of them, by weight.",
+  summary: "Computes a weighted sum of the judges' scores and parts.",
   config,
   examples: [{
-    title: "The end state, less a tenth for every invalid call",
+    title: "The end state, with a penalty of 0.1 for every invalid call",
     with: { weights: { state: 1, "calls.invalid": -0.1 } },
   }],
   create: ({ config: { weights } }) => ({
@@ -36,19 +36,21 @@ const plugin: Plugin<"reward-shaper"> = definePlugin({
         if (found === null) continue;
         parts[source] = weight * found;
       }
-      if (Object.keys(parts).length === 0) return { invalid: "no judge that has a weight gave a score" };
+      if (Object.keys(parts).length === 0) return { invalid: "no judge with a weight returned a score" };
       return { value: Object.values(parts).reduce((sum, part) => sum + part, 0), parts };
     },
   }),
 });
 export default plugin;
 
-/** The score or part that `source` names, null where its judge abstains, or why there is none. */
+/** The score or part that `source` names, null if its judge abstains, or the reason why there is none. */
 function amount(source: string, judgements: Record<string, Judgement>): number | string | null {
   const dot = source.lastIndexOf(".");
   const judge = Object.hasOwn(judgements, source) || dot < 0 ? source : source.slice(0, dot);
   const judgement = Object.hasOwn(judgements, judge) ? judgements[judge]! : undefined;
-  if (!judgement) return `no judge is called ${JSON.stringify(judge)}: there are ${Object.keys(judgements).join(", ")}`;
+  if (!judgement) {
+    return `unknown judge ${JSON.stringify(judge)}: expected one of ${Object.keys(judgements).join(", ")}`;
+  }
   if ("invalid" in judgement) return `${judge}: ${judgement.invalid}`;
   if ("abstain" in judgement) return null;
   if (judge === source) return judgement.score;

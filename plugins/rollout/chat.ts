@@ -1,6 +1,6 @@
 /**
- * The tool loop: the model speaks, its calls are made, their results come back, until it answers or a limit ends it.
- * Every way to fail is a turn, a call or an outcome; only what is broken in hone itself throws.
+ * The tool loop: the model replies, its calls are made and their results returned, until it answers or reaches a limit.
+ * Every failure is recorded as a turn, a call or an outcome; only bugs in hone throw.
  * @module
  */
 import {
@@ -40,9 +40,9 @@ import { z } from "zod";
 const plugin: Plugin<"rollout"> = definePlugin({
   kind: "rollout",
   name: "chat",
-  summary: "Lets the policy talk and call tools until it answers; the `agent` block sets its limits.",
+  summary: "Runs the policy in a tool loop until it answers; the `agent` block sets its limits.",
   config: z.strictObject({}),
-  examples: [{ title: "As it is", with: {} }],
+  examples: [{ title: "Defaults", with: {} }],
   create: () => ({
     async *run(args) {
       const loop = new ToolLoop(args);
@@ -63,14 +63,14 @@ interface Call {
   arguments: JsonObject;
 }
 
-/** One turn as it was read: what it asks for, and what is wrong with it. */
+/** One parsed turn: its calls, and what is invalid in it. */
 interface ReadTurn {
   record: TurnRecord;
   message: ChatMessage;
   content: string;
 }
 
-/** One rollout while it runs. */
+/** One rollout in progress. */
 class ToolLoop {
   readonly #tools: ToolSpec[];
   readonly #ending: ToolSpec | undefined;
@@ -134,7 +134,7 @@ class ToolLoop {
     }
   }
 
-  /** Asks; a conversation that the endpoint finds too long is shortened and sent again. */
+  /** Requests a reply; a conversation that is too long for the endpoint is shortened and sent again. */
   async #complete(request: CompletionRequest): Promise<Completion> {
     for (;;) {
       try {
@@ -249,12 +249,12 @@ function ended(end: Outcome["end"], cause: string): Outcome {
   return { end, answer: null, cause };
 }
 
-/** Nine letters and digits: some chat templates (Mistral's) take no other ids. */
+/** Nine letters and digits: some chat templates (Mistral's) accept no other ids. */
 function callId(turn: number, number: number): string {
   return `call${String(turn % 1000).padStart(3, "0")}${String(number % 100).padStart(2, "0")}`;
 }
 
-/** The calls that can be made, with ids of hone's own where the endpoint's are missing or not unique. */
+/** The valid calls, with ids by hone if the endpoint's are missing or not unique. */
 function identified(calls: NativeCall[], turn: number): Call[] {
   const unique = new Set(calls.map(({ id }) => id)).size === calls.length && calls.every(({ id }) => id !== "");
   return calls.flatMap((call, number) => {
@@ -264,7 +264,7 @@ function identified(calls: NativeCall[], turn: number): Call[] {
   });
 }
 
-/** What the model is shown of calls that could not be read: no template would take their arguments. */
+/** How unreadable calls are shown to the model: no template would accept their arguments. */
 function asText(calls: NativeCall[] | undefined): string {
   return (calls ?? []).map(({ name, written }) => `${name}(${written})`).join("\n");
 }

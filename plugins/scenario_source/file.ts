@@ -1,5 +1,5 @@
 /**
- * Scenarios from files that stand beside the pipeline: YAML, JSON or JSON lines.
+ * Scenarios from files: YAML, JSON or JSON lines.
  * @module
  */
 import { definePlugin, type Plugin, readScenarios } from "@hone/hone";
@@ -8,16 +8,16 @@ import { z } from "zod";
 
 const config = z.strictObject({
   path: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)])
-    .describe("A .yaml, .json or .jsonl file, or several; relative to the pipeline file.")
+    .describe("One or more .yaml, .json or .jsonl files, relative to the pipeline file.")
     .meta({ examples: ["./scenarios.yaml"], path: "exists" }),
   split: z.enum(["train", "validation", "heldout"]).default("train")
-    .describe("What scenarios are for that do not say so themselves."),
+    .describe("Split of the scenarios that do not set one."),
 });
 
 const plugin: Plugin<"scenario-source"> = definePlugin({
   kind: "scenario-source",
   name: "file",
-  summary: "Reads scenarios from YAML, JSON or JSON lines, and refuses a bad file whole.",
+  summary: "Reads scenarios from YAML, JSON or JSON lines files; an invalid file is rejected as a whole.",
   config,
   examples: [{ title: "One file", with: { path: "./scenarios.yaml" } }],
   preview: ({ path, split }, { base_dir, ...judged }) => readScenarios(filesOf(path, base_dir), { split, ...judged }),
@@ -29,7 +29,7 @@ const plugin: Plugin<"scenario-source"> = definePlugin({
 });
 export default plugin;
 
-/** Files with the names that messages have for them: from where the person stands, where that is above them. */
+/** Files with their names for messages: relative to the current folder if they are below it. */
 function filesOf(path: string | string[], base_dir: string) {
   return [path].flat().map((name) => resolve(base_dir, name)).map((path) => {
     const near = relative(Deno.cwd(), path);

@@ -135,7 +135,7 @@ Deno.test("produce() finds ids used twice across files", async () => {
 });
 
 const WANTED_YAML =
-  `s.yaml:3:3 error[SCENARIO_WITHOUT_TASK] Scenario "two" has no task: expected the words that the agent is given
+  `s.yaml:3:3 error[SCENARIO_WITHOUT_TASK] Scenario "two" has no task: expected the prompt for the agent
    3 | - id: two
      |   ^
 
@@ -164,7 +164,7 @@ s.yaml:15:31 error[INVALID_VALUE] [3].checks[2].matches is "(": must be a regula
      |                               ^^^`;
 
 const WANTED_JSONL =
-  `s.jsonl:2:1 error[SCENARIO_WITHOUT_TASK] Scenario "b" has no task: expected the words that the agent is given
+  `s.jsonl:2:1 error[SCENARIO_WITHOUT_TASK] Scenario "b" has no task: expected the prompt for the agent
    2 | {"id": "b"}
      | ^
 

@@ -1,7 +1,7 @@
 /**
  * Trains LoRA adapters on this machine, in a worker process that serves the policy and trains the same weights: models
- * of Llama's shape on CPUs by layers of its own in NumPy, every other one through mlx-lm. The worker's Python
- * environment is made on first use.
+ * of Llama's shape on CPUs with hone's own NumPy layers, all others through mlx-lm. The worker's Python environment is
+ * created on first use.
  * @module
  */
 import {
@@ -29,29 +29,29 @@ const config = z.strictObject({
   lora: z.strictObject({
     rank: z.int().min(1).default(8).describe("Rank of the adapter."),
     alpha: z.number().positive().default(16).describe("Scale of the adapter, as alpha / rank."),
-    last_layers: z.int().min(0).default(0).describe("Train only so many of the last layers; 0 is all."),
+    last_layers: z.int().min(0).default(0).describe("Number of last layers to train; 0: all."),
     target_modules: z.union([z.literal("all-linear"), z.array(z.string())]).default("all-linear")
-      .describe("Linear maps that carry an adapter, by the last part of their name."),
-  }).prefault({}).describe("The adapter."),
+      .describe("Linear layers that get an adapter, by the last part of their name."),
+  }).prefault({}).describe("The LoRA adapter."),
   optimizer: z.strictObject({
-    warmup_steps: z.int().min(0).default(0).describe("Steps over which the learning rate rises to its value."),
+    warmup_steps: z.int().min(0).default(0).describe("Steps of linear learning-rate warmup."),
     weight_decay: z.number().min(0).default(0).describe("Decoupled weight decay."),
-    beta1: z.number().min(0).lt(1).default(0.9).describe("First moment of AdamW."),
-    beta2: z.number().min(0).lt(1).default(0.999).describe("Second moment of AdamW."),
+    beta1: z.number().min(0).lt(1).default(0.9).describe("Decay rate of AdamW's first moment."),
+    beta2: z.number().min(0).lt(1).default(0.999).describe("Decay rate of AdamW's second moment."),
     eps: z.number().positive().default(1e-8).describe("Epsilon of AdamW."),
-    grad_clip: z.number().min(0).default(1).describe("Largest global norm of the gradient; 0 does not clip."),
-  }).prefault({}).describe("AdamW."),
+    grad_clip: z.number().min(0).default(1).describe("Maximum global gradient norm; 0: no clipping."),
+  }).prefault({}).describe("Settings of AdamW."),
   tool_format: z.enum(["auto", "native", "hermes", "json", "llama_json", "qwen_xml", "pythonic", "mistral"]).default(
     "auto",
   )
     .describe(
-      "How tools are shown and calls read; `auto` is the format that the chat template itself prints, json where it knows no tools.",
+      "Format in which tools are shown and calls are parsed; `auto`: the chat template's own format, or json if it does not support tools.",
     ),
-  context_tokens: z.int().min(0).default(0).describe("Longest context; 0 is the model's own."),
+  context_tokens: z.int().min(0).default(0).describe("Maximum context length in tokens; 0: the model's own."),
   reuse_sampled_states: z.boolean().default(false).describe(
-    "Train on what the sampler computed in the frozen layers: faster, and then not the same to the last bit every time.",
+    "Reuse the sampler's activations of the frozen layers for training: faster, but not bitwise deterministic.",
   ),
-  python: z.string().optional().describe("Python to build the worker's environment on.").meta({
+  python: z.string().optional().describe("Python interpreter of the worker's environment.").meta({
     examples: ["/usr/bin/python3.12"],
   }),
 });
@@ -64,8 +64,8 @@ const plugin: Plugin<"trainer"> = definePlugin({
   summary: "Trains LoRA adapters on this machine: Llama's shape on CPUs in NumPy, everything else with MLX.",
   config,
   examples: [
-    { title: "As it is", with: {} },
-    { title: "The last ten layers only", with: { lora: { rank: 8, last_layers: 10 } } },
+    { title: "Defaults", with: {} },
+    { title: "Only the last ten layers", with: { lora: { rank: 8, last_layers: 10 } } },
   ],
   create: ({ config, log, signal, base_dir }) => ({
     mode: "online",
@@ -83,7 +83,7 @@ interface Surroundings {
 
 interface WorkerFacts extends ModelFacts {
   renders_tools: boolean;
-  /** The format in which the chat template prints calls, where hone knows it. */
+  /** The chat template's format of calls, if hone knows it. */
   tool_format: ToolFormat | null;
   context_tokens: number;
 }
@@ -116,7 +116,7 @@ async function open(args: OpenOnlineArgs, around: Surroundings): Promise<OnlineT
 
 async function start(worker: Worker, args: OpenOnlineArgs, { config, log, base_dir }: Surroundings) {
   const hello = await worker.request("hello", {}, 120);
-  if (hello.blas === null && Deno.build.os === "linux") log.warn("no OpenBLAS was found: MLX will be slow on this CPU");
+  if (hello.blas === null && Deno.build.os === "linux") log.warn("OpenBLAS not found: MLX will be slow on this CPU");
   const near = isAbsolute(args.model) ? args.model : resolve(base_dir, args.model);
   const { model } = await worker.request<{ model: WorkerFacts }>("init", {
     model: existsSync(near) ? near : args.model,

@@ -1,5 +1,5 @@
 /**
- * Reads a command line by a verb's own flags and schema, or refuses it.
+ * Parses a command line with a verb's flags and schema, or rejects it.
  * @module
  */
 import { parseArgs } from "node:util";
@@ -7,7 +7,7 @@ import { cli, HoneError, nearest } from "../../pipeline/diagnostics/mod.ts";
 import { type Flag, flagsOf } from "../verbs/flags.ts";
 import { formatsOf, type Verb } from "../verbs/verb.ts";
 
-/** What was read from a command line. */
+/** A parsed command line. */
 export interface ParsedLine {
   args: unknown;
   positional: string[];
@@ -15,7 +15,7 @@ export interface ParsedLine {
   help: boolean;
 }
 
-/** Reads the arguments after the verb. Throws a HoneError for what does not fit. */
+/** Parses the arguments after the verb. Throws a HoneError for invalid ones. */
 export function parseLine(verb: Verb, words: string[]): ParsedLine {
   const flags = flagsOf(verb);
   const formats = formatsOf(verb);
@@ -66,7 +66,7 @@ function split(verb: Verb, flags: Flag[], words: string[]) {
   }
 }
 
-/** A server's command that was written without the `--` that keeps its flags from being taken for hone's. */
+/** A server's command written without the `--` that separates its flags from hone's. */
 function commandWithoutDashes(verb: Verb, flags: Flag[], words: string[]): [string[], string[]] | undefined {
   if (words.includes("--") || !verb.positional.some(({ command }) => command)) return undefined;
   const takesValue = (word: string) => flags.some(({ name, type }) => word === `--${name}` && type === "string");

@@ -1,5 +1,5 @@
 /**
- * Calls a verb for a person, shows its value, and gives the exit code.
+ * Calls a verb for a person, shows its value and returns the exit code.
  * @module
  */
 import { shownAs, type Verb } from "../verbs/verb.ts";
@@ -7,7 +7,7 @@ import type { ParsedLine } from "./args.ts";
 import { Person } from "./person.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Carries out a line that asks for no help; throws what the verb throws. */
+/** Runs the verb of a line without --help; throws what the verb throws. */
 export async function carryOut(
   verb: Verb,
   { args, positional, format }: Omit<ParsedLine, "help">,

@@ -1,6 +1,6 @@
 /**
- * The command line: finds the verb, reads its flags, has it carried out, and turns what it throws into a message and an
- * exit code. Imports nothing heavy itself, so that `hone --help` answers at once.
+ * The command line: finds the verb, parses its flags, runs it, and turns errors into a message and an exit code. Imports
+ * nothing heavy, so that `hone --help` is fast.
  * @module
  */
 import { VERBS } from "../verbs/mod.ts";
@@ -64,12 +64,12 @@ async function perform(entry: (typeof VERBS)[number], words: string[], terminal:
   }
 }
 
-/** The first Ctrl-C (or SIGTERM) asks for a clean end; a second one ends the process. */
+/** The first Ctrl-C (or SIGTERM) stops cleanly; a second one exits immediately. */
 function onInterrupt(interrupt: AbortController, terminal: Terminal): () => void {
   const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM", "SIGHUP"];
   const handle = () => {
     if (interrupt.signal.aborted) Deno.exit(130);
-    terminal.err("\nstopping cleanly; once more to end at once");
+    terminal.err("\nstopping cleanly; press Ctrl-C again to exit immediately");
     interrupt.abort(new Error("interrupted"));
   };
   for (const signal of signals) Deno.addSignalListener(signal, handle);

@@ -2,7 +2,7 @@
 import type { Envelope } from "../../pipeline/events.ts";
 import { oneLine } from "../verbs/table.ts";
 
-/** Time, number, name, and what of its payload is short. */
+/** Time, number, name, and the short fields of its payload. */
 export function eventLine({ seq, at, type, source, data }: Envelope): string {
   const time = new Date(at).toISOString().slice(11, 19);
   return `${time} ${String(seq).padStart(6)} ${type.padEnd(20)} ${source}: ${oneLine(words(data), 140)}`;

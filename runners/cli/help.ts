@@ -1,4 +1,4 @@
-/** What `--help` prints: examples first, then what there is. @module */
+/** The text of `--help`: examples first, then commands and flags. @module */
 import { VERSION } from "../../pipeline/common/version.ts";
 import type { Flag } from "../verbs/flags.ts";
 import { VERBS } from "../verbs/mod.ts";
@@ -8,28 +8,28 @@ import { EFFECTS, formatsOf, type Verb } from "../verbs/verb.ts";
 const EXIT_CODES: [number, string][] = [
   [0, "done"],
   [1, "failed"],
-  [2, "the pipeline, the flags or the input are wrong; nothing was run"],
+  [2, "invalid pipeline, flags or input; nothing was run"],
   [3, "the run stopped and can be resumed"],
   [4, "a plugin failed"],
   [130, "interrupted; the run can be resumed"],
 ];
 
-/** Help of the whole program. */
+/** Help of the program. */
 export function generalHelp(): string {
   const width = Math.max(...VERBS.map(({ name }) => name.length));
-  return `hone ${VERSION}: an MCP server and a base model in, a measurably better agent out.
+  return `hone ${VERSION}: trains a base model to use an MCP server, and measures the gain.
 
 examples:
-  hone examples/files/pipeline.yaml      run a pipeline (the same as: hone run …)
-  hone resume                            go on with the newest run that was stopped
+  hone examples/files/pipeline.yaml      run a pipeline (short for: hone run …)
+  hone resume                            resume the newest stopped run
   hone query latest "select policy, avg(success::int) from rollouts join rewards using (rollout_id) group by all"
   hone discover -- npx -y @modelcontextprotocol/server-everything
 
-verbs:
+commands:
 ${VERBS.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`).join("\n")}
 
-  hone <verb> --help tells more. --version prints the version. --mcp serves the verbs as an MCP server.
-  Results go to stdout, progress to stderr; every verb takes --format json.
+  hone <command> --help shows the details. --version prints the version. --mcp serves the commands as an MCP server.
+  Results go to stdout, progress to stderr; every command takes --format json.
   Exit codes: ${EXIT_CODES.map(([code, meaning]) => `${code} ${meaning}`).join("; ")}.
 `;
 }
@@ -61,7 +61,7 @@ ${rows.map(([name, text]) => `  ${name.padEnd(width)}  ${text}`).join("\n")}
 `;
 }
 
-/** False for defaults that go without saying: nothing, off, none. */
+/** False for defaults that need no mention: undefined, false, empty. */
 function worthSaying(standard: unknown): boolean {
   return standard !== undefined && standard !== false && !(Array.isArray(standard) && standard.length === 0);
 }

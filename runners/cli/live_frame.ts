@@ -1,17 +1,17 @@
 /**
- * A block of lines at the bottom of a terminal that is redrawn in place. Knows widths, not what it shows. Lines must be
- * free of control characters (`oneLine`); they are cut to the terminal's width, wide characters counted as two.
+ * A block of lines at the bottom of a terminal that is redrawn in place. Lines must be free of control characters
+ * (`oneLine`); they are truncated to the terminal's width, wide characters counted as two.
  * @module
  */
 import { eastAsianWidth } from "get-east-asian-width";
 
-/** How large a terminal is, in characters. */
+/** The size of a terminal, in characters. */
 export interface Size {
   columns: number;
   rows: number;
 }
 
-/** The size of the terminal, or that of a small one where it cannot be told. */
+/** The size of the terminal, or that of a small one if it is unknown. */
 export function terminalSize(): Size {
   try {
     const { columns, rows } = Deno.consoleSize();
@@ -21,14 +21,14 @@ export function terminalSize(): Size {
   }
 }
 
-/** The columns that a text takes at most: terminals differ on joined characters, so each counts for itself. */
+/** Upper bound of a text's columns: terminals differ on joined characters, so each is counted separately. */
 export function widthOf(text: string): number {
   let width = 0;
   for (const character of text) width += characterWidth(character);
   return width;
 }
 
-/** A text cut to a width, with `…` where something is missing. */
+/** A text truncated to a width, with `…` at the end if truncated. */
 export function fit(text: string, width: number): string {
   if (widthOf(text) <= width) return text;
   let [used, kept] = [0, ""];
@@ -40,7 +40,7 @@ export function fit(text: string, width: number): string {
   return width > 0 ? `${kept}…` : "";
 }
 
-/** A text in exactly this width. */
+/** A text truncated or padded to exactly this width. */
 export function cell(text: string, width: number): string {
   const cut = fit(text, width);
   return cut + " ".repeat(Math.max(0, width - widthOf(cut)));
@@ -66,7 +66,7 @@ export class LiveFrame {
     this.#size = size;
   }
 
-  /** Replaces the block, with `above` as lines of their own that stay. */
+  /** Replaces the block, with `above` as permanent lines before it. */
   draw(lines: string[], above: string[] = []) {
     const { columns, rows } = this.#size();
     // A full line would wrap on some terminals, and a block as high as the screen would scroll.
@@ -76,13 +76,13 @@ export class LiveFrame {
     this.#drawn = shown.map(widthOf);
   }
 
-  /** Takes the block away. */
+  /** Removes the block. */
   clear() {
     if (this.#drawn.length > 0) this.#write(this.#clearing(this.#size().columns));
     this.#drawn = [];
   }
 
-  /** Back to where the block begins, counting lines that a narrower window has wrapped, and clear from there on. */
+  /** Moves to the start of the block, counting lines that a narrower window has wrapped, and clears from there. */
   #clearing(columns: number): string {
     const height = this.#drawn.reduce((sum, width) => sum + Math.max(1, Math.ceil(width / columns)), 0);
     return `\r${height > 1 ? `\x1b[${height - 1}A` : ""}\x1b[J`;

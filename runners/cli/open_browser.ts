@@ -1,6 +1,6 @@
-/** Hands a file to the desktop's browser. @module */
+/** Opens a file in the desktop's browser. @module */
 
-/** Resolves with why it could not be opened, and where it is; null where it was. */
+/** Resolves to null if the file was opened, otherwise to a message with its path. */
 export async function openInBrowser(file: string): Promise<string | null> {
   const [command, ...args] = { darwin: ["open"], windows: ["explorer"] }[Deno.build.os as string] ?? ["xdg-open"];
   try {

@@ -1,5 +1,5 @@
 /**
- * The caller of the command line: a person who sees progress, lines and events as they come, and can be asked.
+ * The caller on the command line: a person who sees progress, lines and events as they arrive, and can be asked.
  * @module
  */
 import type { Envelope, EventName } from "../../pipeline/events.ts";
@@ -10,7 +10,7 @@ import { openInBrowser } from "./open_browser.ts";
 import { ProgressView } from "./progress_view.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Events that are lines above the progress of a run that is followed. */
+/** Events shown as lines above the progress of a followed run. */
 const MILESTONES = new Set<EventName>([
   "rung.started",
   "train.stepped",
@@ -19,7 +19,7 @@ const MILESTONES = new Set<EventName>([
   "run.ended",
 ]);
 
-/** Shows until it is disposed. */
+/** Shows output until it is disposed. */
 export class Person implements Caller, Disposable {
   readonly loads_code = true;
   #view: ProgressView | null = null;
@@ -41,7 +41,7 @@ export class Person implements Caller, Disposable {
   }
 
   progress(read: () => ProgressSnapshot) {
-    // Where the result itself is a stream of lines, progress has no place among them.
+    // If the result itself is a stream of lines, no progress is shown.
     const beside = !this.#streams || (this.#format === "text" && this.#terminal.live("stdout"));
     if (beside) this.#shown().update(read);
   }
@@ -67,7 +67,7 @@ export class Person implements Caller, Disposable {
     if (failure) this.note(failure);
   }
 
-  /** Takes the progress off the screen. */
+  /** Removes the progress from the screen. */
   [Symbol.dispose]() {
     this.#view?.[Symbol.dispose]();
     this.#view = null;

@@ -1,6 +1,6 @@
 /**
- * Shows a run's progress: on a terminal a block that is redrawn in place (where the run is, and its rollouts in flight),
- * plain lines otherwise (at each new unit of work and every ten seconds).
+ * Shows a run's progress: on a terminal a block that is redrawn in place (current step, and rollouts in flight), otherwise
+ * plain lines (at each new unit of work and every ten seconds).
  * @module
  */
 import type { RunningRollout } from "../../pipeline/run/progress/in_flight.ts";
@@ -8,11 +8,11 @@ import type { ProgressSnapshot } from "../../pipeline/run/progress/progress.ts";
 import { cell, LiveFrame, type Size, terminalSize } from "./live_frame.ts";
 import { oneLine } from "../verbs/table.ts";
 
-/** Characters of a line at most; some of it comes from models, tools and servers. */
+/** Maximum characters of a line; parts of it come from models, tools and servers. */
 const WIDEST = 1000;
 const LIVE_MS = 200;
 const PLAIN_MS = 10_000;
-/** Lines of the block at most. */
+/** Maximum lines of the block. */
 const HIGHEST = 12;
 
 /** Writes progress until it is disposed. */
@@ -35,7 +35,7 @@ export class ProgressView implements Disposable {
     this.#timer = setInterval(() => this.#show(), live ? LIVE_MS : PLAIN_MS);
   }
 
-  /** A new unit of work or message; `read` gives the reading of any moment. */
+  /** A new unit of work or message; `read` returns the current progress. */
   update(read: () => ProgressSnapshot) {
     this.#read = read;
     if (this.#frame) return;
@@ -45,7 +45,7 @@ export class ProgressView implements Disposable {
     this.#unit = unit;
   }
 
-  /** A line of its own, above the live ones. */
+  /** A permanent line above the live ones. */
   line(text: string) {
     const clean = oneLine(text, WIDEST);
     if (this.#frame) this.#frame.draw(this.#lines(), [clean]);
@@ -77,7 +77,7 @@ export class ProgressView implements Disposable {
   }
 }
 
-/** One reading in words. */
+/** One reading of the progress, as text. */
 export function describe(snapshot: ProgressSnapshot): string {
   const { rung, step, steps, done, total, tokens_per_second, success, failures, eta_secs, message } = snapshot;
   const failed = Object.entries(failures).map(([cause, count]) => `${count} ${cause}`);
@@ -92,7 +92,7 @@ export function describe(snapshot: ProgressSnapshot): string {
   ].filter((part) => part !== "").join(" · ");
 }
 
-/** The rollouts in flight, one a line, in at most `room` lines: the rest as a count. */
+/** The rollouts in flight, one per line, in at most `room` lines; the rest as a count. */
 export function inFlight({ rollouts, running }: ProgressSnapshot, room: number, width: number): string[] {
   const listed = rollouts.slice(0, running > room || rollouts.length > room ? Math.max(0, room - 1) : room);
   const others = running - listed.length;
@@ -108,10 +108,10 @@ function row({ scenario, doing, server, tool, turns, seconds }: RunningRollout, 
   const second = Math.min(20, Math.floor(room * 0.25));
   const third = Math.min(40, room - first - second);
   const [where, what] = {
-    environment: ["", "starts its servers"],
+    environment: ["", "starting servers"],
     model: ["model", `turn ${turns + 1}`],
     tool: [server, tool],
-    observation: ["", "is looked at by the judges"],
+    observation: ["", "observed by the judges"],
   }[doing];
   const cells = [cell(oneLine(scenario, WIDEST), first), cell(oneLine(where, WIDEST), second)];
   const spent = seconds < 100 ? `${seconds.toFixed(1)} s` : duration(seconds);

@@ -1,21 +1,21 @@
 /**
- * Where the command line writes, and whom it asks. All that is written goes through one of these, so that tests can read
- * it; this process's own is `TERMINAL`.
+ * Input and output of the command line. Everything is written through one of these, so that tests can read it; that of
+ * this process is `TERMINAL`.
  * @module
  */
 import process from "node:process";
 
-/** The two streams of a command line and the person before them. */
+/** The two output streams of a command line, and questions to the user. */
 export interface Terminal {
-  /** A piece of the result, and a newline, to stdout. */
+  /** Writes a part of the result and a newline to stdout. */
   out(text: string): void;
-  /** Something for the person who waits, and a newline, to stderr. */
+  /** Writes a message for the user and a newline to stderr. */
   err(text: string): void;
-  /** Writes as it is, to redraw in place. */
+  /** Writes raw text, to redraw in place. */
   draw(stream: Stream, text: string): void;
   /** Whether a stream can be redrawn in place. */
   live(stream: Stream): boolean;
-  /** Asks and resolves with the answer, or with null where nobody can give one. */
+  /** Asks and resolves to the answer, or to null if there is no interactive terminal. */
   ask(question: string, signal: AbortSignal): Promise<string | null>;
 }
 
@@ -31,7 +31,7 @@ export const TERMINAL: Terminal = {
   async ask(question, signal) {
     if (!process.stdin.isTTY) return null;
     const { createInterface } = await import("node:readline/promises");
-    // Not a raw terminal: Ctrl-C must stay a signal, which ends the question.
+    // Not in raw mode: Ctrl-C must remain a signal, which ends the question.
     const asking = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
     const answer = await asking.question(question, { signal });
     asking.close();

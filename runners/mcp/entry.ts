@@ -1,11 +1,11 @@
 /**
- * `hone --mcp`: reads its flags, and starts the server behind a stdout of its own. Imports nothing heavy: this process
- * only hands on what the server writes.
+ * `hone --mcp`: parses its flags and starts the server in a child process with a separate stdout. Imports nothing heavy:
+ * this process only relays the server's messages.
  * @module
  */
 import { BEHIND, relay } from "./own_stdout.ts";
 
-/** Where help and refusals are written. */
+/** Output for help and errors. */
 interface Output {
   out(text: string): void;
   err(text: string): void;
@@ -32,15 +32,15 @@ export async function serve(words: string[], output: Output): Promise<number> {
 async function help(): Promise<string> {
   const { toolNames } = await import("./tools.ts");
   const { free, allowed } = await toolNames();
-  return `hone --mcp: the verbs of hone as MCP tools, over stdio.
+  return `hone --mcp: hone's commands as MCP tools, over stdio.
 
 examples:
   { "mcpServers": { "hone": { "command": "hone", "args": ["--mcp"] } } }
   { "mcpServers": { "hone": { "command": "hone", "args": ["--mcp", "--allow-run"] } } }
 
-  --allow-run  Also offer what starts programs, writes or stops runs: ${allowed.join(", ")}.
+  --allow-run  Also offer the commands that start programs, write files or stop runs: ${allowed.join(", ")}.
                Without it: ${[...free, "status"].join(", ")}.
 
-  Runs are looked for in ./runs of the folder that the server is started in.
+  Runs are read from ./runs in the folder that the server is started in.
 `;
 }

@@ -1,6 +1,6 @@
 /**
- * Starts a run as a process of its own, as hone always does, and comes back as soon as it is at work or has ended.
- * The run outlives the MCP server.
+ * Starts a run in a separate process and returns as soon as the run has started or ended. The run outlives the MCP
+ * server.
  * @module
  */
 import type { CallToolResult } from "@modelcontextprotocol/server";
@@ -16,7 +16,7 @@ import { objectIn, result } from "./tool_results.ts";
 
 const POLL_MS = 100;
 
-/** Starts hone with `words`, which work on `run_dir`. A run that ends before it is at work is answered with what it said. */
+/** Starts hone with `words`, which use `run_dir`. For a run that ends before it has started, returns its output. */
 export async function launch(words: string[], run_dir: string, signal: AbortSignal): Promise<CallToolResult> {
   const [command, ...args] = [...ownCommand(), ...words];
   const folder = await mkdtemp(join(tmpdir(), "hone-mcp-"));
@@ -40,7 +40,7 @@ export async function launch(words: string[], run_dir: string, signal: AbortSign
   }
 }
 
-/** True once the process holds the folder and can be asked. */
+/** True once the process has locked the folder and can be reached. */
 async function atWork(run_dir: string, pid: number | undefined): Promise<boolean> {
   return existsSync(join(run_dir, "control.json")) && (await lockHolder(run_dir)) === pid;
 }

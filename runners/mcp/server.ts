@@ -16,7 +16,7 @@ import { FILES, statusOf } from "./status.ts";
 import { answered, result } from "./tool_results.ts";
 import { type HoneTool, honeTools } from "./tools.ts";
 
-/** Serves until the client closes stdin or is gone; resolves to the exit code. */
+/** Serves until the client closes stdin or exits; resolves to the exit code. */
 export async function serveHone(allow_run: boolean): Promise<number> {
   const tools = await honeTools(allow_run);
   const stdout = protocolStream();
@@ -30,17 +30,17 @@ export async function serveHone(allow_run: boolean): Promise<number> {
   });
   await ended;
   await handle.close();
-  // What was answered last is on its way still.
+  // The last response may still be buffered.
   if (!stdout.destroyed) await new Promise<void>((resolve) => stdout.end(resolve));
   return 0;
 }
 
-/** The server, connected to nothing yet. */
+/** The server, not yet connected. */
 function honeServer(tools: HoneTool[]): McpServer {
   const server = new McpServer({ name: "hone", version: VERSION }, {
     instructions:
-      "hone trains small models to use MCP servers and measures the result. `validate` checks a pipeline, `run` (where " +
-      "allowed) starts it and returns a run id, `status` says how far it is, `query` reads its records in SQL.",
+      "hone trains small models to use MCP servers and measures the result. `validate` checks a pipeline, `run` (if " +
+      "allowed) starts it and returns a run id, `status` reports its progress, `query` reads its records in SQL.",
   });
   for (const { name, description, input, output, annotations, call } of tools) {
     server.registerTool(
@@ -50,9 +50,10 @@ function honeServer(tools: HoneTool[]): McpServer {
     );
   }
   server.registerTool("status", {
-    description: "How a run is: rung, step, success so far and time left while it lives; its verdict after.",
+    description:
+      "Status of a run: while it is in progress, its rung (training stage), step, success so far and time left; then its verdict.",
     inputSchema: z.strictObject({
-      run: z.string().default("latest").describe("A run's folder, its id or the beginning of one, or latest."),
+      run: z.string().default("latest").describe("A run's folder, its id or a prefix of it, or latest."),
     }),
     annotations: { readOnlyHint: true, openWorldHint: false },
   }, ({ run }) =>
@@ -64,7 +65,7 @@ function honeServer(tools: HoneTool[]): McpServer {
   return server;
 }
 
-/** `hone://runs/<id>/<file>`: what a run leaves, and `status`. */
+/** `hone://runs/<id>/<file>`: the files of a run, and `status`. */
 function addRuns(server: McpServer) {
   const list = async () => ({
     resources: (await listRuns("runs")).map(({ id }) => ({
@@ -80,7 +81,9 @@ function addRuns(server: McpServer) {
     async (uri, { id, file }) => {
       const known = (await listRuns("runs")).find((run) => run.id === decodeURIComponent(String(id)));
       const readable = file === "status" || FILES.includes(String(file));
-      if (!known || !readable) throw new Error(`nothing is at ${uri.href}: expected hone://runs/<id>/<status or a file>`);
+      if (!known || !readable) {
+        throw new Error(`no resource at ${uri.href}: expected hone://runs/<id>/<status or a file>`);
+      }
       const text = file === "status"
         ? JSON.stringify(await statusOf(resolve(known.run_dir)))
         : redact(await readFile(join(known.run_dir, String(file)), "utf8"));

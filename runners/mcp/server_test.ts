@@ -84,7 +84,7 @@ Deno.test("a tool answers with its verb's value as text and as structured conten
     assert.deepEqual([found.failed, (found.data!.servers as { name: string }[])[0]!.name], [false, "mcp_server"]);
     await called(client, "new", { kind: "judge", name: "tone", dir });
     const { content } = await client.callTool({ name: "new", arguments: { kind: "judge", name: "other", dir } });
-    assert.equal((content as { text: string }[])[1]!.text, "deno.json is there already and was left as it is");
+    assert.equal((content as { text: string }[])[1]!.text, "deno.json already exists and was not changed");
     const { data } = await called(client, "runs");
     assert.deepEqual(data, { result: [] });
   }));

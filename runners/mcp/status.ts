@@ -1,4 +1,4 @@
-/** How a run is, for those who poll: progress while it lives, verdict or failure after. @module */
+/** Status of a run, for polling: progress while it is live, then its verdict or failure. @module */
 import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { openRun } from "../../pipeline/store/live_run.ts";

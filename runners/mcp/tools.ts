@@ -1,8 +1,7 @@
 /**
- * Verbs as MCP tools: one description, two surfaces. Flags and arguments of a verb are the fields of its tool, results
- * are the verb's value, and what the tool may do follows from what the verb says of itself. Tools that read (or only make
- * anew what is there) are always there; those that act or run programs only with `--allow-run`, and what takes long is
- * always a process of its own, which is asked about afterwards.
+ * Verbs as MCP tools. Flags and arguments of a verb are the fields of its tool, the result is the verb's value, and the
+ * annotations follow from the verb's effect. Tools that read (or only regenerate files) are always offered; those that act
+ * or run programs only with `--allow-run`. Long-running verbs run in a separate process, which is polled.
  * @module
  */
 import type { CallToolResult, ToolAnnotations } from "@modelcontextprotocol/server";
@@ -17,13 +16,13 @@ export interface HoneTool {
   name: string;
   description: string;
   input: z.ZodObject;
-  /** Of its structured content; left out where the value has more than one form. */
+  /** Schema of its structured content; absent if the value has more than one form. */
   output?: z.ZodType;
   annotations: ToolAnnotations;
   call(input: Record<string, unknown>, signal: AbortSignal): Promise<CallToolResult>;
 }
 
-/** The tools of a server: those that anybody may use, and with `allow_run` all. */
+/** The tools of a server: those that need no permission, and with `allow_run` all. */
 export async function honeTools(allow_run: boolean): Promise<HoneTool[]> {
   const verbs = await offered();
   return verbs.filter((verb) => allow_run || isFree(verb)).map((verb) => toolOf(verb, allow_run));
@@ -66,7 +65,7 @@ function describe({ summary, description, detached, restricted }: Verb, allow_ru
     summary,
     description,
     ...(detached
-      ? ["Returns a run id as soon as the run has started; ask `status` how far it is, `query` for its records."]
+      ? ["Returns a run id as soon as the run has started; poll `status` for progress, `query` for its records."]
       : []),
     ...(restricted && !allow_run ? [restricted] : []),
   ].join(" ");
@@ -81,7 +80,7 @@ function annotationsOf({ effect, harmless }: Verb): ToolAnnotations {
   };
 }
 
-/** Positional arguments first, then the flags that are not for a person at a terminal. */
+/** Positional arguments first, then the flags that are not terminal-only. */
 function inputOf(verb: Verb): z.ZodObject {
   const positional = verb.positional.map((one): [string, z.ZodType] => {
     const { description, optional, variadic } = one;
@@ -93,7 +92,7 @@ function inputOf(verb: Verb): z.ZodObject {
   return z.strictObject(Object.fromEntries([...positional, ...flags]));
 }
 
-/** What takes long answers with a handle first, and a union is a form that MCP's clients cannot be promised. */
+/** Undefined for long-running verbs, which first return a handle, and for unions, which MCP clients may not support. */
 function outputOf({ detached, result }: Verb): z.ZodType | undefined {
   return detached || result instanceof z.ZodUnion ? undefined : result;
 }
@@ -127,7 +126,7 @@ async function ran(
   return result([text, notes.join("\n")], JSON.parse(text), failed);
 }
 
-/** The caller of a tool's call: collects what the answer says beside the value; nobody watches, and nobody is asked. */
+/** The caller of a tool call: collects notes for the result; shows no progress and asks nothing. */
 function clientOf(notes: string[], allow_run: boolean): Caller {
   return {
     loads_code: allow_run,

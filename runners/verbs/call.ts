@@ -1,4 +1,4 @@
-/** `hone call`: one tool of one server under hone's limits. @module */
+/** `hone call`: calls one tool of one server under hone's limits. @module */
 import { z } from "zod";
 import { HoneError, mcp, messageOf } from "../../pipeline/diagnostics/mod.ts";
 import type { JsonObject } from "../../pipeline/events.ts";
@@ -10,16 +10,16 @@ import { defineVerb, indented } from "./verb.ts";
 
 const args = z.strictObject({
   ...server_flags,
-  tool: z.string().describe("The tool, by its server's own name.").meta({ examples: ["echo"] }),
-  input: z.string().default("{}").describe("Its arguments, a JSON object."),
+  tool: z.string().describe("Name of the tool, as its server lists it.").meta({ examples: ["echo"] }),
+  input: z.string().default("{}").describe("Its arguments, as a JSON object."),
 });
 
 export default defineVerb({
   name: "call",
   summary: "Call one tool of an MCP server.",
   description:
-    "Starts or reaches the server as a rollout would, checks the arguments against the tool's schema, calls it under " +
-    "hone's limits, and prints what a trajectory would record. Exit code 1 when the outcome is not ok.",
+    "Starts or connects to the server as a rollout would, checks the arguments against the tool's schema, calls the tool " +
+    "under hone's limits and prints what a trajectory would record. Exits with 1 unless the outcome is ok.",
   effect: "runs",
   positional: [server_words],
   args,
@@ -38,8 +38,8 @@ export default defineVerb({
       "denied",
       "cancelled",
     ]),
-    text: z.string().describe("What a model would read."),
-    result: z.json().describe("The whole answer of the server, or its error."),
+    text: z.string().describe("The result as a model would read it."),
+    result: z.json().describe("The server's full response, or its error."),
     seconds: z.number(),
   }),
   examples: [
@@ -64,5 +64,5 @@ function parseInput(text: string): JsonObject {
     throw new HoneError(mcp.bad_input(text, messageOf(error)));
   }
   if (isObject(input)) return input;
-  throw new HoneError(mcp.bad_input(text, "wanted { … }"));
+  throw new HoneError(mcp.bad_input(text, "expected { … }"));
 }

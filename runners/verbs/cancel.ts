@@ -4,9 +4,9 @@ import { defineVerb } from "./verb.ts";
 
 export default defineVerb({
   name: "cancel",
-  summary: "Stop a live run.",
+  summary: "Cancel a live run.",
   description:
-    "Asks a live run to end at once; it counts as cancelled. What is recorded is kept, and `hone resume` can still go on.",
+    "Stops a live run immediately and marks it as cancelled. Its records are kept, and `hone resume` can continue it.",
   effect: "acts",
   positional,
   args,

@@ -13,8 +13,7 @@ const SHELLS: Record<string, (verbs: Verb[]) => string> = { bash, zsh, fish };
 export default defineVerb({
   name: "completion",
   summary: "Print a completion script for your shell.",
-  description:
-    "Prints a script for bash, zsh or fish. It completes verbs, flags and their values; files stand for the rest.",
+  description: "Prints a script for bash, zsh or fish that completes commands, flags, flag values and file names.",
   effect: "reads",
   terminal_only: true,
   positional: [{ name: "shell", description: `One of ${Object.keys(SHELLS).join(", ")}.` }],
@@ -28,7 +27,7 @@ export default defineVerb({
   async run({ positional: [shell = ""] }) {
     const scriptOf = Object.hasOwn(SHELLS, shell) ? SHELLS[shell] : undefined;
     if (!scriptOf) {
-      throw new HoneError(cli.bad_value("<shell>", shell, `wanted one of ${Object.keys(SHELLS).join(", ")}`));
+      throw new HoneError(cli.bad_value("<shell>", shell, `expected one of ${Object.keys(SHELLS).join(", ")}`));
     }
     const verbs = await Promise.all(VERBS.map(async ({ load }) => (await load()).default));
     return { shell, script: scriptOf(verbs) };
@@ -37,7 +36,7 @@ export default defineVerb({
   text: ({ script }) => script,
 });
 
-/** `--flag` words of a verb, with the two that every verb has. */
+/** The flags of a verb, with the two that every verb has. */
 function words(verb: Verb): string[] {
   return [...flagsOf(verb).map(({ name }) => `--${name}`), "--format", "--help"];
 }
@@ -75,7 +74,7 @@ function zsh(verbs: Verb[]): string {
     const fixed = new Map(choices(verb));
     const flags = [
       ...flagsOf(verb).map(({ name, description, type }) => argument(name, description, type, fixed.get(name))),
-      argument("format", "Form of the result.", "string", fixed.get("format")),
+      argument("format", "Format of the result.", "string", fixed.get("format")),
       argument("help", "Show help.", "boolean"),
     ];
     return `    ${verb.name}) _arguments ${flags.join(" ")} '*:file:_files';;`;
@@ -113,7 +112,7 @@ function fish(verbs: Verb[]): string {
   ]).join("\n");
 }
 
-/** A word that a shell takes literally. */
+/** The text quoted for a shell. */
 function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -1,4 +1,4 @@
-/** `hone discover`: what a server offers, with estimates and risks; writes a catalog. @module */
+/** `hone discover`: what a server offers, with token estimates and risks; writes a catalog. @module */
 import { readFile, writeFile } from "node:fs/promises";
 import { z } from "zod";
 import { config, counted, HoneError, mcp, render } from "../../pipeline/diagnostics/mod.ts";
@@ -13,13 +13,15 @@ import { defineVerb, indented } from "./verb.ts";
 const args = z.strictObject({
   ...server_flags,
   out: z.string().optional().describe("File to write the catalog to.").meta({ examples: ["catalog.json"] }),
-  against: z.string().optional().describe("Catalog of an earlier `--out`: say what changed since; exit code 1 if any.")
+  against: z.string().optional().describe(
+    "Catalog from an earlier `--out`: report what has changed since, and exit with 1 if anything has.",
+  )
     .meta({ examples: ["catalog.json"] }),
 });
 
 const tool = z.object({
-  name: z.string().describe("By the server's own name."),
-  model_name: z.string().describe("As models are told."),
+  name: z.string().describe("As the server lists it."),
+  model_name: z.string().describe("As models see it."),
   description: z.string(),
   input_schema: z.record(z.string(), z.json()),
   output_schema: z.record(z.string(), z.json()).optional(),
@@ -28,14 +30,14 @@ const tool = z.object({
     destructive: z.boolean().optional(),
     idempotent: z.boolean().optional(),
     open_world: z.boolean().optional(),
-  }).describe("What the server says of it."),
-  tokens: z.number().describe("Estimated, as the tool is told to a model."),
+  }).describe("The server's annotations."),
+  tokens: z.number().describe("Estimated tokens of the tool's definition in a prompt."),
 });
 
 const server: z.ZodType<InspectedServer> = z.object({
   name: z.string(),
   transport: z.enum(["stdio", "http", "sse"]),
-  protocol: z.string().describe("Revision of MCP."),
+  protocol: z.string().describe("MCP protocol revision."),
   implementation: z.object({ name: z.string(), version: z.string() }),
   instructions: z.string().optional(),
   resources: z.array(z.object({
@@ -52,21 +54,21 @@ const server: z.ZodType<InspectedServer> = z.object({
     description: z.string().optional(),
     arguments: z.array(z.object({ name: z.string(), required: z.boolean() })),
   })),
-  problems: z.array(z.string()).optional().describe("Lists that the server says it has and could not give."),
+  problems: z.array(z.string()).optional().describe("Lists that the server advertises but failed to return."),
   tools: z.array(tool),
-  tokens: z.number().describe("Of all its tools, estimated."),
-  compact_tokens: z.number().describe("The same under agent.tool_schemas: compact."),
-  risks: z.array(z.string()).describe("What may go wrong with these tools."),
+  tokens: z.number().describe("Estimated tokens of all its tools."),
+  compact_tokens: z.number().describe("The same with agent.tool_schemas: compact."),
+  risks: z.array(z.string()).describe("Potential problems with these tools."),
 });
 
 export default defineVerb({
   name: "discover",
   summary: "Show what an MCP server offers.",
   description:
-    "Connects to one server, or to all of a file, and prints tools with a token estimate each, annotations, " +
-    "resources, prompts, and what may go wrong: schemas that cannot be checked, twins, too many tools, renamed ones, " +
-    "texts that give the model orders. " +
-    "Server commands are started with a folder, HOME and environment of their own.",
+    "Connects to one server, or to all servers in a file, and prints its tools with token estimates and annotations, its " +
+    "resources and prompts, and potential problems: schemas that cannot be checked, near-duplicate tools, too many " +
+    "tools, renamed tools, descriptions that instruct the model. " +
+    "Server commands are started with a separate folder, HOME and environment.",
   effect: "runs",
   positional: [server_words],
   args,
@@ -75,8 +77,8 @@ export default defineVerb({
     failed: z.array(z.object({ name: z.string(), error: diagnostic })).describe(
       "Servers that cannot be used, and why.",
     ),
-    schema_hash: z.string().describe("Over all names and schemas: equal where nothing has changed."),
-    changes: z.array(z.string()).optional().describe("With `against`: what is no longer as it was."),
+    schema_hash: z.string().describe("Hash of all names and schemas; unchanged if none of them changed."),
+    changes: z.array(z.string()).optional().describe("With `against`: what has changed."),
   }),
   examples: [
     "hone discover -- npx -y @modelcontextprotocol/server-everything",
@@ -107,7 +109,7 @@ async function readCatalog(path: string): Promise<Catalog> {
   return found.data as unknown as Catalog;
 }
 
-/** As much of a catalog as is compared. */
+/** The parts of a catalog that are compared. */
 const catalog_shape = z.looseObject({
   servers: z.array(z.looseObject({ name: z.string(), implementation: z.looseObject({ version: z.string() }) })),
   tools: z.array(z.looseObject({

@@ -1,5 +1,5 @@
 /**
- * `hone doctor`: whether this machine has what hone needs, and what each thing is needed for.
+ * `hone doctor`: checks this machine's prerequisites and says what each is needed for.
  * @module
  */
 import { existsSync } from "node:fs";
@@ -12,13 +12,13 @@ import { findEngine } from "../../pipeline/mcp/session/container.ts";
 import { execute, findPython, workerEnvState } from "../../pipeline/program/worker_env.ts";
 import { defineVerb, indented } from "./verb.ts";
 
-/** One thing looked for. */
+/** One prerequisite. */
 const finding = z.object({
   name: z.string(),
-  ok: z.boolean().nullable().describe("null is neither good nor bad: it will be made, or is not needed here."),
+  ok: z.boolean().nullable().describe("null: not needed on this machine, or created on first use."),
   found: z.string(),
   needed_for: z.string(),
-  required: z.boolean().describe("True where nothing can be trained without it."),
+  required: z.boolean().describe("True if training is impossible without it."),
 });
 type Finding = z.output<typeof finding>;
 
@@ -29,16 +29,16 @@ const OPENBLAS = "import ctypes, sys; ctypes.CDLL('libopenblas.so.0')";
 
 export default defineVerb({
   name: "doctor",
-  summary: "Show whether this machine has what hone needs.",
+  summary: "Check this machine's prerequisites.",
   description:
-    "Looks for programs, room and memory, and says what each is needed for. Starts nothing that stays and writes " +
-    "nothing. Exit code 1 when something is missing without which the main job cannot run.",
+    "Checks programs, disk space and memory, and says what each is needed for. Starts no lasting process and writes " +
+    "nothing. Exits with 1 if a prerequisite of `hone run` is missing.",
   effect: "reads",
   exit_is_result: true,
   positional: [],
   args: z.strictObject({}),
   result: z.object({
-    ok: z.boolean().describe("False where something is missing without which the main job cannot run."),
+    ok: z.boolean().describe("False if a prerequisite of `hone run` is missing."),
     findings: z.array(finding),
   }),
   examples: ["hone doctor", "hone doctor --format json"],
@@ -72,12 +72,12 @@ async function examine(signal: AbortSignal): Promise<Finding[]> {
   return [
     { name: "Deno", ok: true, found: Deno.version.deno, needed_for: "runs hone", required: true },
     python,
-    optional("uv", uv, "makes the worker's Python environment faster than pip"),
+    optional("uv", uv, "creates the worker's Python environment faster than pip"),
     {
       name: "worker environment",
       ok: env.complete ? true : null,
-      found: env.complete ? env.home : `not made yet (${env.home})`,
-      needed_for: "trains with trainer/mlx; made on first use, about 250 MB from PyPI",
+      found: env.complete ? env.home : `not created yet (${env.home})`,
+      needed_for: "trains with trainer/mlx; created on first use, about 250 MB from PyPI",
       required: false,
     },
     blas,
@@ -106,7 +106,7 @@ async function containerFinding(): Promise<Finding> {
   try {
     return { ...base, ok: true, found: await findEngine("") };
   } catch {
-    return { ...base, ok: false, found: "neither docker nor podman answers" };
+    return { ...base, ok: false, found: "neither docker nor podman responds" };
   }
 }
 
@@ -125,17 +125,17 @@ async function pythonFinding(uv: boolean, signal: AbortSignal): Promise<Finding>
   }
 }
 
-/** The worker brings its own where the system has none; only Linux needs one. */
+/** The worker ships its own if the system has none; only Linux needs one. */
 async function openBlas(signal: AbortSignal): Promise<Finding> {
   const base = { name: "OpenBLAS", needed_for: "makes MLX fast on a CPU", required: false };
   if (Deno.build.os !== "linux") return { ...base, ok: null, found: "not needed here" };
   const env = await workerEnvState("mlx");
   const python = env.complete ? env.python : "python3";
   const system = await execute([python, "-c", OPENBLAS], { signal }).then(() => true, () => false);
-  return { ...base, ok: true, found: system ? "the system's libopenblas.so.0" : "the one that comes with the worker" };
+  return { ...base, ok: true, found: system ? "the system's libopenblas.so.0" : "the worker's own" };
 }
 
-/** First line of `command --version`, or null where it does not run. */
+/** First line of `command --version`, or null if it does not run. */
 async function version(command: string, signal: AbortSignal): Promise<string | null> {
   return await execute([command, "--version"], { signal }).then(
     (text) => text.trim().split("\n")[0]!,
@@ -143,7 +143,7 @@ async function version(command: string, signal: AbortSignal): Promise<string | n
   );
 }
 
-/** Room on the disk that holds `folder`, or will. */
+/** Free space on the disk that holds, or will hold, `folder`. */
 async function freeBytes(folder: string): Promise<number> {
   let near = folder;
   while (!existsSync(near) && dirname(near) !== near) near = dirname(near);

@@ -21,6 +21,6 @@ Deno.test("doctor reports Python and uv missing, and exits with 1, when PATH has
   const env = { ...Deno.env.toObject(), PATH: "/nonexistent" };
   const { stdout, status } = spawnSync(Deno.execPath(), ["run", "-A", program, "doctor"], { encoding: "utf8", env });
   assert.equal(status, 1);
-  assert.match(stdout, /^missing {2}Python .*no Python 3\.\d+ or newer was found; the worker trains/m);
+  assert.match(stdout, /^missing {2}Python .*no Python 3\.\d+ or newer found; the worker trains/m);
   assert.match(stdout, /^missing {2}uv +not on PATH; /m);
 });

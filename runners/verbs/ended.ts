@@ -6,26 +6,26 @@ import { relative } from "node:path";
 import { z } from "zod";
 import { verdict } from "./results.ts";
 
-/** What programs are told. */
+/** The JSON result. */
 export const ended = z.object({
   status: z.enum(["completed", "failed", "cancelled", "paused"]),
   run_dir: z.string().describe("Absolute folder of the run."),
-  kept: z.boolean().describe("False where nothing of the run was worth keeping: its folder is gone."),
-  error: z.string().optional().describe("Why it failed."),
+  kept: z.boolean().describe("False if the run's folder was deleted because no rollout finished."),
+  error: z.string().optional().describe("Cause of the failure."),
   verdict: verdict.optional(),
 });
 
-/** With the exit code, which programs have from the process. */
+/** The result with its exit code, which programs get from the process. */
 export interface Ended extends z.output<typeof ended> {
   exit: number;
 }
 
-/** The sentence of the verdict and where its report is, where there is one. */
+/** The verdict's sentence and the path of its report, if there is a verdict. */
 export function endedText({ verdict, run_dir }: Ended): string {
   return verdict ? `${verdict.sentence}\n${reportIn(run_dir)}` : "";
 }
 
-/** The report of a run, as seen from here. */
+/** Path of a run's report, relative to the current folder. */
 export function reportIn(run_dir: string): string {
   return `${relative(Deno.cwd(), run_dir) || "."}/report.html`;
 }

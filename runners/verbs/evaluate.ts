@@ -1,6 +1,6 @@
 /**
- * `hone evaluate`: measures one policy without training. Of a run, its published checkpoint, compared scenario by
- * scenario with what the run itself measured; of a pipeline file, the base model or an adapter.
+ * `hone evaluate`: evaluates one policy without training. For a run, a published checkpoint, compared scenario by
+ * scenario with the run's own evaluations; for a pipeline file, the base model or an adapter.
  * @module
  */
 import { existsSync } from "node:fs";
@@ -29,20 +29,24 @@ const policies = z.enum(["base", "prompt", "warm_start", "tuned"]);
 
 const args = z.strictObject({
   policy: policies.optional().describe(
-    "What to measure; of a run its last policy, of a pipeline base (tuned with an adapter), when left out.",
+    "Policy to evaluate. Default: a run's last policy; for a pipeline base, or tuned with --adapter.",
   ),
-  adapter: z.string().optional().describe("Folder of an adapter to measure instead, as a run's adapter/."),
+  adapter: z.string().optional().describe("Folder of an adapter to evaluate instead, such as a run's adapter/."),
   checkpoint: z.string().optional().describe(
-    "Checkpoint to measure instead: its folder, or the id that a hosted trainer gave it.",
+    "Checkpoint to evaluate instead: its folder, or the id that a hosted trainer assigned.",
   ),
-  split: z.enum(["heldout", "validation"]).optional().describe("Scenarios to measure on; as the pipeline says."),
-  sampling: z.enum(["greedy", "sampled"]).optional().describe("How the policy answers; as the pipeline says."),
-  tries: z.int().min(1).optional().describe("Attempts at each scenario; as the pipeline says."),
+  split: z.enum(["heldout", "validation"]).optional().describe(
+    "Scenarios to evaluate on. Default: the pipeline's setting.",
+  ),
+  sampling: z.enum(["greedy", "sampled"]).optional().describe(
+    "Decoding of the policy. Default: the pipeline's setting.",
+  ),
+  tries: z.int().min(1).optional().describe("Attempts per scenario. Default: the pipeline's setting."),
   set: z.array(z.string()).default([]).describe(
-    "A value that replaces one of the pipeline, as seed=8; may be repeated.",
+    "Override a value of the pipeline, for example seed=8; repeatable.",
   ),
   run_dir: terminalOnly(
-    z.string().optional().describe("Folder of the evaluation's records; evaluations/<id> beside the run."),
+    z.string().optional().describe("Folder for the evaluation's records. Default: evaluations/<id> next to the run."),
   ),
   ...performing,
 });
@@ -51,22 +55,22 @@ const measured = z.object({
   policy: policies,
   ...measured_fields,
   ...policy_fields,
-  notes: z.array(z.string()).describe("What to know before trusting the figures."),
+  notes: z.array(z.string()).describe("Caveats about the figures."),
   run_dir: z.string().describe("Absolute folder of the evaluation's records."),
   differences: z.array(z.object({ against: z.string(), ...interval_fields }))
-    .describe("Success minus that of each policy which the run measured, on the scenarios that both attempted."),
+    .describe("Difference in success from each policy that the run evaluated, on the scenarios that both attempted."),
 });
 type Measured = z.output<typeof measured>;
 
 export default defineVerb({
   name: "evaluate",
-  summary: "Measure policies on a split, without training.",
+  summary: "Evaluate a policy on a split, without training.",
   description:
-    "Runs every scenario of a split with one policy and prints its success with a 95 % interval. Given a run, its " +
-    "pipeline and its checkpoints are used, and the difference to each policy that the run measured on the same " +
-    "scenarios is printed too.",
+    "Runs every scenario of a split with one policy and prints its success rate with a 95 % interval. For a run, it uses " +
+    "the run's pipeline and checkpoints, and also prints the difference from each policy that the run evaluated on the " +
+    "same scenarios.",
   effect: "runs",
-  positional: [{ name: "run or pipeline", description: "A pipeline's YAML file; or a run's folder, id, or `latest`." }],
+  positional: [{ name: "run or pipeline", description: "A pipeline's YAML file, or a run's folder, id or `latest`." }],
   args,
   result: z.union([measured, ended]),
   examples: [
@@ -107,11 +111,11 @@ export default defineVerb({
   },
   formats: { json: endedJson },
   text: (value) => "policy" in value ? inWords(value) : "",
-  // A program that asks by the exit code must not take "nothing was measured" for a measurement.
+  // The exit code must not report an evaluation in which nothing was measured as a success.
   exit: (value) => "exit" in value ? value.exit : value.success.n === 0 ? 1 : 0,
 });
 
-/** The pipeline with what the flags replace of it. */
+/** The pipeline with the overrides of the flags. */
 async function load(word: string, source: string | null, given: z.output<typeof args>, signal: AbortSignal) {
   const overrides = overridesOf([
     ...given.set,
@@ -122,7 +126,7 @@ async function load(word: string, source: string | null, given: z.output<typeof 
   return await loadPipeline(path, { builtins, signal, overrides, trains: false });
 }
 
-/** Which policy, and whose weights. */
+/** The policy and its weights. */
 async function subject(args_: z.output<typeof args>, source: string | null, hosted: boolean) {
   const { adapter, checkpoint } = args_;
   if (adapter && checkpoint) throw new HoneError(cli.weights_twice());
@@ -134,7 +138,7 @@ async function subject(args_: z.output<typeof args>, source: string | null, host
     }
     const policy: MeasuredPolicy["policy"] = args_.policy ?? "tuned";
     if (policy === "base" || policy === "prompt") {
-      throw new HoneError(cli.bad_value("--policy", policy, "an adapter is measured as warm_start or tuned"));
+      throw new HoneError(cli.bad_value("--policy", policy, "an adapter is evaluated as warm_start or tuned"));
     }
     return { policy, weights };
   }
@@ -149,7 +153,7 @@ async function subject(args_: z.output<typeof args>, source: string | null, host
   );
 }
 
-/** The catalog that the policy was trained with, as its run or its adapter records it. */
+/** The catalog that the policy was trained with, from its run or its adapter. */
 async function catalogOf(source: string | null, adapter: string | undefined): Promise<Catalog | undefined> {
   if (adapter !== undefined) return await adapterCatalog(join(resolve(adapter), "hone.json"));
   if (source === null) return undefined;
@@ -157,7 +161,7 @@ async function catalogOf(source: string | null, adapter: string | undefined): Pr
   return await recordedCatalog(run) ?? undefined;
 }
 
-/** An adapter that hone did not write says nothing of tools. */
+/** Undefined for an adapter that hone did not write: it does not list tools. */
 async function adapterCatalog(path: string): Promise<Catalog | undefined> {
   if (!existsSync(path)) return undefined;
   const { tools, catalog_schema_hash } = JSON.parse(await readFile(path, "utf8"));
@@ -165,18 +169,18 @@ async function adapterCatalog(path: string): Promise<Catalog | undefined> {
   return { servers: [], tools, schema_hash: catalog_schema_hash };
 }
 
-/** Checkpoints by policy that the run published: ids of a hosted trainer's, folders that are still there of others. */
+/** The run's published checkpoints by policy: ids if the trainer is hosted, otherwise folders that still exist. */
 async function publishedBy(run_dir: string, hosted: boolean): Promise<Map<string, string>> {
   await using run = await openRun(run_dir);
   const rows = await run.query("SELECT name, checkpoint FROM policies ORDER BY version");
   const found = rows.map(({ name, checkpoint }) => [String(name), String(checkpoint)] as const);
   if (hosted) return new Map(found);
-  // A checkpoint's id is its folder's name; runs of earlier versions name the whole folder.
+  // A checkpoint's id is its folder's name; runs of earlier versions store the whole path.
   const folders = found.map(([name, checkpoint]) => [name, resolve(run_dir, "checkpoints", checkpoint)] as const);
   return new Map(folders.filter(([, folder]) => existsSync(folder)));
 }
 
-/** The measured policy minus each policy of the run, on the scenarios that both attempted. */
+/** The evaluated policy minus each policy of the run, on the scenarios that both attempted. */
 async function against(source: string, run_dir: string, verdict: Verdict, loaded: LoadedPipeline) {
   const { split, sampling } = verdict;
   const now = (await rollouts(run_dir, split)).map((rollout) => ({ ...rollout, policy: MEASURED }));
@@ -188,7 +192,7 @@ async function against(source: string, run_dir: string, verdict: Verdict, loaded
     .map(({ against, mean, low, high, n }) => ({ against, mean, low, high, n }));
 }
 
-/** A name that no policy of a run has. */
+/** A name that no policy of a run uses. */
 const MEASURED = "(measured)";
 
 function successOf(comparisons: Comparison[]): Comparison {
@@ -206,7 +210,7 @@ function inWords(measured: Measured): string {
   const other = sampling === "greedy" ? "sampled" : "greedy";
   const second = measured[`${other}_success`];
   const success = n === 0
-    ? "nothing could be judged"
+    ? "no valid judgement"
     : `${share(mean)} (95 % interval ${share(low)} to ${share(high)}, n ${n})`;
   return [
     `${policy} on ${split}, ${sampling}: ${success}`,

@@ -1,12 +1,12 @@
 /**
- * The flags of a verb, as its zod schema tells them: names, types, defaults, help. What the command line, its help and
- * completion read.
+ * The flags of a verb, derived from its zod schema: names, types, defaults, help. Used by the command line, its help and
+ * completion.
  * @module
  */
 import { z } from "zod";
 import type { Verb } from "./verb.ts";
 
-/** A flag as help and completion show it. */
+/** A flag, as help and completion show it. */
 export interface Flag {
   name: string;
   key: string;

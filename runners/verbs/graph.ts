@@ -1,6 +1,6 @@
 /**
- * `hone graph`: how a pipeline's stages are joined: which events each consumes and publishes, and how many it handles at
- * once. Shows the rows of `pipeline/run/bindings.ts` that a run of the pipeline would bind.
+ * `hone graph`: how a pipeline's stages are connected: which events each consumes and publishes, and how many it handles
+ * concurrently. Shows the rows of `pipeline/run/bindings.ts` that a run of the pipeline would use.
  * @module
  */
 import { parse } from "yaml";
@@ -14,31 +14,31 @@ import { defineVerb, indented } from "./verb.ts";
 
 const binding = z.object({
   name: z.string(),
-  kind: z.string().optional().describe("Kind of its stages; left out for what hone does itself."),
+  kind: z.string().optional().describe("Kind of its stages; absent for hone's own bindings."),
   stages: z.array(z.object({ id: z.string(), use: z.string() })),
-  consumes: z.array(z.string()).describe("Events that it handles; `*` where it sees all of them and handles none."),
+  consumes: z.array(z.string()).describe("Events that it handles; `*`: observes all events and handles none."),
   produces: z.array(z.string()),
-  concurrency: z.int().describe("Events that each of its stages handles at once, of each type."),
+  concurrency: z.int().describe("Events of each type that each of its stages handles concurrently."),
 });
 
 const graph = z.object({
-  driver: z.enum(["online", "hosted"]).describe("How the trainer trains; online too where there is none."),
-  bindings: z.array(binding).describe("In the order in which a run meets them."),
+  driver: z.enum(["online", "hosted"]).describe("Mode of the trainer; online if there is none."),
+  bindings: z.array(binding).describe("In the order of a run."),
 });
 type Binding = z.output<typeof binding>;
 type Graph = z.output<typeof graph>;
 
-/** Published by whoever opens the run, which is no binding. */
+/** Published when the run is opened, not by a binding. */
 const OPENING: EventName = "run.started";
 
 export default defineVerb({
   name: "graph",
-  summary: "Show how a pipeline's stages are joined by events.",
+  summary: "Show how a pipeline's stages are connected by events.",
   description:
-    "Prints a line for each part of a run: the events that it waits for, its stages, and the events that it publishes. " +
-    "Nothing is run. `--format mermaid` prints a diagram that Markdown viewers draw.",
+    "Prints one line per part of a run: the events that it consumes, its stages and the events that it publishes. " +
+    "Nothing is run. `--format mermaid` prints a diagram that Markdown viewers render.",
   effect: "reads",
-  restricted: "This server shows pipelines of built-in plugins only.",
+  restricted: "This server shows only pipelines of built-in plugins.",
   positional: [{ name: "pipeline", description: "A pipeline's YAML file." }],
   args: z.strictObject({}),
   result: graph,
@@ -55,7 +55,7 @@ export default defineVerb({
   text,
 });
 
-/** What was not loaded is missing from the graph: better none at all. */
+/** Throws if a stage was not loaded: the graph would be incomplete. */
 function mustBeBuiltIn({ text }: LoadedPipeline) {
   const { stages } = parse(text) as { stages: { use: string }[] };
   const own = stages.find(({ use }) => !Object.hasOwn(builtins, use));
@@ -98,15 +98,15 @@ function text({ bindings }: Graph): string {
   ).join("\n\n");
 }
 
-/** Name, stages, and how many events it handles at once where it is more than one. */
+/** Name, stages, and the number of events that it handles concurrently if it is more than one. */
 function titleOf({ name, stages, concurrency }: Binding): string[] {
   return [
-    `${name}${concurrency > 1 ? ` (${concurrency} at once)` : ""}`,
+    `${name}${concurrency > 1 ? ` (${concurrency} concurrent)` : ""}`,
     ...stages.map(({ id, use }) => `  ${id}: ${use}`),
   ];
 }
 
-/** A flowchart: bindings are its nodes, events its edges; those that nobody waits for are left out. */
+/** A flowchart: bindings are nodes, events are edges; events without a consumer are omitted. */
 function mermaid({ bindings }: Graph): string {
   const nodes = bindings.map((one, index) => {
     const label = [one.name, ...one.stages.map(({ id, use }) => `${id}: ${use}`)].map(escaped).join("<br>");

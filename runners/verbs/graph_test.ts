@@ -62,18 +62,18 @@ evaluation.completed                                        demonstrations.reque
                                                             policy.requested
                                                             ladder.completed
 
-group.requested      → rollout (48 at once)               → rollout.requested
+group.requested      → rollout (48 concurrent)            → rollout.requested
                          chat: rollout/chat                 turn.completed
                                                             tool.called
                                                             observation.made
                                                             rollout.completed
                                                             group.completed
 
-group.completed      → judge (48 at once)                 → judgement.made
+group.completed      → judge (48 concurrent)              → judgement.made
                          first: judge/answer
                          second: judge/answer
 
-group.completed      → reward-shaper (48 at once)         → reward.shaped
+group.completed      → reward-shaper (48 concurrent)      → reward.shaped
 judgement.made           weighted: reward-shaper/weighted   group.rewarded
 
 evaluation.requested → measure                            → group.requested
@@ -113,6 +113,6 @@ Deno.test("graph shows nothing of a pipeline whose plugins must not be loaded", 
     run("text", PIPELINE, false),
     (error) =>
       error instanceof HoneError &&
-      error.message.startsWith('Cannot show plugin "./<own>.ts": loading it would run its code'),
+      error.message.startsWith('Cannot show plugin "./<own>.ts": loading it runs its code'),
   );
 });

@@ -14,7 +14,7 @@ import { builtins } from "../../plugins/mod.ts";
 import { defineVerb, indented } from "./verb.ts";
 
 const shown = z.object({
-  use: z.string().describe("As a pipeline names it."),
+  use: z.string().describe("Value of `use:` in a pipeline."),
   kind: z.string(),
   name: z.string(),
   summary: z.string(),
@@ -28,10 +28,10 @@ export default defineVerb({
   name: "list",
   summary: "List plugins, or show one with its settings.",
   description:
-    "Without an argument, all built-in plugins by kind. With a kind, those of the kind. With a plugin (as `use:` " +
-    "names it: built-in, path, npm: or exec:), its settings, their defaults, and examples.",
+    "Without an argument, lists all built-in plugins by kind. With a kind, lists those of the kind. With a plugin (a value " +
+    "of `use:`: built-in, path, npm: or exec:), shows its settings, their defaults and examples.",
   effect: "reads",
-  positional: [{ name: "plugin", description: "A kind, or a plugin as `use:` names it.", optional: true }],
+  positional: [{ name: "plugin", description: "A kind, or a plugin as in `use:`.", optional: true }],
   args: z.strictObject({}),
   result: z.union([shown, z.array(shown)]),
   examples: ["hone list", "hone list judge", "hone list judge/state", "hone list ./my_judge.ts --format json"],

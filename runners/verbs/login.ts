@@ -1,4 +1,4 @@
-/** `hone login`: the OAuth authorization code flow for one server; tokens are kept privately and renewed by runs. @module */
+/** `hone login`: the OAuth authorization code flow for one server; tokens are stored privately and refreshed by runs. @module */
 import { z } from "zod";
 import { auth as say, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import { type Browser, OAuth } from "../../pipeline/mcp/auth/oauth.ts";
@@ -7,30 +7,30 @@ import { shutDown } from "../../pipeline/common/shut_down.ts";
 import { type Caller, defineVerb, indented } from "./verb.ts";
 
 const args = z.strictObject({
-  client_id: z.string().optional().describe("A client that is registered there; hone registers itself when left out.")
+  client_id: z.string().optional().describe("Id of a registered client. Default: hone registers itself.")
     .meta({ examples: ["hone-desk"] }),
   client_secret_env: z.string().optional().describe("Environment variable that holds the client's secret.")
     .meta({ examples: ["NOTES_CLIENT_SECRET"] }),
-  scope: z.string().optional().describe("Scopes to ask for; what the server asks for when left out.")
+  scope: z.string().optional().describe("Scopes to request. Default: those that the server requires.")
     .meta({ examples: ["notes:read"] }),
-  port: z.int().min(0).max(65535).default(0).describe("Port of the callback on this machine; a free one when 0."),
-  wait_secs: z.number().positive().default(300).describe("Longest wait for the person."),
+  port: z.int().min(0).max(65535).default(0).describe("Port of the callback on this machine; 0 picks a free one."),
+  wait_secs: z.number().positive().default(300).describe("Time limit for the login."),
 });
 
 export default defineVerb({
   name: "login",
   summary: "Log in to an MCP server with OAuth.",
   description:
-    "Prints the address at which a person agrees, waits for the answer on this machine, and keeps the tokens in " +
-    "hone's cache (readable by you alone). Runs, discover and call use and renew them for exactly this address.",
+    "Prints the URL to log in at, waits for the callback on this machine and stores the tokens in hone's cache (readable " +
+    "only by you). Runs, discover and call use and refresh them for exactly this address.",
   effect: "acts",
   terminal_only: true,
-  positional: [{ name: "url", description: "Address of the server, as the pipeline writes it." }],
+  positional: [{ name: "url", description: "Address of the server, as in the pipeline." }],
   args,
   result: z.object({
     url: z.string(),
     implementation: z.object({ name: z.string(), version: z.string() }),
-    protocol: z.string().describe("Revision of MCP."),
+    protocol: z.string().describe("MCP protocol revision."),
   }),
   examples: ["hone login https://mcp.example.com/mcp"],
   async run({ args, positional: [url = ""], signal, caller }) {
@@ -51,7 +51,7 @@ export default defineVerb({
   text: ({ url, implementation: { name, version } }) => `logged in to ${url} (${name} ${version})`,
 });
 
-/** The callback of one login: tells the address to visit and resolves with what the browser brings back. */
+/** The callback of one login: shows the address to visit and resolves with the parameters of the redirect. */
 function listen(port: number, signal: AbortSignal, caller: Caller): Browser & AsyncDisposable {
   const answer = Promise.withResolvers<URLSearchParams>();
   answer.promise.catch(() => {});
@@ -60,12 +60,12 @@ function listen(port: number, signal: AbortSignal, caller: Caller): Browser & As
     const { pathname, searchParams } = new URL(request.url);
     if (pathname !== "/callback") return new Response("not found", { status: 404 });
     answer.resolve(searchParams);
-    return new Response("hone has its answer; you can close this page.", { headers: { connection: "close" } });
+    return new Response("Login complete; you can close this page.", { headers: { connection: "close" } });
   });
   return {
     redirect_url: `http://127.0.0.1:${server.addr.port}/callback`,
     visit(address) {
-      caller.note(`Open this address and agree:\n${address}`);
+      caller.note(`Open this address and log in:\n${address}`);
       return answer.promise;
     },
     [Symbol.asyncDispose]: () => shutDown(server),

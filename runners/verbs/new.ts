@@ -1,6 +1,6 @@
 /**
  * `hone new`: a plugin in one file, its test, and a `deno.json` that lets editors and `deno test` find hone from outside
- * its repository. Writes nothing over what is there.
+ * its repository. Never overwrites a file.
  * @module
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
@@ -15,21 +15,21 @@ const ROOT = new URL("../../", import.meta.url);
 
 export default defineVerb({
   name: "new",
-  summary: "Start a plugin of your own.",
+  summary: "Create a plugin.",
   description:
-    "Writes <name>.ts, <name>_test.ts and, where there is none, a deno.json. The plugin works as it is: use it " +
-    "from a pipeline by its path.",
+    "Writes <name>.ts, <name>_test.ts and, if there is none, a deno.json. The plugin works without changes: use its path " +
+    "in a pipeline.",
   effect: "acts",
   positional: [
     { name: "kind", description: `One of ${KIND_NAMES.join(", ")}.` },
-    { name: "name", description: "Name of the plugin: lower case letters, digits and -." },
+    { name: "name", description: "Name of the plugin: lower-case letters, digits and -." },
   ],
   args: z.strictObject({ dir: z.string().default(".").describe("Folder to write to.") }),
   result: z.object({
-    use: z.string().describe("The plugin as a pipeline in this folder names it."),
+    use: z.string().describe("Value of `use:` for a pipeline in this folder."),
     written: z.array(z.string()).describe("Absolute paths."),
   }),
-  examples: ["hone new judge tone", "hone new scenario-source tickets --dir ./plugins"],
+  examples: ["hone new judge polite", "hone new scenario-source tickets --dir ./plugins"],
   async run({ args, positional: [kind = "", name = ""], caller }) {
     if (!isKind(kind)) throw new HoneError(cli.unknown_kind(kind, KIND_NAMES));
     if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name)) throw new HoneError(cli.plugin_name(name));
@@ -50,7 +50,7 @@ export default defineVerb({
         return false;
       });
       if (done) written.push(path);
-      else caller.note(`${file} is there already and was left as it is`);
+      else caller.note(`${file} already exists and was not changed`);
     }
     return { use: `./${relative(Deno.cwd(), join(dir, `${stem}.ts`))}`, written };
   },
@@ -61,7 +61,7 @@ export default defineVerb({
   },
 });
 
-/** A `deno.json` with hone's own imports, absolute where hone's are relative: hone's modules are read under it. */
+/** A `deno.json` with hone's own imports, relative ones made absolute: hone's modules are resolved with it too. */
 async function editorConfig(): Promise<string> {
   const own = JSON.parse(await readFile(new URL("deno.json", ROOT), "utf8"));
   const imports = Object.entries(own.imports as Record<string, string>).map(([name, target]) => [

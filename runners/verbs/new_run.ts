@@ -1,5 +1,5 @@
 /**
- * What the verbs that start a run share before anything is loaded: their flags, the run's id, its folder.
+ * Shared by the verbs that start a run, before anything is loaded: flags, the run's id, its folder.
  * @module
  */
 import { randomBytes } from "node:crypto";
@@ -14,33 +14,33 @@ import { terminalOnly } from "./verb.ts";
 /** Flags of every verb that runs a pipeline. */
 export const performing = {
   yes: terminalOnly(
-    z.boolean().default(false).describe("Do not ask before the pipeline's programs are started for the first time."),
+    z.boolean().default(false).describe("Start the pipeline's programs without asking for approval."),
   ),
-  verbose: terminalOnly(z.boolean().default(false).describe("Show the plugins' debug lines too.")),
+  verbose: terminalOnly(z.boolean().default(false).describe("Also show debug lines of plugins.")),
 };
 
 /** `a.b=value` words as overrides; values are read as YAML. */
 export function overridesOf(words: string[]): NonNullable<LoadOptions["overrides"]> {
   return Object.fromEntries(words.map((word) => {
     const at = word.indexOf("=");
-    if (at < 1) throw new HoneError(cli.bad_value("--set", word, "wanted path=value, as in train.steps=20"));
+    if (at < 1) throw new HoneError(cli.bad_value("--set", word, "expected path=value, as in train.steps=20"));
     return [word.slice(0, at), parse(word.slice(at + 1)) as Json];
   }));
 }
 
-/** A run's id: the pipeline's name, the time, and four characters that tell two of the same second apart. */
+/** A run's id: the pipeline's name, the time, and four random characters. */
 export function newId(name: string): string {
   const time = new Date().toISOString().replace(/[-:]/g, "").replace("T", "-").slice(0, 15);
   return `${name}-${time}-${randomBytes(2).toString("hex")}`;
 }
 
-/** `Verb.detached` of what makes a run of its own: the folder is chosen before it starts. */
+/** `Verb.detached` of verbs that create a run: the folder is chosen before it starts. */
 export async function newRunDetached(positional: string[]): Promise<{ run_dir: string; words: string[] }> {
   const run_dir = resolve("runs", newId(nameOf(positional[0]!)));
   return { run_dir, words: [...positional, "--run-dir", run_dir, "--yes"] };
 }
 
-/** A run is named after its file's folder where the file is just a pipeline.yaml. */
+/** The file's name, or that of its folder if the file is called pipeline.yaml. */
 function nameOf(path: string): string {
   const name = basename(path).replace(/\.ya?ml$/i, "");
   return (name === "pipeline" ? basename(resolve(path, "..")) : name).replaceAll(/[^A-Za-z0-9._-]/g, "-").slice(0, 40);

@@ -1,5 +1,5 @@
 /**
- * The texts that `hone new` writes, around the template of each kind.
+ * The files that `hone new` writes, around the template of each kind.
  * @module
  */
 import { KINDS } from "../../pipeline/kinds.ts";
@@ -23,7 +23,7 @@ const plugin: Plugin<"${kind}"> = definePlugin({
   name: "${name}",
   summary: "${summary}",
   config,
-  examples: [{ title: "As an example", with: ${example} }],
+  examples: [{ title: "Example", with: ${example} }],
   create: ${create},
 });
 export default plugin;

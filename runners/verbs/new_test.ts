@@ -51,9 +51,10 @@ Deno.test("new leaves what is there as it is", () =>
     await run(["judge", "tone"], dir);
     const before = await readFile(join(dir, "tone.ts"), "utf8");
     await assert.rejects(run(["exporter", "tone"], dir), (error) =>
-      error instanceof HoneError && error.message === `Cannot write "${join(dir, "tone.ts")}": it is there already`);
+      error instanceof HoneError &&
+      error.message === `Cannot write "${join(dir, "tone.ts")}": the file already exists`);
     assert.equal(await readFile(join(dir, "tone.ts"), "utf8"), before);
-    assert.deepEqual((await run(["judge", "other"], dir)).err, ["deno.json is there already and was left as it is"]);
+    assert.deepEqual((await run(["judge", "other"], dir)).err, ["deno.json already exists and was not changed"]);
   }));
 
 Deno.test("new refuses kinds and names that no pipeline could use", () =>
@@ -68,7 +69,7 @@ Deno.test("new refuses kinds and names that no pipeline could use", () =>
     await assert.rejects(
       run(["judge", "Tone!"], dir),
       message(
-        'Cannot name a plugin "Tone!": expected lower case letters, digits and -, as in exact-match',
+        'Cannot name a plugin "Tone!": expected lower-case letters, digits and -, as in exact-match',
       ),
     );
   }));

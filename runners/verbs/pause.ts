@@ -1,13 +1,13 @@
-/** `hone pause`: stops a live run that is to go on later. @module */
+/** `hone pause`: pauses a live run, to be resumed later. @module */
 import { args, positional, result, stop, text } from "./stopping.ts";
 import { defineVerb } from "./verb.ts";
 
 export default defineVerb({
   name: "pause",
-  summary: "Stop a live run so that it can go on later.",
+  summary: "Pause a live run.",
   description:
-    "Asks a live run to stop at once. What is recorded is kept; rollouts in flight are done again on `hone resume`. The run " +
-    "counts as paused.",
+    "Stops a live run immediately and marks it as paused. Its records are kept; `hone resume` continues it and repeats the " +
+    "rollouts that were in progress.",
   effect: "acts",
   positional,
   args,

@@ -1,6 +1,6 @@
 /**
- * Runs a loaded pipeline: asks for consent, hands progress and log to whoever waits, and says how it ended. What `run`,
- * `resume` and `evaluate` share.
+ * Runs a loaded pipeline: asks for approval, passes progress and log to the caller, and reports how the run ended.
+ * Shared by `run`, `resume` and `evaluate`.
  * @module
  */
 import { createHash } from "node:crypto";
@@ -15,10 +15,10 @@ import { type RunOptions, runPipeline, type RunResult, STOPPED } from "../../pip
 import type { Ended } from "./ended.ts";
 import type { Caller, VerbCall } from "./verb.ts";
 
-/** A call of any of them. */
+/** A call of any of these verbs. */
 type Performing = VerbCall<{ yes: boolean; verbose: boolean }>;
 
-/** Runs to the end; resolves with how it ended. */
+/** Runs the pipeline; resolves with how it ended. */
 export async function perform(
   loaded: LoadedPipeline,
   call: Performing,
@@ -29,7 +29,7 @@ export async function perform(
   return conclude(result, caller);
 }
 
-/** Asks for consent, then does `work` with its progress and log handed on. */
+/** Asks for approval, then does `work`, passing its progress and log to the caller. */
 export async function withProgress(
   loaded: LoadedPipeline,
   { args: { yes, verbose }, caller }: Performing,
@@ -42,7 +42,7 @@ export async function withProgress(
   });
 }
 
-/** Says what went wrong and what to do next. */
+/** Reports what went wrong and what to do next. */
 export function conclude(result: RunResult, caller: Caller, { resumable = true } = {}): Ended {
   const { status, error, run_dir, kept } = result;
   const code = error instanceof HoneError ? error.code : undefined;
@@ -54,19 +54,20 @@ export function conclude(result: RunResult, caller: Caller, { resumable = true }
     const diagnostics = error instanceof HoneError ? error.diagnostics : [cli.unexpected(error)];
     caller.note(redact(render(diagnostics, "text")));
   }
-  if (!kept) caller.note("failed before the first rollout was finished: nothing is kept; mend it and run it again");
-  else if (!resumable) caller.note(`${status}: ${dir}`);
-  else if (same) caller.note(`${status}: \`hone resume ${dir}\` goes on from here`);
+  if (!kept) {
+    caller.note("failed before the first rollout finished; the run folder was deleted: fix the cause and run it again");
+  } else if (!resumable) caller.note(`${status}: ${dir}`);
+  else if (same) caller.note(`${status}: \`hone resume ${dir}\` continues the run`);
   else {
     caller.note(
-      `failed: mend it (the run reads ${dir}/pipeline.yaml), then \`hone resume ${dir}\` goes on from here`,
+      `failed: fix the cause (the run reads ${dir}/pipeline.yaml), then \`hone resume ${dir}\` continues the run`,
     );
   }
   const exit = status === "cancelled" ? 130 : kept && same ? 3 : code === "STAGE_FAILED" ? 4 : 1;
   return { ...told, exit };
 }
 
-/** Failures that say nothing against the pipeline: the same run can go on once they are mended. */
+/** Failures with causes outside the pipeline: the run can be resumed unchanged. */
 const RESUMABLE = new Set([
   ...STOPPED,
   "CATALOG_CHANGED",
@@ -75,7 +76,7 @@ const RESUMABLE = new Set([
   "NO_VALID_REWARD",
 ]);
 
-/** Shows the commands that a pipeline starts before its first run, and asks. */
+/** Before a pipeline's first run, shows the commands that it starts and asks for approval. */
 async function consent(loaded: LoadedPipeline, yes: boolean, caller: Caller) {
   const { servers, tape } = loaded.config;
   const started = tape.mode === "replay" && tape.on_miss === "fail" ? {} : servers;

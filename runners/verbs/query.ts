@@ -1,4 +1,4 @@
-/** `hone query`: SQL over a run's records, while it runs and after. @module */
+/** `hone query`: SQL over a run's records, during the run and afterwards. @module */
 import { z } from "zod";
 import { findRun, openRun } from "../../pipeline/store/live_run.ts";
 import { table } from "./table.ts";
@@ -6,20 +6,20 @@ import { defineVerb } from "./verb.ts";
 
 export default defineVerb({
   name: "query",
-  summary: "Ask a run's records in SQL.",
+  summary: "Query a run's records in SQL.",
   description:
-    "Runs one statement that reads (SELECT, FROM, WITH, DESCRIBE, SHOW, SUMMARIZE) on a run's DuckDB tables. A live run " +
-    "answers itself; a run that has ended is read from its file. Text shows an aligned table, json all rows.",
+    "Runs one read-only statement (SELECT, FROM, WITH, DESCRIBE, SHOW, SUMMARIZE) on a run's DuckDB tables. A live run is " +
+    "queried through its process, an ended run from its file. Text prints an aligned table, json all rows.",
   effect: "reads",
   positional: [
-    { name: "run", description: "A run's folder, its id or the beginning of one, or latest." },
-    { name: "sql", description: "The statement; `show tables` lists what there is." },
+    { name: "run", description: "A run's folder, its id or a prefix of it, or latest." },
+    { name: "sql", description: "The statement; `show tables` lists the tables." },
   ],
   args: z.strictObject({
-    max_rows: z.int().min(1).default(200).describe("Rows that text shows at most."),
-    width: z.int().min(8).default(60).describe("Characters that a cell of the table shows at most."),
+    max_rows: z.int().min(1).default(200).describe("Maximum number of rows in text output."),
+    width: z.int().min(8).default(60).describe("Maximum characters per cell in text output."),
   }),
-  result: z.array(z.record(z.string(), z.unknown())).describe("Rows, by the names of their columns."),
+  result: z.array(z.record(z.string(), z.unknown())).describe("Rows, keyed by column name."),
   examples: [
     'hone query latest "show tables"',
     'hone query latest "SELECT policy, avg(value) FROM rollouts JOIN rewards USING (rollout_id) GROUP BY policy"',

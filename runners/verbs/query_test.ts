@@ -52,7 +52,7 @@ Deno.test("query refuses to write to a live run and to a finished one", async ()
     const refused = () =>
       assert.rejects(runVerb(query, { positional: [run_dir, "DROP TABLE metrics"] }), {
         code: "NOT_A_QUERY",
-        message: 'Cannot run "DROP TABLE metrics": only queries that read are allowed',
+        message: 'Cannot run "DROP TABLE metrics": only read-only queries are allowed',
       });
     await refused();
     const explain = { positional: [run_dir, "EXPLAIN ANALYZE DELETE FROM run_starts"] };
@@ -134,7 +134,7 @@ Deno.test("watch, pause and cancel say that a finished run cannot be reached", a
     for (const verb of [watch, pause, cancel]) {
       await assert.rejects(runVerb(verb, { positional: [run_dir] }), {
         code: "RUN_NOT_LIVE",
-        message: `Cannot reach the run in ${JSON.stringify(run_dir)}: no process works on it`,
+        message: `Cannot reach the run in ${JSON.stringify(run_dir)}: no process is using it`,
       });
     }
   });
@@ -146,7 +146,7 @@ Deno.test("pause and cancel reach the run and wait until it has let go of its fo
       const { run_dir, asked } = await liveRun(runs_dir, verb.name);
       const { code, out } = await runVerb(verb, { positional: [run_dir] });
       assert.equal(code, 0);
-      assert.deepEqual(out, [`${status}: \`hone resume ${run_dir}\` goes on from here`]);
+      assert.deepEqual(out, [`${status}: \`hone resume ${run_dir}\` continues the run`]);
       assert.deepEqual(asked, [verb.name]);
       const said = await runVerb(query, { positional: [run_dir, "SELECT status FROM runs"], format: "json" });
       assert.deepEqual(said.out, [`[{"status":"${status}"}]`]);

@@ -1,6 +1,6 @@
 /**
- * `hone report <run>`: makes the verdict of a run anew from its store and writes `verdict.json`, `report.md` and
- * `report.html`. Works while the run is alive, through its socket.
+ * `hone report <run>`: regenerates the verdict of a run from its store and writes `verdict.json`, `report.md` and
+ * `report.html`. Reads a live run through its socket.
  * @module
  */
 import { readFile } from "node:fs/promises";
@@ -13,23 +13,25 @@ import { makeVerdict, writeReports } from "../../pipeline/verdict/mod.ts";
 import { verdict } from "./results.ts";
 import { defineVerb, terminalOnly } from "./verb.ts";
 
-/** What the verdict needs of the run's own `pipeline.yaml`. */
+/** The fields of the run's own `pipeline.yaml` that the verdict needs. */
 const settings = z.object(pipeline_schema.pick({ name: true, seed: true, evaluate: true }).shape);
 
 export default defineVerb({
   name: "report",
-  summary: "Write the verdict and the report of a run anew.",
+  summary: "Regenerate the verdict and the report of a run.",
   description:
-    "Reads a run's records, makes its verdict again and writes verdict.json, report.md and report.html into " +
-    "its folder. Works on a run that is still going: what is not judged yet is said to be missing.",
+    "Reads a run's records, recomputes its verdict and writes verdict.json, report.md and report.html to its folder. Also " +
+    "works on a live run: whatever is not judged yet is listed as missing.",
   effect: "acts",
   harmless: true,
-  positional: [{ name: "run", description: "A run's folder, its id or the beginning of one, or `latest`." }],
+  positional: [{ name: "run", description: "A run's folder, its id or a prefix of it, or `latest`." }],
   args: z.strictObject({
     open: terminalOnly(z.boolean().default(false).describe("Open report.html in the browser.")),
   }),
   result: z.object({
-    files: z.object({ verdict: z.string(), markdown: z.string(), html: z.string() }).describe("What was written."),
+    files: z.object({ verdict: z.string(), markdown: z.string(), html: z.string() }).describe(
+      "Paths of the written files.",
+    ),
     verdict,
   }),
   examples: ["hone report runs/files-20261121-104500-a1b2", "hone report latest --open"],
@@ -38,7 +40,7 @@ export default defineVerb({
     await using run = await openRun(dir);
     const config = settings.parse(parse(await readFile(join(dir, "pipeline.yaml"), "utf8")));
     const verdict = await makeVerdict({ store: run, config });
-    if (run.live) verdict.notes.unshift("The run is still going: these figures are provisional.");
+    if (run.live) verdict.notes.unshift("The run is still in progress: these figures are provisional.");
     const files = await writeReports(dir, run, verdict, { status: run.live ? "running" : "interrupted" });
     if (args.open) await caller.open(files.html);
     return { files, verdict };

@@ -54,7 +54,7 @@ Deno.test("report reads through the process that holds the run when it is alive"
     });
     assert.match(
       await run(dir, "text"),
-      /^Tuned solves 6 of 8.*\n- The run is still going: these figures are provisional\.\n/,
+      /^Tuned solves 6 of 8.*\n- The run is still in progress: these figures are provisional\.\n/,
     );
     assert.ok((await Deno.readTextFile(join(dir, "report.html"))).includes("<span>running</span>"));
   } finally {

@@ -1,5 +1,5 @@
 /**
- * Parts of results that several verbs share, as schemas: problems and the verdict.
+ * Schemas of results that several verbs share: problems and the verdict.
  * @module
  */
 import { z } from "zod";
@@ -8,13 +8,13 @@ import type { Comparison, PolicySummary, Verdict } from "../../pipeline/verdict/
 
 /** A problem and its place. */
 export const diagnostic: z.ZodType<Diagnostic> = z.object({
-  code: z.string().describe("What is wrong, in one word that programs can compare, as FILE_NOT_FOUND."),
+  code: z.string().describe("Stable code of the problem, such as FILE_NOT_FOUND."),
   message: z.string(),
   hint: z.string().optional().describe("What to do next."),
   file: z.string().optional(),
   line: z.int().optional().describe("From 1."),
   col: z.int().optional().describe("From 1."),
-  frame: z.string().optional().describe("The line of the file with a caret below the place."),
+  frame: z.string().optional().describe("The line of the file, with a caret below the position."),
 });
 
 /** Fields of a mean with its interval. */
@@ -22,31 +22,33 @@ export const interval_fields = {
   mean: z.number(),
   low: z.number().describe("Lower end of the 95 % interval."),
   high: z.number().describe("Upper end of the 95 % interval."),
-  n: z.int().describe("How many rollouts, or pairs of them, it is made from."),
+  n: z.int().describe("Number of rollouts, or of pairs of them."),
 };
 const interval = z.object(interval_fields);
 
-/** Fields of what one policy did on a split; means are per rollout. */
+/** Fields of one policy's results on a split; means are per rollout. */
 export const policy_fields = {
-  success: interval.describe("Share of rollouts that succeeded, under the sampling of the verdict."),
+  success: interval.describe("Success rate of the rollouts, with the verdict's sampling."),
   greedy_success: interval.optional(),
   sampled_success: interval.optional(),
   turns: z.number(),
   tool_calls: z.number(),
   invalid_calls: z.number(),
-  tokens: z.number().describe("Prompt and output tokens of all turns together."),
+  tokens: z.number().describe("Total prompt and output tokens of all turns."),
   output_tokens: z.number(),
   seconds: z.number(),
-  reward: interval.describe("Of the judged rollouts."),
-  invalid_call_rate: z.number().nullable().describe("Of the turns that called; null where none did."),
-  error_recovery: interval.nullable().describe("Success of the rollouts in which a call failed; null where none did."),
-  shortened: z.number().describe("Share of the rollouts in which earlier tool results were shortened to fit."),
+  reward: interval.describe("Mean over the judged rollouts."),
+  invalid_call_rate: z.number().nullable().describe("Share of the turns with calls; null if there are none."),
+  error_recovery: interval.nullable().describe(
+    "Success rate of the rollouts in which a call failed; null if there are none.",
+  ),
+  shortened: z.number().describe("Share of rollouts in which earlier tool results were shortened to fit the context."),
   rollouts: z.object({
     total: z.int(),
     counted: z.int(),
-    excluded: z.record(z.string(), z.int()).describe("Rollouts that tell nothing of the policy, by cause."),
+    excluded: z.record(z.string(), z.int()).describe("Rollouts that say nothing about the policy, by cause."),
   }),
-  failures: z.record(z.string(), z.int()).describe("Rollouts that count and did not succeed, by cause."),
+  failures: z.record(z.string(), z.int()).describe("Counted rollouts that did not succeed, by cause."),
 };
 const policy: z.ZodType<PolicySummary> = z.object(policy_fields);
 
@@ -66,12 +68,12 @@ const comparison: z.ZodType<Comparison> = z.object({
   ...interval_fields,
 });
 
-/** What was measured on, and how. */
+/** The evaluated scenarios, and how they were attempted. */
 export const measured_fields = {
   split: z.enum(["train", "validation", "heldout"]),
   sampling: z.enum(["greedy", "sampled"]),
   scenarios: z.int(),
-  tries: z.int().describe("Attempts at each scenario."),
+  tries: z.int().describe("Attempts per scenario."),
 };
 
 /** The verdict of a run, as in its `verdict.json`. */
@@ -80,9 +82,9 @@ export const verdict: z.ZodType<Verdict> = z.object({
   run: z.string(),
   ...measured_fields,
   policies: z.record(z.string(), policy),
-  comparisons: z.array(comparison).describe("`policy` minus `against`, over the pairs that count for both."),
+  comparisons: z.array(comparison).describe("`policy` minus `against`, over the pairs counted for both."),
   difference: z.object({ policy: z.string(), against: z.string(), ...interval_fields }).nullable()
-    .describe("Success of the last policy minus that of the first; null where only one was measured."),
-  sentence: z.string().describe("The whole verdict in words."),
-  notes: z.array(z.string()).describe("What to know before trusting the figures."),
+    .describe("Success of the last policy minus that of the first; null if only one was evaluated."),
+  sentence: z.string().describe("The verdict in words."),
+  notes: z.array(z.string()).describe("Caveats about the figures."),
 });

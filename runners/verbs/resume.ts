@@ -1,4 +1,4 @@
-/** `hone resume`: goes on with a run that was stopped, killed or paused. @module */
+/** `hone resume`: continues a run that was stopped, killed or paused. @module */
 import { join } from "node:path";
 import { z } from "zod";
 import { loadPipeline } from "../../pipeline/config/pipeline_file.ts";
@@ -12,27 +12,26 @@ import { defineVerb } from "./verb.ts";
 const complete = z.object({
   status: z.literal("completed"),
   run_dir: z.string(),
-  report: z.string().describe("The report that is there already: nothing was left to do."),
+  report: z.string().describe("Path of the existing report: the run was already complete."),
 });
 
 export default defineVerb({
   name: "resume",
-  summary: "Go on with a run that was stopped.",
+  summary: "Resume a stopped run.",
   description:
-    "Does again what has no closing record, and nothing else: finished rollouts, steps and evaluations are kept. " +
-    "The run's own pipeline.yaml is what runs; the files that it names, such as scenarios, are read as they are now. " +
-    "Where a server's tools are no longer what the run began with, it says exactly what changed, and goes on only with " +
-    "--accept-changes. A run that is complete is left as it is.",
+    "Repeats only what was not finished: finished rollouts, steps and evaluations are kept. It runs the run's own " +
+    "pipeline.yaml and rereads the files that it references, such as scenarios. If a server's tools have changed since " +
+    "the run started, it lists the changes and continues only with --accept-changes. A complete run is not changed.",
   effect: "runs",
   positional: [{
     name: "run",
-    description: "A run's folder, its id or the beginning of one; the newest when left out.",
+    description: "A run's folder, its id or a prefix of it. Default: the newest run.",
     optional: true,
   }],
   args: z.strictObject({
     yes: performing.yes,
     accept_changes: z.boolean().default(false).describe(
-      "Go on although the servers' tools have changed since the run began.",
+      "Continue although the servers' tools have changed since the run started.",
     ),
     verbose: performing.verbose,
   }),
@@ -51,9 +50,7 @@ export default defineVerb({
   },
   formats: { json: endedJson },
   text: (value) =>
-    "report" in value
-      ? `complete: there is nothing left to do; the report is ${reportIn(value.run_dir)}`
-      : endedText(value),
+    "report" in value ? `complete: nothing left to do; report: ${reportIn(value.run_dir)}` : endedText(value),
   exit: (value) => "exit" in value ? value.exit : 0,
 });
 

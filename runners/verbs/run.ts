@@ -1,4 +1,4 @@
-/** `hone run`: the main job. @module */
+/** `hone run`: runs a pipeline. @module */
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { z } from "zod";
@@ -14,29 +14,29 @@ import { defineVerb, terminalOnly } from "./verb.ts";
 interface Planned {
   run_dir: string;
   config: PipelineConfig;
-  /** The file with everything in it, for those who read text. */
+  /** The resolved pipeline file, for text output. */
   resolved_yaml: string;
 }
 
 const planned = z.object({
-  run_dir: z.string().describe("Where the run would be."),
-  config: z.looseObject({}).describe("The pipeline with all its defaults."),
+  run_dir: z.string().describe("Folder that the run would use."),
+  config: z.looseObject({}).describe("The pipeline with all defaults."),
 });
 
 export default defineVerb({
   name: "run",
   summary: "Run a pipeline to its verdict.",
   description:
-    "Discovers the servers' tools, measures the base model on held-out scenarios, climbs the ladder (warm start, RL), " +
-    "measures again, and writes verdict, report and adapter into runs/<id>/. Ctrl-C stops it cleanly; `hone resume` goes on.",
+    "Discovers the servers' tools, evaluates the base model on held-out scenarios, trains (warm start, RL), evaluates " +
+    "again, and writes verdict, report and adapter to runs/<id>/. Ctrl-C stops it cleanly; `hone resume` continues it.",
   effect: "runs",
   positional: [{ name: "pipeline", description: "The pipeline's YAML file." }],
   args: z.strictObject({
-    run_dir: terminalOnly(z.string().optional().describe("Folder of the run; runs/<name>-<time>-<id> when left out.")),
+    run_dir: terminalOnly(z.string().optional().describe("Folder of the run. Default: runs/<name>-<time>-<id>.")),
     set: z.array(z.string()).default([]).describe(
-      "A value that replaces one of the file, as train.steps=20; may be repeated.",
+      "Override a value of the file, for example train.steps=20; repeatable.",
     ),
-    dry_run: z.boolean().default(false).describe("Check everything and say what would run, then stop."),
+    dry_run: z.boolean().default(false).describe("Check everything, print what would run and exit."),
     ...performing,
   }),
   result: z.union([ended, planned]),
@@ -52,7 +52,7 @@ export default defineVerb({
     const run_dir = resolve(args.run_dir ?? join("runs", newId(loaded.config.name)));
     if (args.dry_run) return { run_dir, config: loaded.config, resolved_yaml: loaded.resolved_yaml };
     if (existsSync(join(run_dir, "run.duckdb"))) throw new HoneError(cli.run_exists(run_dir));
-    // Loaded once the pipeline is known to be sound: it brings the database with it.
+    // Loaded once the pipeline is known to be valid: it loads the database.
     const { perform } = await import("./perform.ts");
     return await perform(loaded, call, { run_dir, resume: false });
   },

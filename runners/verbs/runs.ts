@@ -8,12 +8,12 @@ import { defineVerb } from "./verb.ts";
 const described_run = z.object({
   id: z.string(),
   status: z.string().nullable().describe(
-    "`running (pid)`, `interrupted`, how it ended, or why its records cannot be read.",
+    "`running (pid)`, `interrupted`, how the run ended, or why its records cannot be read.",
   ),
-  changed: z.string().describe("When its records were written last, in UTC."),
+  changed: z.string().describe("Time of the last write to its records, in UTC."),
   rollouts: z.int().nullable(),
   steps: z.int().nullable(),
-  sentence: z.string().nullable().describe("The verdict's."),
+  sentence: z.string().nullable().describe("Sentence of the verdict."),
   run_dir: z.string(),
 });
 type DescribedRun = z.output<typeof described_run>;
@@ -22,13 +22,13 @@ export default defineVerb({
   name: "runs",
   summary: "List runs.",
   description:
-    "Lists the runs of a folder, newest first: their status, how many rollouts and steps they hold, and the verdict's " +
-    "sentence. `interrupted` means that the process is gone and `hone resume` can go on.",
+    "Lists the runs in a folder, newest first: status, number of rollouts and steps, and the verdict's sentence. " +
+    "`interrupted` means that the process has exited and `hone resume` can continue the run.",
   effect: "reads",
   positional: [],
   args: z.strictObject({
-    dir: z.string().default("runs").describe("The folder that holds the runs."),
-    limit: z.int().min(1).default(20).describe("Runs shown at most."),
+    dir: z.string().default("runs").describe("Folder of the runs."),
+    limit: z.int().min(1).default(20).describe("Maximum number of runs."),
   }),
   result: z.array(described_run),
   examples: ["hone runs", "hone runs --limit 100 --format json"],
@@ -38,7 +38,7 @@ export default defineVerb({
     return rows;
   },
   text: (rows) => rows.length > 0 ? table(rows.map(({ run_dir: _dir, ...row }) => row)) : "",
-  remarks: (rows, { args }) => rows.length > 0 ? [] : [`no runs in ${args.dir}: \`hone run pipeline.yaml\` makes one`],
+  remarks: (rows, { args }) => rows.length > 0 ? [] : [`no runs in ${args.dir}: \`hone run pipeline.yaml\` starts one`],
 });
 
 const FACTS = `SELECT (SELECT status FROM runs) AS status, (SELECT sentence FROM runs) AS sentence,
@@ -46,7 +46,7 @@ const FACTS = `SELECT (SELECT status FROM runs) AS status, (SELECT sentence FROM
 
 type Facts = Pick<DescribedRun, "status" | "sentence" | "rollouts" | "steps">;
 
-/** One run that cannot be read does not hide the others. */
+/** An unreadable run does not hide the others. */
 async function described({ id, run_dir, pid, modified }: FoundRun): Promise<DescribedRun> {
   const changed = new Date(modified).toISOString().slice(0, 19) + "Z";
   try {

@@ -1,12 +1,12 @@
 /**
- * Rows as text for a terminal. Cells hold what models and tools wrote, so control characters are shown, never sent.
+ * Rows as text for a terminal. Cells hold text from models and tools, so control characters are escaped.
  * @module
  */
 
-/** One line, control and direction characters escaped, cut to `width`. */
+/** One line, control and direction characters escaped, truncated to `width`. */
 export function oneLine(value: unknown, width: number): string {
   const text = typeof value === "string" ? value : value === null || value === undefined ? "" : JSON.stringify(value);
-  // Escaping makes text longer, never shorter, so more than `width` need not be looked at.
+  // Escaping never shortens text, so only the first `width` characters matter.
   const shown = text.slice(0, width + 1).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, escaped);
   return shown.length > width || text.length > width ? shown.slice(0, width - 1) + "…" : shown;
 }
@@ -21,7 +21,7 @@ function escaped(character: string): string {
   return short[character] ?? `\\u{${character.codePointAt(0)!.toString(16)}}`;
 }
 
-/** Columns aligned under their names, numbers to the right. `width` bounds a cell. */
+/** Columns aligned under their names, numbers right-aligned. `width` limits a cell. */
 export function table(rows: Record<string, unknown>[], width = 60): string {
   const names = Object.keys(rows[0] ?? {});
   const columns = names.map((name) => {

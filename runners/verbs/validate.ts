@@ -1,6 +1,6 @@
 /**
- * `hone validate`: reads pipelines as a run would, and says everything that is wrong with them.
- * Takes files, folders, globs, and Markdown, whose YAML fences are examined where they hold a whole pipeline.
+ * `hone validate`: reads pipelines as a run would, and reports all their problems.
+ * Takes files, folders, globs, and Markdown, whose YAML fences are checked if they hold a whole pipeline.
  * @module
  */
 import { glob, readFile, stat } from "node:fs/promises";
@@ -15,13 +15,13 @@ import { defineVerb, indented } from "./verb.ts";
 
 const args = z.strictObject({
   text_only: z.boolean().default(false).describe(
-    "Look at the text alone: no plugins of your own are loaded, no paths and variables looked up.",
+    "Check only the text: load no custom plugins and look up no paths or environment variables.",
   ),
 });
 
 const checked = z.object({
   file: z.string(),
-  diagnostics: z.array(diagnostic).describe("What is wrong; empty where nothing is."),
+  diagnostics: z.array(diagnostic).describe("The problems; empty if there are none."),
 });
 type Checked = z.output<typeof checked>;
 
@@ -29,13 +29,13 @@ export default defineVerb({
   name: "validate",
   summary: "Check pipelines without running them.",
   description:
-    "Reads each pipeline as a run would: fields, plugins and their settings, paths, environment variables, and " +
-    "whether the stages can run together. All problems at once, each at its place. In Markdown, YAML fences that hold a " +
-    "whole pipeline are checked too, but not the paths and variables that they name.",
+    "Reads each pipeline as a run would: fields, plugins and their settings, paths, environment variables, and whether " +
+    "the stages can be combined. Reports all problems, each with its position. In Markdown, YAML fences that hold a " +
+    "whole pipeline are checked too, except for the paths and variables that they name.",
   effect: "reads",
   exit_is_result: true,
   restricted:
-    "This server looks at the text alone: plugins of your own are not loaded, paths and variables not looked up.",
+    "This server checks only the text: custom plugins are not loaded, paths and environment variables not looked up.",
   positional: [{ name: "files", description: "Pipelines, folders, globs or Markdown files.", variadic: true }],
   args,
   result: z.object({ ok: z.boolean(), files: z.array(checked) }),
@@ -74,7 +74,7 @@ async function check(file: string, world: boolean, signal: AbortSignal): Promise
   return checked;
 }
 
-/** Files behind the arguments; a folder stands for the pipelines in it. */
+/** The files that the arguments name; a folder means the pipelines in it. */
 async function expand(patterns: string[]): Promise<string[]> {
   const files: string[] = [];
   for (const pattern of patterns) {
@@ -93,7 +93,7 @@ async function expand(patterns: string[]): Promise<string[]> {
   return [...new Set(files)];
 }
 
-/** YAML fences of a Markdown text that look like pipelines, each with as many empty lines before it as stood there. */
+/** YAML fences of a Markdown text that look like pipelines, padded with empty lines to keep their line numbers. */
 export function pipelineFences(text: string): string[] {
   const lines = text.split(/\r?\n/);
   const fences: string[] = [];
@@ -108,7 +108,7 @@ export function pipelineFences(text: string): string[] {
   return fences;
 }
 
-/** True for YAML with a name and stages at the top; broken YAML counts where it looks so. */
+/** True for YAML with a name and stages at the top level, including invalid YAML that looks like it. */
 function isPipeline(text: string): boolean {
   const doc = parseDocument(text, { prettyErrors: false });
   if (doc.errors.length > 0) return /^stages:/m.test(text) && /^name:/m.test(text);

@@ -60,7 +60,7 @@ Deno.test("validate exits 2 and gives annotations to GitHub", async () => {
     said,
     '::error file={dir}/p.yaml,line=12,col=1,title=UNKNOWN_FIELD::Unknown field "sede": did you mean "seed"?\n' +
       "::error file={dir}/scenarios.yaml,line=1,col=3,title=SCENARIO_WITHOUT_TASK::" +
-      'Scenario "one" has no task: expected the words that the agent is given',
+      'Scenario "one" has no task: expected the prompt for the agent',
   );
 });
 

@@ -1,21 +1,21 @@
 /**
- * The form of a verb: one file each, and its line in `mod.ts`, are all that a verb is. It takes parsed arguments and
- * returns a value. Whoever calls it shows the value: the command line prints it, the MCP runner answers with it. What a
- * verb has to say or ask before it is done goes through its caller.
+ * The interface of a verb (a command of hone): one file each, and a line in `mod.ts`. It takes parsed arguments and
+ * returns a value, which its caller shows: the command line prints it, the MCP server returns it. Notes, progress and
+ * questions before the result go through the caller.
  * @module
  */
 import type { z } from "zod";
 import type { Envelope } from "../../pipeline/events.ts";
 import type { ProgressSnapshot } from "../../pipeline/run/progress/progress.ts";
 
-/** What verbs do to the world, and how help says it. */
+/** The side effects of verbs, as help describes them. */
 export const EFFECTS = {
-  reads: "It reads: nothing is changed.",
-  acts: "It acts: it writes files, or asks a live run to stop.",
-  runs: "It runs programs: servers, workers, plugins.",
+  reads: "Read-only.",
+  acts: "Writes files, or stops a live run.",
+  runs: "Runs programs: servers, workers, plugins.",
 } as const;
 
-/** What a verb does to the world. */
+/** The side effects of a verb. */
 export type Effect = keyof typeof EFFECTS;
 
 /** One positional argument. */
@@ -23,17 +23,17 @@ export interface Positional {
   name: string;
   description: string;
   optional?: boolean;
-  /** Takes all that remain; only the last may. */
+  /** Takes all remaining words; only the last argument may. */
   variadic?: boolean;
-  /** May be a command with flags of its own, which then stands after `--`. */
+  /** May be a command with its own flags, written after `--`. */
   command?: boolean;
 }
 
-/** What a verb is asked. */
+/** The arguments of a verb. */
 export interface Asked<A> {
   /** The flags, parsed by the verb's own schema. */
   args: A;
-  /** Positional arguments in order; a variadic one is the rest. */
+  /** Positional arguments in order; a variadic one takes the rest. */
   positional: string[];
 }
 
@@ -43,34 +43,34 @@ export interface VerbCall<A> extends Asked<A> {
   caller: Caller;
 }
 
-/** Whoever waits for a verb: a person at a terminal, an MCP client, nobody. */
+/** The caller of a verb: a terminal, an MCP client, or a program. */
 export interface Caller {
-  /** False where code that the caller names, as a plugin by its path, must not be loaded. */
+  /** False if code that the caller names, such as a plugin by its path, must not be loaded. */
   readonly loads_code: boolean;
-  /** Something to know that is not the result. */
+  /** A note that is not part of the result. */
   note(text: string): void;
-  /** A new unit of work; `read` gives the reading of any moment. */
+  /** Starts a new unit of work; `read` returns its current progress. */
   progress(read: () => ProgressSnapshot): void;
-  /** A line of the work's own log. */
+  /** A line of the work's log. */
   log(level: "debug" | "info" | "warn", line: string): void;
-  /** An event of a run that is followed. */
+  /** An event of a followed run. */
   event(event: Envelope): void;
-  /** Shows what is to be agreed to, and asks; true too where nobody is there to be asked. */
+  /** Shows what needs approval and asks; resolves to true if nobody can be asked. */
   confirm(question: string, shown: string): Promise<boolean>;
-  /** Opens a file for the person to look at. */
+  /** Opens a file in a viewer. */
   open(file: string): Promise<void>;
 }
 
 /**
- * A verb. Flags are the fields of `args`: `max_rows` is `--max-rows`. The value `R` may hold more than `J`, which programs
- * are told, where its text or its exit code needs more; such a verb makes its own JSON in `formats`.
+ * A verb. Flags are the fields of `args`: `max_rows` is `--max-rows`. The value `R` may hold more than the JSON result `J`
+ * if its text or exit code needs more; such a verb produces its JSON in `formats`.
  */
-// deno-lint-ignore no-explicit-any -- whoever calls a verb hands its value from `run` to `text` and looks into neither
+// deno-lint-ignore no-explicit-any -- callers pass the value from `run` to `text` without inspecting it
 export interface Verb<S extends z.ZodType = z.ZodType, J = unknown, R extends J = any> {
   name: string;
   /** One line. */
   summary: string;
-  /** What it does and leaves, in a few sentences. */
+  /** What it does and writes, in a few sentences. */
   description: string;
   effect: Effect;
   positional: Positional[];
@@ -78,38 +78,38 @@ export interface Verb<S extends z.ZodType = z.ZodType, J = unknown, R extends J 
   args: S;
   /** The value as JSON: `--format json`, and MCP's structured content. */
   result: z.ZodType<J>;
-  /** Whole command lines. */
+  /** Complete command lines. */
   examples: string[];
-  /** Resolves to the value; throws HoneError for what the person can act on. */
+  /** Resolves to the value; throws HoneError for problems that the user can fix. */
   run(call: VerbCall<z.output<S>>): Promise<R>;
-  /** Forms of the value beside its text, by their names for `--format`; JSON on one line when left out. */
+  /** Formats of the value besides text, by their names for `--format`. Default: JSON on one line. */
   formats?: Record<string, (value: R) => string>;
-  /** The value in words; empty where there is nothing to say. */
+  /** The value as text; may be empty. */
   text(value: R, asked: Asked<z.output<S>>): string;
-  /** What a person who reads the text should know beside it, one line each. */
+  /** Additional notes for text output, one line each. */
   remarks?(value: R, asked: Asked<z.output<S>>): string[];
-  /** Exit code; 0 when left out. */
+  /** Exit code. Default: 0. */
   exit?(value: R): number;
-  /** What it hands to `Caller.event` on the way is its result: the command line shows that, and not the value. */
+  /** Its result is what it passes to `Caller.event`: the command line shows those events instead of the value. */
   streams?: true;
-  /** An exit code other than 0 answers what was asked, and is no failure. */
+  /** A non-zero exit code is part of the result, not a failure. */
   exit_is_result?: true;
-  /** Of a verb that acts: what it writes is made from what is there, so that nobody needs to allow it. */
+  /** For a verb that acts: it only writes files derived from existing ones, so it needs no permission. */
   harmless?: true;
-  /** Of a verb that may load the caller's code: what it leaves out where it must not. */
+  /** For a verb that may load the caller's code: what it does not do if it must not load it. */
   restricted?: string;
-  /** Only for a person at a terminal, as are the flags marked by `terminalOnly`. */
+  /** Available only at a terminal, like the flags marked by `terminalOnly`. */
   terminal_only?: true;
-  /** Of a verb that takes long: the run that it will work on, and the words that have another process do so. */
+  /** For a long-running verb: the run's folder, and the arguments for running it in another process. */
   detached?(positional: string[]): Promise<{ run_dir: string; words: string[] }>;
 }
 
-/** Types a verb: infers `args` from its schema, and holds its value to `result`. */
+/** Types a verb: infers `args` from its schema and checks its value against `result`. */
 export function defineVerb<S extends z.ZodType, J, R extends J>(verb: Verb<S, J, R>): Verb<S, J, R> {
   return verb;
 }
 
-/** Marks a flag as one for a person at a terminal only. */
+/** Marks a flag as available only at a terminal. */
 export function terminalOnly<T extends z.ZodType>(flag: T): T {
   return flag.meta({ terminal_only: true });
 }
@@ -119,14 +119,14 @@ export function formatsOf({ formats = STANDARD }: Verb): string[] {
   return ["text", ...Object.keys(formats)];
 }
 
-/** The value in one of them other than text. */
+/** The value in a format other than text. */
 export function shownAs(format: string, value: unknown, { formats = STANDARD }: Verb): string {
   return formats[format]!(value);
 }
 
 const STANDARD: NonNullable<Verb["formats"]> = { json: (value) => JSON.stringify(value) };
 
-/** The value as JSON on lines of its own, for values that people look at too. */
+/** The value as indented JSON, for values that people read too. */
 export function indented(value: unknown): string {
   return JSON.stringify(value, null, 2);
 }

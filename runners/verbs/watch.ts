@@ -1,4 +1,4 @@
-/** `hone watch`: a live run as it goes on, with its progress, or its events alone. @module */
+/** `hone watch`: follows a live run: its progress, or only its events. @module */
 import { z } from "zod";
 import { control as messages, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import type { Envelope } from "../../pipeline/events.ts";
@@ -6,31 +6,33 @@ import { findRun, openRun, type RunClient } from "../../pipeline/store/live_run.
 import { NO_PROGRESS, type ProgressSnapshot } from "../../pipeline/run/progress/progress.ts";
 import { defineVerb } from "./verb.ts";
 
-/** Between two readings of the run's progress. */
+/** Interval between two readings of the run's progress. */
 const POLL_MS = 400;
 
 const status = z.enum(["completed", "failed", "cancelled", "paused", "running", "gone"])
-  .describe("How the run ended; running where nobody watches any more, gone where its process is.");
+  .describe("How the run ended; running: watching was stopped first; gone: the run's process exited.");
 type Status = z.output<typeof status>;
 
 export default defineVerb({
   name: "watch",
   summary: "Follow a live run.",
   description:
-    "Until the run ends or Ctrl-C; the run itself is not touched. A terminal shows what `hone run` shows: where the run " +
-    "is and its rollouts in flight. Elsewhere, and with --events or --only, its events from now on: as text one line " +
-    "per event, as json the whole events as JSON lines. A reader that is too slow misses events; seq shows the gap.",
+    "Follows a run until it ends or until Ctrl-C, without affecting it. On a terminal it shows what `hone run` shows: the " +
+    "progress and the rollouts in flight. Otherwise, and with --events or --only, it prints new events: as text one line " +
+    "per event, as json the complete events as JSON lines. A slow reader misses events; seq shows the gap.",
   effect: "reads",
   terminal_only: true,
   streams: true,
   positional: [{
     name: "run",
-    description: "A run's folder, its id or the beginning of one; the newest when left out.",
+    description: "A run's folder, its id or a prefix of it. Default: the newest run.",
     optional: true,
   }],
   args: z.strictObject({
-    only: z.array(z.string()).default([]).describe("Show events whose name begins so, as train.; may be repeated."),
-    events: z.boolean().default(false).describe("Show the events on a terminal too."),
+    only: z.array(z.string()).default([]).describe(
+      "Show only events with this name prefix, for example train.; repeatable.",
+    ),
+    events: z.boolean().default(false).describe("Show the events on a terminal as well."),
   }),
   result: z.object({ run_dir: z.string(), status }),
   examples: ["hone watch", "hone watch latest --only train. --only evaluation.", "hone watch --format json"],
@@ -49,20 +51,20 @@ export default defineVerb({
       if (!signal.aborted) throw error;
     }
     if (seen === "gone" && signal.aborted) seen = "running";
-    if (seen === "gone") caller.note("the run's process is gone: `hone resume` goes on from what it recorded");
+    if (seen === "gone") caller.note("the run's process exited: `hone resume` continues from its records");
     return { run_dir, status: seen };
   },
   text: ({ status }) => status,
   exit: ({ status }) => status === "gone" ? 1 : 0,
 });
 
-/** Reads what the run's process says of its progress: asks it as long as somebody reads, and never too often. */
+/** Polls the run's process for its progress while somebody reads it, at a limited rate. */
 export async function readings(run: Pick<RunClient, "status">): Promise<() => ProgressSnapshot> {
   let latest = NO_PROGRESS;
   let asked = 0;
   const ask = async () => {
     asked = performance.now();
-    // A run that has just ended does not answer; its last event says so.
+    // A run that has just ended does not answer; its last event reports the end.
     latest = { ...latest, ...await run.status().catch(() => null) };
   };
   await ask();

@@ -30,15 +30,15 @@ together("pause and cancel end a live run so that it can go on", ["pause", "canc
   const asked = await hone(verb, run_dir);
   const first = await running.ended;
   const status = { pause: "paused", cancel: "cancelled" }[verb];
-  assert.deepEqual([asked.code, asked.out], [0, `${status}: \`hone resume ${run_dir}\` goes on from here\n`]);
+  assert.deepEqual([asked.code, asked.out], [0, `${status}: \`hone resume ${run_dir}\` continues the run\n`]);
   assert.deepEqual([first.code, first.out], [{ pause: 3, cancel: 130 }[verb], ""]);
-  assert.ok(first.err.endsWith(`${status}: \`hone resume ${relative(ROOT, run_dir)}\` goes on from here\n`), first.err);
+  assert.ok(first.err.endsWith(`${status}: \`hone resume ${relative(ROOT, run_dir)}\` continues the run\n`), first.err);
   assert.deepEqual(await leftovers(run_dir), []);
   assert.equal((await watching).at(-1), "run.ended");
   const again = await hone(verb, run_dir);
   assert.deepEqual([again.code, again.err], [
     2,
-    `error[RUN_NOT_LIVE] Cannot reach the run in "${run_dir}": no process works on it\n` +
+    `error[RUN_NOT_LIVE] Cannot reach the run in "${run_dir}": no process is using it\n` +
     "  hint: `hone resume` continues it.\n",
   ]);
   const second = await hone("resume", run_dir);
@@ -65,7 +65,7 @@ Deno.test("hone run and resume refuse a folder that another process works in", a
   ]);
   running.kill("SIGKILL");
   await running.ended;
-  const locked = `error[RUN_LOCKED] Cannot run in "{dir}": process ${running.pid} works on this run\n` +
+  const locked = `error[RUN_LOCKED] Cannot run in "{dir}": process ${running.pid} is using this run\n` +
     "  hint: Wait for it, end it (`hone cancel`), or choose another folder (`--run-dir`).\n";
   assert.deepEqual([resume.code, messages(resume.err, run_dir)], [2, locked]);
   assert.deepEqual([run.code, run.err], [

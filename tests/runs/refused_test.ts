@@ -119,7 +119,7 @@ Deno.test("a run that fails after its first rollouts is kept, and resume goes on
   );
   assert.ok(
     failed.endsWith(
-      "failed: mend it (the run reads {dir}/pipeline.yaml), then `hone resume {dir}` goes on from here\n",
+      "failed: mend it (the run reads {dir}/pipeline.yaml), then `hone resume {dir}` continues the run\n",
     ),
     failed,
   );

@@ -60,7 +60,7 @@ Deno.test("a run is not resumed in silence on a server that changed, and an eval
     CHANGES.map((line) => `  ${line}`).join("\n") +
     "\n  hint: Bring the old servers back (pin their versions under `servers:`), or go on with what there is now: " +
     "`hone resume --accept-changes`.",
-    `failed: \`hone resume ${dir}\` goes on from here`,
+    `failed: \`hone resume ${dir}\` continues the run`,
   ]]);
 
   const measured = await runVerb(evaluate, { positional: [run_dir], args: { yes: true }, format: "json" });

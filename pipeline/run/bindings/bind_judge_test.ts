@@ -22,7 +22,11 @@ for (
     ["an empty judgement", [{}], "returned a judgement without score, abstain or invalid"],
     ["no list", "good", "returned no list of judgements"],
     ["too many", [good(), good()], "returned 2 judgements for 1 rollouts"],
-    ["a part that is no number", [{ ...good(), parts: { near: "x" } }], "returned the part near as x: expected a number"],
+    [
+      "a part that is no number",
+      [{ ...good(), parts: { near: "x" } }],
+      "returned the part near as x: expected a number",
+    ],
   ] as const
 ) {
   Deno.test(`a judge that returns ${what} is invalid, by its name`, async () => {
