@@ -1,5 +1,5 @@
 /**
- * The public surface of hone: what a plugin or a program that embeds hone may import.
+ * The public API of hone, for plugins and for programs that embed hone.
  * Run as a program (`deno run -A mod.ts pipeline.yaml`) it is the command line.
  * @module
  */
@@ -21,26 +21,26 @@ export { cacheDir } from "./pipeline/common/cache_dir.ts";
 export { Worker } from "./pipeline/program/worker.ts";
 export { ensureWorkerEnv } from "./pipeline/program/worker_env.ts";
 
-/** Reads a pipeline file with hone's own plugins at hand. Throws a HoneError with all that is wrong with it. */
+/** Loads a pipeline file with the built-in plugins. Throws a HoneError with all its problems. */
 export async function loadPipeline(path: string, options: Partial<LoadOptions> = {}): Promise<LoadedPipeline> {
   const { loadPipeline } = await import("./pipeline/config/pipeline_file.ts");
   const { builtins } = await import("./plugins/mod.ts");
   return await loadPipeline(path, { builtins, ...options });
 }
 
-/** Runs a pipeline to its verdict. Resolves with the status; throws only when it cannot start in the folder at all. */
+/** Runs a pipeline to its verdict. Resolves with the status; throws only if it cannot start in the folder. */
 export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): Promise<RunResult> {
   const { runPipeline } = await import("./pipeline/run/open_run.ts");
   return await runPipeline(loaded, options);
 }
 
-/** Opens a run folder to be read: through its process while one works on it, the file itself otherwise. */
+/** Opens a run for reading: through its process while the run is live, otherwise from its file. */
 export async function openRun(run_dir: string): Promise<RunClient> {
   const { openRun } = await import("./pipeline/store/live_run.ts");
   return await openRun(run_dir);
 }
 
 if (import.meta.main) {
-  // Not awaited: plugins import this module, and would wait for it while it waits for them.
+  // Not awaited: plugins import this module, which would be a deadlock.
   import("./runners/cli/command_line.ts").then(({ main }) => main(Deno.args)).then(Deno.exit);
 }

@@ -1,50 +1,50 @@
 /**
- * The typed event bus that carries a run. `publish` checks an event, gives it its place in the order, records it and
- * hands it to every subscriber; it resolves when each subscriber's bounded queue has taken it, which is the
- * back-pressure, and for durable nouns when it is committed. Subscribers publish in turn: such an event names the one
- * that made it (`cause`). Taps only look on. Where a handler throws, or the run's signal is aborted, delivery ends, whoever
- * waits for room is told, and events are still recorded. The bus knows events, not stages.
+ * The typed event bus of a run. `publish` validates an event, assigns its sequence number, records it and enqueues it for
+ * every subscriber. It resolves when each subscriber's bounded queue has accepted the event (back-pressure) and, for event
+ * types in `DURABLE`, when it is committed. Events that a handler publishes name the handled event as their `cause`. Taps
+ * only observe. When a handler throws or the run's signal is aborted, delivery stops and blocked publishers reject; events
+ * are still recorded. The bus knows events, not stages.
  * @module
  */
 import { checkPayload } from "./common/payload_checks.ts";
 import { DURABLE, type Envelope, type EventMap, type EventName } from "./events.ts";
 
-/** Where envelopes are kept. The promise resolves when the envelope is on disk. */
+/** Storage of envelopes. The promise resolves when the envelope is on disk. */
 export interface Sink {
   append(envelope: Envelope): Promise<void>;
 }
 
-/** Publishes an event. Throws a TypeError at once when the payload is not of the event's shape. */
+/** Publishes an event. Throws a TypeError synchronously if the payload is invalid. */
 export type Publish = <K extends EventName>(type: K, data: EventMap[K]) => Promise<void>;
 
-/** What a handler publishes with. */
+/** Publishing functions for a handler. */
 export interface Out {
   publish: Publish;
-  /** As `publish`; what is `recorded` already is delivered to subscribers without being recorded again. */
+  /** Like `publish`, but an event that is `recorded` already is delivered to subscribers without being recorded again. */
   deliver: <K extends EventName>(type: K, data: EventMap[K], recorded: boolean) => Promise<void>;
-  /** Number of the event that is being handled: the `cause` of what is published for it elsewhere. */
+  /** Number of the handled event: the `cause` of events published for it elsewhere. */
   cause: number | undefined;
 }
 
-/** Handles one event; the events that it publishes depend on that event and on what is on record, and on nothing else. */
+/** Handles one event; the events that it publishes depend only on that event and on the records of the run. */
 export type Handler<K extends EventName> = (event: Envelope<K>, out: Out) => void | Promise<void>;
 
-/** How a subscriber takes its events. */
+/** Options of a subscriber. */
 export interface Subscription {
   stage: string;
-  /** Events handled at once; 1 when left out. */
+  /** Maximum number of events handled concurrently. Default: 1. */
   concurrency?: number;
-  /** Events that wait at most; publishers wait for room. 64 when left out. */
+  /** Capacity of the queue; publishers block while it is full. Default: 64. */
   capacity?: number;
 }
 
-/** How a bus is made. */
+/** Options of a bus. */
 export interface BusOptions {
-  /** The number of the next event; a resumed run goes on counting. 1 when left out. */
+  /** Sequence number of the first event; a resumed run continues counting. Default: 1. */
   first_seq?: number;
-  /** Ends delivery. */
+  /** Stops delivery. */
   signal?: AbortSignal;
-  /** Told of a handler that threw; it is expected to abort the signal. */
+  /** Called when a handler throws; expected to abort the signal. */
   on_error?: (error: unknown, where: { stage: string; event: Envelope }) => void;
 }
 
@@ -53,7 +53,7 @@ const TAP_LIMIT = 10_000;
 
 /** Orders, records and delivers the events of one run. */
 export class Bus {
-  /** Envelopes that taps were too slow for. */
+  /** Number of envelopes that slow taps missed. */
   dropped = 0;
   readonly run_id: string;
   readonly #sink?: Sink;
@@ -72,20 +72,20 @@ export class Bus {
     options.signal?.addEventListener("abort", () => this.#stop(), { once: true });
   }
 
-  /** Publishes an event of `source`; see `Publish`. `cause` is the number of the event that made it. */
+  /** Publishes an event of `source`; see `Publish`. `cause` is the number of the event that led to it. */
   publish<K extends EventName>(source: string, type: K, data: EventMap[K], cause?: number): Promise<void> {
     checkPayload(type, data);
     const at = Date.now();
     const envelope = { seq: this.#seq, at, run_id: this.run_id, source, cause, type, data } as unknown as Envelope;
     const kept = this.#keep(envelope);
-    // Counted once it is kept: what the sink refuses leaves no gap.
+    // Incremented after the append: an event that the sink rejects leaves no gap.
     this.#seq++;
     for (const tap of this.#taps) if (!tap.offer(envelope)) this.dropped++;
     const taken = this.#hand(envelope);
     return taken ? both(taken, kept) : kept;
   }
 
-  /** Calls `handler` for each event of a type that is published from now on. */
+  /** Calls `handler` for each event of a type published from now on. */
   subscribe<K extends EventName>(type: K, subscription: Subscription, handler: Handler<K>): void {
     const { stage, concurrency = 1, capacity = 64 } = subscription;
     const settled = (count: number) => this.#settle(count);
@@ -100,19 +100,19 @@ export class Bus {
     this.#queues.set(type, [...this.#queues.get(type) ?? [], queue]);
   }
 
-  /** Calls `tap` for every event, off the publisher's path; a slow tap loses events and never slows the run. */
+  /** Calls `tap` for every event, asynchronously; a slow tap misses events and never slows the run. */
   tap(tap: (envelope: Envelope) => void | Promise<void>, options: { limit?: number } = {}): () => void {
     const entry = new Tap(tap, options.limit ?? TAP_LIMIT);
     this.#taps.add(entry);
     return () => this.#taps.delete(entry);
   }
 
-  /** Resolves when no event waits to be handled and no handler runs. */
+  /** Resolves when no event is queued and no handler is running. */
   async idle(): Promise<void> {
     if (this.#busy > 0) await new Promise<void>((resolve) => this.#at_rest.push(resolve));
   }
 
-  /** Resolves when every tap has seen what was published before. */
+  /** Resolves when every tap has received all events published before. */
   async seen(): Promise<void> {
     await Promise.all([...this.#taps].map((tap) => tap.drained));
   }
@@ -133,12 +133,12 @@ export class Bus {
   #keep(envelope: Envelope): Promise<void> {
     const kept = this.#sink?.append(envelope);
     if (!kept) return AT_ONCE;
-    // Nobody need await it; a broken sink also refuses the next durable one, so nothing is lost in silence.
+    // May stay unawaited; a broken sink also rejects the next durable event, so no loss goes unnoticed.
     kept.catch(() => {});
     return DURABLE.has(envelope.type) ? kept : AT_ONCE;
   }
 
-  /** Undefined where every queue has taken the event at once. */
+  /** Undefined if every queue accepted the event immediately. */
   #hand(envelope: Envelope): Promise<void> | undefined {
     const queues = this.#queues.get(envelope.type);
     if (!queues || this.#options.signal?.aborted) return undefined;
@@ -173,11 +173,11 @@ interface QueueParts {
   capacity: number;
   /** Never rejects. */
   work: (event: Envelope) => Promise<void>;
-  /** So many events are done with. */
+  /** Called with the number of events that are finished. */
   settled: (count: number) => void;
 }
 
-/** The events that wait for one subscriber, in order. */
+/** The queued events of one subscriber, in order. */
 class Queue {
   #waiting: Envelope[] = [];
   #late: { event: Envelope; taken: () => void; refused: (reason: unknown) => void }[] = [];
@@ -185,7 +185,7 @@ class Queue {
 
   constructor(private readonly parts: QueueParts) {}
 
-  /** Takes the event, at once or when there is room. */
+  /** Accepts the event, immediately or when the queue has room. */
   offer(event: Envelope): Promise<void> | undefined {
     if (this.#late.length > 0 || this.#waiting.length >= this.parts.capacity) {
       return new Promise((taken, refused) => this.#late.push({ event, taken, refused }));
@@ -194,7 +194,7 @@ class Queue {
     this.#start();
   }
 
-  /** Gives up what waits. */
+  /** Discards all queued events and rejects blocked publishers. */
   clear(reason: unknown) {
     const [waiting, late] = [this.#waiting.splice(0), this.#late.splice(0)];
     for (const { refused } of late) refused(reason);
@@ -215,7 +215,7 @@ class Queue {
   }
 
   async #handle(event: Envelope) {
-    // Not on the publisher's stack: it goes on first.
+    // Not on the publisher's stack, which continues first.
     await AT_ONCE;
     await this.parts.work(event);
     this.#running--;
@@ -251,7 +251,7 @@ class Tap {
           const pending = this.tap(envelope);
           if (pending) await pending;
         } catch {
-          // A tap only looks on; what it throws is its own affair.
+          // Errors of taps are ignored.
         }
       }
     }

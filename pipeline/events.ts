@@ -1,6 +1,6 @@
 /**
- * The nouns of hone and the events that carry them. Every row of the store is one of these records.
- * Knows nothing of plugins, runners, files or servers. Names of events are `<noun>.<past verb>`.
+ * The records of hone and the events that carry them. Every row of the store is one of these records.
+ * Independent of plugins, runners, files and servers. Names of events are `<noun>.<past verb>`.
  * @module
  */
 
@@ -9,13 +9,13 @@ export type Json = null | boolean | number | string | Json[] | JsonObject;
 /** A JSON object. */
 export type JsonObject = { [key: string]: Json };
 
-/** Which part of the data a scenario belongs to. Held-out scenarios are read by the verdict alone. */
+/** The split of a scenario. Held-out scenarios are used only for the verdict. */
 export type Split = "train" | "validation" | "heldout";
 
 /** One tool of one server, under the name that the model sees. */
 export interface ToolSpec {
   server: string;
-  /** The server's own name of the tool. */
+  /** The tool's name on the server. */
   name: string;
   /** The name that the model sees: `^[a-zA-Z0-9_-]{1,64}$`, unique in the catalog. */
   model_name: string;
@@ -27,7 +27,7 @@ export interface ToolSpec {
   tokens: number;
 }
 
-/** One server as discovery found it. */
+/** One discovered server. */
 export interface CatalogServer {
   name: string;
   transport: "stdio" | "http" | "sse";
@@ -37,44 +37,44 @@ export interface CatalogServer {
   resources: { uri: string; name: string; description?: string; mime_type?: string }[];
   resource_templates: { uri_template: string; name: string; description?: string }[];
   prompts: { name: string; description?: string; arguments: { name: string; required: boolean }[] }[];
-  /** Lists other than tools that the server says it has and could not give, one sentence each. */
+  /** Lists other than tools that the server advertises but failed to return, one sentence each. */
   problems?: string[];
 }
 
-/** What discovery found: servers, tools, and a hash over all names and schemas. */
+/** The result of discovery: servers, tools, and a hash of all names and schemas. */
 export interface Catalog {
   servers: CatalogServer[];
   tools: ToolSpec[];
   schema_hash: string;
 }
 
-/** The servers are no longer what they were. `changes` says how, one line each. */
+/** Changes of the servers' tools, one line each. */
 export interface CatalogChange {
   /**
-   * `resumed`: since the run began, and it was to go on; `evaluated`: since the policy was trained; `notified`: while the
-   * run was under way, which goes on offering what it began with.
+   * `resumed`: changes since the run started, found when it was resumed; `evaluated`: since the policy was trained;
+   * `notified`: during the run, which continues to offer the original tools.
    */
   found: "resumed" | "evaluated" | "notified";
   changes: string[];
-  /** Hash of what there is now. */
+  /** Hash of the current catalog. */
   schema_hash: string;
-  /** What there is now, where the run goes on with it. */
+  /** The current catalog, if the run continues with it. */
   catalog?: Catalog;
 }
 
-/** A tool call as a person writes it in a scenario. `server` may be left out where the name is unique. */
+/** A tool call, as written in a scenario. `server` is optional if the tool's name is unique. */
 export interface CallSpec {
   server?: string;
   tool: string;
   arguments: JsonObject;
 }
 
-/** How a text or JSON value is compared; exactly one key. */
+/** How a text or JSON value is compared; at most one of `equals`, `contains` and `matches`. */
 export interface Matcher {
   equals?: Json;
   contains?: string;
   matches?: string;
-  /** Numbers are equal within this tolerance (with `equals`). */
+  /** Tolerance for comparing numbers (with `equals`). */
   tolerance?: number;
 }
 
@@ -84,23 +84,23 @@ export interface Scenario {
   task: string;
   split: Split;
   tags: string[];
-  /** Brings a fresh environment into the wanted state: files below `${workdir}`, then calls, in order. */
+  /** Sets up the initial state of a fresh environment: files below `${workdir}`, then calls, in order. */
   setup?: { files?: Record<string, string>; directories?: string[]; calls?: CallSpec[] };
-  /** What the judges expect, by judge (the plugin's name), each part in that judge's own schema. */
+  /** The judges' parts, by judge (the plugin's name), each in that judge's schema. */
   expect?: Record<string, Json>;
-  /** The part of `judge/state`, which is written at the top. */
+  /** The part of `judge/state`, a top-level field. */
   checks: readonly object[];
   /** The part of `judge/answer`. */
   answer?: object;
   /** The part of `judge/calls`. */
   calls?: object;
-  /** Reference solution: calls in order, then the closing answer. Replayed on the real server before it teaches. */
+  /** Reference solution: calls in order, then the closing answer. Verified on the real server before training on it. */
   solution?: { calls: CallSpec[]; answer: string };
-  /** Tools (model names) that the agent is offered; all of them when left out. */
+  /** Tools (model names) offered to the agent. Default: all. */
   tools?: string[];
 }
 
-/** Why a turn or call failed, in one word that metrics can count. */
+/** The outcome of a call. */
 export type CallOutcome =
   | "ok"
   | "tool_error"
@@ -112,42 +112,42 @@ export type CallOutcome =
   | "denied"
   | "cancelled";
 
-/** One LLM call. Token arrays are present when the endpoint gives tokens (`policy.tokens: exact`). */
+/** One turn of the model. Token arrays are present if the endpoint returns tokens (`policy.tokens: exact`). */
 export interface TurnRecord {
   type: "turn";
   index: number;
-  /** Messages that this turn added to the conversation before the model spoke. */
+  /** Messages added to the conversation before this turn's reply. */
   input: ChatMessage[];
-  /** Messages before `input` that were shortened to fit the context; they stay so. */
+  /** Messages before `input` that were shortened to fit the context; they remain shortened. */
   shortened?: Shortened[];
-  /** Model names of the tools that were offered; on a rollout's first turn, and where they change. */
+  /** Model names of the offered tools; set on a rollout's first turn and whenever they change. */
   tools?: string[];
   /** The model's raw text. */
   text: string;
   reasoning?: string;
-  /** Calls parsed from the text, or native ones. */
+  /** Calls parsed from the text, or native tool calls. */
   tool_calls: { id: string; name: string; arguments: JsonObject }[];
-  /** Set when the text looked like a call and could not be read as one, or the call did not fit its schema. */
+  /** Set if the text looked like a call but could not be parsed, or the call did not match its schema. */
   invalid_call?: string;
   prompt_token_ids?: Int32Array;
   output_token_ids?: Int32Array;
   logprobs?: Float32Array;
   finish_reason: "stop" | "length" | "tool_calls" | "error";
-  /** Version of the weights that spoke, where the endpoint says it. */
+  /** Version of the weights that sampled the turn, if the endpoint reports it. */
   policy_version?: number;
   prompt_tokens: number;
   output_tokens: number;
   seconds: number;
 }
 
-/** A message whose text was shortened: its place in the conversation, from 0, and its characters before and after. */
+/** A shortened message: its index in the conversation, from 0, and its number of characters before and after. */
 export interface Shortened {
   message: number;
   from: number;
   to: number;
 }
 
-/** One tool call: what the model saw and the whole result. */
+/** One tool call: the text for the model and the full result. */
 export interface ToolCallRecord {
   type: "tool_call";
   turn: number;
@@ -156,15 +156,15 @@ export interface ToolCallRecord {
   tool: string;
   arguments: JsonObject;
   outcome: CallOutcome;
-  /** Text for the model; truncated where `truncated`. */
+  /** Text for the model; see `truncated`. */
   text: string;
-  /** The whole MCP result, or the error, for judges and the store. */
+  /** The full MCP result, or the error, for judges and the store. */
   result: Json;
   truncated: boolean;
   seconds: number;
 }
 
-/** A chat message as OpenAI-compatible endpoints take it. */
+/** A chat message in the form of OpenAI-compatible endpoints. */
 export interface ChatMessage {
   role: "system" | "user" | "assistant" | "tool";
   content: string;
@@ -173,7 +173,7 @@ export interface ChatMessage {
   reasoning?: string;
 }
 
-/** How a rollout ended. Some ends say that the attempt tells nothing about the policy. */
+/** How a rollout ended. Some ends say nothing about the policy. */
 export interface Outcome {
   end:
     | "answered"
@@ -189,11 +189,11 @@ export interface Outcome {
     | "tape_miss"
     | "cancelled";
   answer: string | null;
-  /** Human words for ends that are not `answered` or `completed`. */
+  /** Human-readable cause of ends other than `answered` and `completed`. */
   cause?: string;
 }
 
-/** What a rollout is for. */
+/** Purpose of a rollout. */
 export type Purpose = "train" | "evaluation" | "demonstration";
 
 /** Identity of one rollout. */
@@ -205,7 +205,7 @@ export interface RolloutRef {
   split: Split;
   /** Sampling temperature of this rollout; 0 is greedy. The verdict keeps greedy and sampled success apart. */
   temperature: number;
-  /** Which of several tries at the same scenario under the same policy, from 0. */
+  /** Index, from 0, of this attempt at the scenario under the same policy. */
   try: number;
   /** Name of the policy (`base`, `warm_start`, `tuned`, or the step's name). */
   policy: string;
@@ -216,7 +216,7 @@ export interface RolloutRef {
   attempt: number;
 }
 
-/** A group that is to be run: rollouts of one scenario under one policy version, compared with each other. */
+/** A requested group: rollouts of one scenario under one policy version, which are compared with each other. */
 export interface GroupRequest {
   group_id: string;
   scenario_id: string;
@@ -227,13 +227,13 @@ export interface GroupRequest {
   temperature: number;
   /** Training step, from 0, or -1. */
   step: number;
-  /** Place among the groups that were asked for together, from 0. */
+  /** Index among the groups that were requested together, from 0. */
   index: number;
-  /** Rollouts. */
+  /** Number of rollouts. */
   size: number;
 }
 
-/** A rollout's whole record. */
+/** The full record of a rollout. */
 export interface Trajectory extends RolloutRef {
   turns: TurnRecord[];
   tool_calls: ToolCallRecord[];
@@ -243,40 +243,40 @@ export interface Trajectory extends RolloutRef {
   seconds: number;
 }
 
-/** What one judge says of one rollout: a score in [0, 1], that it is not its to judge, or why it cannot. */
+/** One judge's judgement of one rollout: a score in [0, 1], an abstention (does not apply), or the cause of a failure. */
 export type Judgement =
   | { score: number; reason: string; parts?: Record<string, number> }
   | { abstain: string }
   | { invalid: string };
 
-/** A reward: its value and named parts, or why there is none. */
+/** A reward: its value and named parts, or the reason why it is invalid. */
 export type RewardValue = { value: number; parts: Record<string, number> } | { invalid: string };
 
-/** One question that a stage put to a language model, and what came of it. No secret is in it, and no header. */
+/** One request of a stage to a language model, and its result. Contains no secrets and no headers. */
 export interface LlmCall {
   stage: string;
   api: "openai" | "anthropic";
-  /** The model that was asked, as the settings name it. */
+  /** The requested model, as in the settings. */
   model: string;
-  /** Content key: equal questions have equal ones. */
+  /** Hash of the content: equal requests have equal keys. */
   key: string;
-  /** True where an equal question was answered before, by this run or an earlier one. */
+  /** True if the reply comes from the cache. */
   cached: boolean;
-  /** `ok`, the code of what went wrong, or `cancelled`. */
+  /** `ok`, an error code, or `cancelled`. */
   outcome: string;
   prompt_tokens: number;
   output_tokens: number;
-  /** Seconds that the endpoint took, all tries together. */
+  /** Total seconds of all tries. */
   seconds: number;
-  /** Requests that were sent; 0 where nobody was asked. */
+  /** Number of HTTP requests; 0 if none was sent. */
   tries: number;
-  /** What was asked: the question's content, as its key is made of it. */
+  /** Content of the request, from which its key is computed. */
   request: Json;
   /** `{ text, json?, model }`, or `{ error: { code, message } }`. */
   reply: Json;
 }
 
-/** Metrics of one optimiser step, as the trainer reports them. */
+/** Metrics of one optimiser step, reported by the trainer. */
 export interface StepReport {
   step: number;
   kind: "supervised" | "rl";
@@ -293,7 +293,7 @@ export interface Interval {
   n: number;
 }
 
-/** What is measured. */
+/** The policy, split and temperature of an evaluation. */
 export interface EvaluationTarget {
   policy: string;
   policy_version: number;
@@ -301,9 +301,9 @@ export interface EvaluationTarget {
   temperature: number;
 }
 
-/** A batch that is ready to be trained on. */
+/** A batch for one training step. */
 export interface Batch {
-  /** Number of the optimiser step that it is for, from 1; supervised steps count too. */
+  /** Number of its optimiser step, from 1, including supervised steps. */
   step: number;
   kind: StepReport["kind"];
   /** Absolute path of a `batch.v1` file. */
@@ -311,15 +311,15 @@ export interface Batch {
   rows: number;
   dropped: Record<string, number>;
   learning_rate: number;
-  /** What the rollouts of the batch were like; joins what the trainer reports of the step. */
+  /** Metrics of the batch's rollouts, added to the trainer's metrics of the step. */
   metrics: Record<string, number>;
-  /** Most policy versions between the weights that sampled a rollout and the weights that it trains. */
+  /** Maximum number of policy versions between the weights that sampled a rollout and those that it trains. */
   staleness: number;
-  /** The policy that the step makes; none where another step of the rung follows at once. */
+  /** The policy published after the step; absent if another step of the rung follows directly. */
   publish_as?: { name: string; version: number };
 }
 
-/** Events by name. Payloads are plain records; long number arrays are typed arrays. */
+/** Events by name. Payloads are plain records; long arrays of numbers are typed arrays. */
 export interface EventMap {
   "run.started": { name: string; seed: number; hone_version: string; resumed: boolean };
   "catalog.discovered": Catalog;
@@ -327,7 +327,7 @@ export interface EventMap {
   "scenario.produced": Scenario;
   "scenarios.completed": Record<Split, number>;
   "rung.started": { rung: string; total: number };
-  /** `checkpoint` is the one that the rung chose; empty where it made none. */
+  /** `checkpoint` is the selected one; empty if the rung produced none. */
   "rung.completed": { rung: string; steps: number; checkpoint: string };
   "demonstrations.requested": { scenarios: number };
   "group.requested": GroupRequest;
@@ -343,7 +343,7 @@ export interface EventMap {
   "reward.shaped": { rollout_id: string; group_id: string; success: boolean } & RewardValue;
   "group.rewarded": { group_id: string; scenario_id: string; step: number; purpose: Purpose };
   "batch.ready": Batch;
-  /** `checkpoint` is its id; the state is on disk, or wherever a hosted trainer keeps it, when this is published. */
+  /** `checkpoint` is an id; the state is saved, on disk or by the hosted trainer, before this is published. */
   "train.stepped": StepReport & { checkpoint: string; staleness: number };
   "policy.requested": { name: string; version: number; checkpoint: string };
   "policy.published": { name: string; version: number; model: string; checkpoint: string };
@@ -351,7 +351,7 @@ export interface EventMap {
   "job.submitted": { job_id: string };
   "evaluation.requested": EvaluationTarget & { scenarios: number; tries: number };
   "evaluation.completed": EvaluationTarget & { success: Interval; seconds: number };
-  /** The last rung is done; the policy is the one that is exported. `checkpoint` is empty for the base policy. */
+  /** The last rung is complete; `policy` is the exported one. `checkpoint` is empty for the base policy. */
   "ladder.completed": { policy: string; checkpoint: string };
   "verdict.made": { sentence: string; policy: string; checkpoint: string };
   "export.completed": { exporter: string; dir: string; proof: JsonObject };
@@ -368,15 +368,15 @@ export interface Envelope<K extends EventName = EventName> {
   seq: number;
   at: number;
   run_id: string;
-  /** Stage, or part of hone, that published it. */
+  /** Stage, or part of hone, that published the event. */
   source: string;
-  /** `seq` of the event whose handling published it; none where nothing else in the run did. */
+  /** `seq` of the event whose handler published this one, if any. */
   cause?: number;
   type: K;
   data: EventMap[K];
 }
 
-/** Events whose record must be on disk before it counts as acknowledged. */
+/** Event types that are acknowledged only when their record is on disk: `await publish(…)` waits for the commit. */
 export const DURABLE: ReadonlySet<EventName> = new Set<EventName>([
   "turn.completed",
   "tool.called",

@@ -1,7 +1,7 @@
 /**
- * The table of the kinds of plugin: how many stages of a kind a pipeline takes and why it needs one, what its role must
- * have, how a program plays it, what `hone new` writes, how a role is tried. What each consumes and publishes on the bus is
- * in `run/bindings.ts`. Whoever else must know something of a kind reads it here.
+ * The table of the kinds of plugin: how many stages of a kind a pipeline may have and whether it needs one, the methods of
+ * its role, how a program implements it (`exec:`), its template for `hone new`, its conformance checks. The events of
+ * each kind are in `run/bindings.ts`.
  * @module
  */
 import { discoverer } from "./kinds/discoverer_kind.ts";

@@ -1,7 +1,6 @@
 /**
- * From `use:` to a plugin: a built-in, a path, a pinned npm package, or a program in any language. Whatever cannot be
- * used is refused with what was tried and what is wanted. The table of built-ins comes from the caller, so that the
- * core knows no plugin.
+ * Loads the plugin that `use:` names: a built-in, a path, a pinned npm package, or a program in any language. Errors say
+ * what was tried and what is expected. The caller passes the table of built-ins, so that the core imports no plugin.
  * @module
  */
 import { stat } from "node:fs/promises";
@@ -12,7 +11,7 @@ import { loadProgram } from "./program/exec_plugin.ts";
 import { isKind, KIND_NAMES } from "./kinds.ts";
 import type { Plugin } from "./plugin.ts";
 
-/** Built-in plugins by `kind/name`, imported when asked for. */
+/** Built-in plugins by `kind/name`, imported on demand. */
 export type Builtins = Record<string, () => Promise<{ default: Plugin }>>;
 
 const PINNED = /^npm:(@[a-z0-9._-]+\/)?[a-z0-9._-]+@\d+\.\d+\.\d+[^/]*(\/.+)?$/i;
@@ -42,7 +41,7 @@ export async function loadPlugin(
   return plugin;
 }
 
-/** True where `use` is a path rather than the name of a built-in. */
+/** True if `use` is a path rather than the name of a built-in. */
 function isPath(use: string): boolean {
   return /^(\.{1,2}[\\/]|file:)/.test(use) || isAbsolute(use) || /\.[mc]?[jt]s$/.test(use);
 }
@@ -57,13 +56,13 @@ async function load(use: string, importer: () => Promise<unknown>): Promise<unkn
   } catch (error) {
     const cause = error instanceof Error ? error.message.split("\n")[0]! : String(error);
     const hint = Deno.build.standalone
-      ? "the single binary cannot load code from files: use deno run -A mod.ts, or exec: a program"
+      ? "the standalone binary cannot load code from files: use deno run -A mod.ts, or exec: with a program"
       : undefined;
     throw new HoneError(loader.plugin_broken(use, cause, hint), { cause: error });
   }
 }
 
-/** The module's default export as a plugin, or why it is none. */
+/** The module's default export as a plugin; throws if it is none. */
 function accept(use: string, module: unknown): Plugin {
   const plugin = (module as { default?: unknown }).default;
   if (plugin === undefined) throw new HoneError(loader.no_default_export(use));

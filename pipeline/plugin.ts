@@ -1,6 +1,6 @@
 /**
- * The roles that plugins play, and `definePlugin`. A plugin sees its role's arguments and nothing else:
- * never the bus, the store or another plugin. What a role returns or yields is published by the runner.
+ * The roles of plugins, and `definePlugin`. A plugin sees only the arguments of its role: never the bus, the store or
+ * another plugin. The runner publishes what a role returns or yields.
  * @module
  */
 import type { z } from "zod";
@@ -33,10 +33,10 @@ import type { Verdict } from "./verdict/verdict_types.ts";
 export type * from "./kinds/role_types.ts";
 export type * from "./kinds/trainer_types.ts";
 
-/** The kinds of plugin; `kinds.ts` says what else is to be known of each. */
+/** The kinds of plugin; `kinds.ts` has the facts about each. */
 export type Kind = keyof Roles;
 
-/** What a rollout yields while it runs. */
+/** Records that a rollout yields in progress. */
 export type RolloutRecord = TurnRecord | ToolCallRecord;
 
 /** Arguments of a rollout. */
@@ -50,54 +50,54 @@ export interface RolloutArgs {
   signal: AbortSignal;
 }
 
-/** What an exporter receives. */
+/** Arguments of an exporter. */
 export interface ExportArgs {
-  /** Absolute folder of its own to write to; does not exist yet. */
+  /** Absolute path of the exporter's own folder; does not exist yet. */
   dir: string;
   policy: Policy;
   agent: Agent;
   catalog: Catalog;
   verdict: Verdict;
   model: ModelFacts;
-  /** Writes the policy's weights into a folder, in a format, and returns their proof. Throws where the trainer has none. */
+  /** Writes the policy's weights to a folder and returns the trainer's checks. Throws if the trainer has no weights. */
   weights(args: { format: WeightsFormat; dir: string }): Promise<JsonObject>;
   signal: AbortSignal;
 }
 
-/** What a judge receives: a group's finished rollouts, all at once. */
+/** Arguments of a judge: all finished rollouts of a group. */
 export interface JudgeArgs<E = unknown> {
   group: Trajectory[];
   scenario: Scenario;
-  /** The judge's own part of the scenario, as its schema parsed it; undefined where the scenario has none. */
+  /** The judge's part of the scenario, parsed with its schema; undefined if the scenario has none. */
   expected: E | undefined;
-  /** Aborted when the judge's time is up or the run ends. */
+  /** Aborted when the judge's time limit is reached or the run ends. */
   signal: AbortSignal;
   llm: Llm;
 }
 
-/** A judge at work. */
+/** The role of a judge. */
 export interface JudgeRole<E = unknown> {
-  /** `absolute` scores mean the same in every group; `relative` ones never leave their group, and are asked in training only. */
+  /** `absolute` scores are comparable between groups; `relative` ones only within a group, and are used only in training. */
   scale: "absolute" | "relative";
-  /** True where a score of 1 is what "success" means. A run needs one decisive judge; a relative one cannot be it. */
+  /** A decisive judge determines success. A run needs at least one; a relative judge cannot be decisive. */
   decisive: boolean;
-  /** Runs before the environment is released; its JSON is stored. */
+  /** Observes the environment before it is released; the returned JSON is stored. */
   observe?(environment: Environment, scenario: Scenario, expected: E | undefined): Promise<Json>;
-  /** One judgement per trajectory, in order. Pure over stored records and what `llm` answers. */
+  /** Returns one judgement per trajectory, in order. Depends only on its arguments and on replies of `llm`. */
   judge(args: JudgeArgs<E>): Promise<Judgement[]> | Judgement[];
   toGrader?(): JsonObject;
 }
 
-/** The role that each kind plays. */
+/** The role of each kind. */
 export interface Roles {
   discoverer: { discover(servers: ServerSpec[], connect: Connect): Promise<Catalog> };
   "scenario-source": {
-    /** `parts` are what judges want to be told of a scenario. */
+    /** `parts` are the parts of scenarios that judges read. */
     produce(catalog: Catalog, parts: ScenarioPart[]): AsyncIterable<Scenario> | Iterable<Scenario>;
   };
   rollout: {
     run(args: RolloutArgs): AsyncGenerator<RolloutRecord, Outcome>;
-    /** The conversation that a reference solution would have been, for the supervised warm start. */
+    /** The conversation of a reference solution, for the supervised warm start. */
     demonstrate?(args: {
       scenario: Scenario;
       agent: Agent;
@@ -106,10 +106,10 @@ export interface Roles {
       results: CallResult[];
     }): Demonstration;
   };
-  // deno-lint-ignore no-explicit-any -- what a judge expects is known to itself alone
+  // deno-lint-ignore no-explicit-any -- the type of a judge's part is known only to the judge
   judge: JudgeRole<any>;
   "reward-shaper": {
-    /** `judgements` are keyed by judge (stage id). One that abstains is to count for nothing. */
+    /** `judgements` are keyed by judge (stage id). One that abstains must not affect the reward. */
     shape(trajectory: Trajectory, judgements: Record<string, Judgement>): RewardValue | Promise<RewardValue>;
     toGrader?(): JsonObject;
   };
@@ -118,7 +118,7 @@ export interface Roles {
     | { mode: "hosted"; open(args: OpenArgs): Promise<HostedTrainer> };
   exporter: { export(args: ExportArgs): Promise<{ dir: string; proof: JsonObject }> };
   tracker: {
-    /** Any event, after it was recorded; off the run's path. One that is too slow loses events. */
+    /** Receives every event after it was recorded, asynchronously. A slow tracker misses events. */
     on(event: Envelope): void | Promise<void>;
   };
 }
@@ -129,48 +129,48 @@ export interface ServerSpec {
   [key: string]: unknown;
 }
 
-/** A session that discovery may use; closed by the runner. */
+/** Connects to a server for discovery; the runner closes the session. */
 export type Connect = (server: ServerSpec) => Promise<Catalog>;
 
-/** A call that a part of a scenario names, and where in the part. */
+/** A call in a part of a scenario, with its path in the part. */
 export interface NamedCall {
-  /** `observed`: the judge will make it; `expected`, `forbidden`: what the agent should and should not call. */
+  /** `observed`: a call that the judge makes; `expected`, `forbidden`: calls that the agent should or must not make. */
   as: "observed" | "expected" | "forbidden";
   call: { server?: string; tool: string; arguments?: JsonObject };
   /** Path of the tool's name below the part. */
   path: (string | number)[];
 }
 
-/** What a judge expects of a scenario: the part that is its own, under `expect.<name of the judge>`. */
+/** A judge's part of scenarios, under `expect.<name of the judge>`. */
 export interface Expectation<E = unknown> {
   /** Schema of the part; every field described. */
   schema: z.ZodType<E>;
-  /** Where the part is written at the top of a scenario instead, as `checks` is. */
+  /** Top-level field of the part instead, such as `checks`. */
   field?: string;
-  /** The calls that it names. */
+  /** The calls in the part. */
   calls?(expected: E): NamedCall[];
 }
 
-/** A part that scenarios may have, and who reads it. */
+/** A part that scenarios may have, and its judge. */
 export interface ScenarioPart extends Expectation {
   /** Name of the judge's plugin. */
   judge: string;
-  /** Where it is written: `checks`, or `expect.<judge>`. */
+  /** Its field: `checks`, or `expect.<judge>`. */
   place: string;
-  /** True where a judge of this pipeline decides by it. */
+  /** True if a decisive judge of this pipeline reads it. */
   decides: boolean;
 }
 
-/** What a scenario source is told when it previews. */
+/** Arguments of a scenario source's preview. */
 export interface PreviewArgs {
   /** Absolute folder of the pipeline file. */
   base_dir: string;
   parts: ScenarioPart[];
-  /** True where every scenario must have a part that decides; false where a judge decides by anything else. */
+  /** True if every scenario must have a part of a decisive judge; false if a decisive judge needs no part. */
   must_have_part: boolean;
 }
 
-/** A plugin: a plain object; `create` does no I/O at import and may return `Symbol.asyncDispose`. */
+/** A plugin: a plain object. Importing it does no I/O; the role may have `Symbol.asyncDispose`. */
 export interface Plugin<K extends Kind = Kind> {
   kind: K;
   name: string;
@@ -179,12 +179,12 @@ export interface Plugin<K extends Kind = Kind> {
   // deno-lint-ignore no-explicit-any -- the schema's own output type reaches `create` through definePlugin
   config: z.ZodType<any>;
   examples: { title: string; with: JsonObject }[];
-  /** Of a judge: its part of a scenario. Left out where it judges by anything else. */
+  /** For a judge: its part of a scenario, if it needs one. */
   // deno-lint-ignore no-explicit-any -- see config
   expects?: Expectation<any>;
   /**
-   * Of a scenario source: its scenarios as they can be read without servers, for `hone validate` and before a run starts.
-   * Throws a HoneError with all problems, scenarios without what judges need among them.
+   * For a scenario source: its scenarios, read without servers, for `hone validate` and before a run starts.
+   * Throws a HoneError with all problems, including scenarios without a part that a decisive judge needs.
    */
   // deno-lint-ignore no-explicit-any -- see config
   preview?(config: any, args: PreviewArgs): Promise<Scenario[]>;
@@ -192,15 +192,15 @@ export interface Plugin<K extends Kind = Kind> {
   create(context: Context<any>): (Roles[K] & Partial<AsyncDisposable>) | Promise<Roles[K] & Partial<AsyncDisposable>>;
 }
 
-/** The role that a plugin's `create` returns: of a judge, with what it expects typed by its own schema. */
+/** The role that a plugin's `create` returns; for a judge, `expected` has the type of its schema. */
 type RoleOf<K extends Kind, E> = (K extends "judge" ? JudgeRole<E> : Roles[K]) & Partial<AsyncDisposable>;
 
 /**
- * Types a plugin: infers `config` (and what a judge expects) from the schemas and checks the role by `kind`.
+ * Types a plugin: infers the types of `config` (and of a judge's part) from the schemas and checks the role by `kind`.
  * @example
  * ```ts
  * const plugin: Plugin<"judge"> = definePlugin({ kind: "judge", name: "always", summary: "…", config: z.strictObject({}),
- *   examples: [{ title: "As it is", with: {} }],
+ *   examples: [{ title: "Defaults", with: {} }],
  *   create: () => ({ scale: "absolute", decisive: true,
  *     judge: ({ group }) => group.map(() => ({ score: 1, reason: "always" })) }) });
  * export default plugin;

@@ -1,7 +1,7 @@
 /**
- * What every plugin must pass: `conformance(plugin)` registers the tests, and is the first line of a plugin's own test
- * file. `fakeContext`, `fakeScenario`, `fakeTrajectory`, `fakeTurn`, `fakeToolCall` and `fakeJudgeArgs` make what roles
- * receive.
+ * Test helpers for plugins: `conformance(plugin)` registers the tests that every plugin must pass, usually in the first
+ * line of its test file. `fakeContext`, `fakeScenario`, `fakeTrajectory`, `fakeTurn`, `fakeToolCall` and `fakeJudgeArgs`
+ * create arguments for roles.
  * @module
  */
 import assert from "node:assert/strict";
@@ -14,7 +14,7 @@ import type { Given, KindFacts } from "./kinds/kind.ts";
 import type { Agent, CallResult, Context, Environment, JudgeArgs, Kind, Llm, Plugin, Policy, Roles } from "./plugin.ts";
 import type { Verdict } from "./verdict/verdict_types.ts";
 
-/** A context for `create`; `lines` are what the plugin logs. `base_dir` is the machine's temporary folder. */
+/** A context for `create`; `lines` collects the plugin's log. `base_dir` is the system's temporary folder. */
 export function fakeContext<C>(config: C, given: Partial<Context<C>> = {}): Context<C> & { lines: string[] } {
   const lines: string[] = [];
   const write = (level: string) => (message: string) => void lines.push(`${level}: ${message}`);
@@ -23,12 +23,12 @@ export function fakeContext<C>(config: C, given: Partial<Context<C>> = {}): Cont
   return { config, stage: "test", log, signal, base_dir: tmpdir(), ...given, lines };
 }
 
-/** A scenario with nothing but a task; `given` fills in what a test needs. */
+/** A scenario with only a task; `given` overrides fields. */
 export function fakeScenario(given: Partial<Scenario> = {}): Scenario {
   return { id: "one", task: "Write hi to a.txt.", split: "train", tags: [], checks: [], ...given };
 }
 
-/** A finished rollout without turns; `given` fills in what a test needs. */
+/** A finished rollout without turns; `given` overrides fields. */
 export function fakeTrajectory(given: Partial<Trajectory> = {}): Trajectory {
   return {
     rollout_id: "r1",
@@ -58,7 +58,7 @@ export function fakeTurn(given: Partial<TurnRecord> = {}): TurnRecord {
   return { type: "turn", input: [], text: "Done.", tool_calls: [], finish_reason: "stop", ...numbers, ...given };
 }
 
-/** A call of a tool of the server "files". */
+/** A tool call on the server "files". */
 export function fakeToolCall(tool: string, args: JsonObject = {}, outcome: CallOutcome = "ok"): ToolCallRecord {
   const place = { type: "tool_call" as const, turn: 0, index: 0, server: "files" };
   return { ...place, tool, arguments: args, outcome, text: "", result: null, truncated: false, seconds: 0 };
@@ -66,18 +66,18 @@ export function fakeToolCall(tool: string, args: JsonObject = {}, outcome: CallO
 
 const NOTHING_SAID = { text: "", prompt_tokens: 0, output_tokens: 0, seconds: 0, cached: false };
 
-/** What a judge receives: one rollout without turns, and a language model that says nothing. */
+/** Arguments of a judge: one rollout without turns, and a language model with empty replies. */
 export function fakeJudgeArgs<E>(given: Partial<JudgeArgs<E>> = {}): JudgeArgs<E> {
   const llm: Llm = { ask: ({ endpoint: { model } }) => Promise.resolve({ ...NOTHING_SAID, model }) };
   const signal = new AbortController().signal;
   return { group: [fakeTrajectory()], scenario: fakeScenario(), expected: undefined, signal, llm, ...given };
 }
 
-/** How a plugin is tried. */
+/** Options of `conformance`. */
 export interface ConformanceOptions {
-  /** Settings to try its role with; those of its first example when left out. */
+  /** Settings for the plugin's role. Default: those of its first example. */
   with?: JsonObject;
-  /** The language model that it may ask; one that says nothing when left out. */
+  /** The language model for the role. Default: one with empty replies. */
   llm?: Llm;
 }
 
@@ -89,10 +89,10 @@ export function conformance(plugin: Plugin, options: ConformanceOptions = {}): v
     assert.deepEqual(undescribed(jsonSchema(plugin.config)), []);
     if (plugin.expects) assert.deepEqual(undescribed(jsonSchema(plugin.expects.schema)), []);
   });
-  Deno.test(`${name}: examples parse, and read back as they are`, () => checkExamples(plugin));
-  Deno.test(`${name}: create touches nothing, says nothing, gives the role and disposes`, () => checkCreate(plugin));
+  Deno.test(`${name}: examples parse, and parse again unchanged`, () => checkExamples(plugin));
+  Deno.test(`${name}: create has no side effects, returns the role and disposes`, () => checkCreate(plugin));
   Deno.test(`${name}: create honours an aborted signal`, () => checkAborted(plugin));
-  Deno.test(`${name}: its role returns what the kind returns`, () => checkResults(plugin, options));
+  Deno.test(`${name}: its role returns valid results`, () => checkResults(plugin, options));
   Deno.test(`${name}: its work ends when the signal is aborted`, () => checkEnds(plugin, options));
 }
 
@@ -103,10 +103,10 @@ async function checkResults(plugin: Plugin, options: ConformanceOptions): Promis
   });
 }
 
-/** Longest that work may go on after its signal was aborted. */
+/** Time limit for work to end after its signal was aborted. */
 const ENDS_MS = 10_000;
 
-/** Work that has not ended some time after its signal was aborted does not heed it. */
+/** Fails for work that ignores its signal: it has not ended within the time limit after the abort. */
 async function checkEnds(plugin: Plugin, options: ConformanceOptions): Promise<void> {
   const { aborted } = KINDS[plugin.kind] as KindFacts<Kind>;
   if (!aborted) return;
@@ -115,7 +115,7 @@ async function checkEnds(plugin: Plugin, options: ConformanceOptions): Promise<v
     stop.abort(new Error("the run was cancelled"));
     let timer: ReturnType<typeof setTimeout>;
     const late = new Promise<boolean>((resolve) => timer = setTimeout(() => resolve(false), ENDS_MS));
-    assert.ok(await Promise.race([work, late]), `its work goes on ${ENDS_MS / 1000} s after the signal was aborted`);
+    assert.ok(await Promise.race([work, late]), `it is still working ${ENDS_MS / 1000} s after the signal was aborted`);
     clearTimeout(timer!);
   });
 }
@@ -137,8 +137,8 @@ async function withRole(
 }
 
 function checkForm({ kind, name, summary }: Plugin): void {
-  assert.ok(isKind(kind), `kind ${kind} is none of ${KIND_NAMES.join(", ")}`);
-  assert.match(name, /^[a-z][a-z0-9_-]*$/, "a name is lower case letters, digits, - or _");
+  assert.ok(isKind(kind), `kind ${kind} is not one of ${KIND_NAMES.join(", ")}`);
+  assert.match(name, /^[a-z][a-z0-9_-]*$/, "a name consists of lower-case letters, digits, - and _");
   assert.match(summary, /^[A-Z].*\.$/s, "a summary is a sentence");
 }
 
@@ -161,14 +161,14 @@ export function undescribed(schema: Record<string, unknown>, path = ""): string[
 }
 
 async function checkExamples({ config, examples }: Plugin): Promise<void> {
-  assert.ok(examples.length > 0, "a plugin shows at least one example");
+  assert.ok(examples.length > 0, "a plugin must have at least one example");
   for (const example of examples) {
     const parsed = await config.safeParseAsync(example.with);
     assert.ok(parsed.success, `example ${JSON.stringify(example.title)} does not parse: ${parsed.error}`);
     assert.deepEqual(
       await config.parseAsync(parsed.data),
       parsed.data,
-      "a run's own record of its settings parses again",
+      "parsed settings must parse again unchanged",
     );
   }
 }
@@ -182,11 +182,11 @@ async function checkCreate(plugin: Plugin): Promise<void> {
       }
       await role[Symbol.asyncDispose]?.();
     });
-    assert.deepEqual(said, [], "a plugin writes to its log, not to the console");
+    assert.deepEqual(said, [], "a plugin must write to its log, not to the console");
   }
 }
 
-/** With an aborted signal, `create` throws or gives a role that can be disposed; it never hangs. */
+/** With an aborted signal, `create` throws or returns a role that can be disposed; it never hangs. */
 async function checkAborted(plugin: Plugin): Promise<void> {
   const config = await plugin.config.parseAsync(plugin.examples[0]!.with);
   const context = fakeContext(config, { signal: AbortSignal.abort(new Error("the run was cancelled")) });
@@ -194,11 +194,11 @@ async function checkAborted(plugin: Plugin): Promise<void> {
     const role = await plugin.create(context);
     await role[Symbol.asyncDispose]?.();
   } catch (error) {
-    assert.ok(error instanceof Error, "what a plugin throws is an Error");
+    assert.ok(error instanceof Error, "a plugin must only throw Errors");
   }
 }
 
-/** Runs `work` and returns what reached the console meanwhile. */
+/** Runs `work` and returns its console output. */
 async function listening(work: () => Promise<void>): Promise<string[]> {
   const said: string[] = [];
   const methods = ["log", "info", "warn", "error", "debug"] as const;
@@ -212,7 +212,7 @@ async function listening(work: () => Promise<void>): Promise<string[]> {
   return said;
 }
 
-/** What a role is tried with. Nobody listens at the policy's address; weights are an empty file. */
+/** Arguments for a role. The policy's address has no server; weights are an empty file. */
 function given(plugin: Plugin, dir: string, signal: AbortSignal): Given {
   const [scenario, trajectory, { llm }] = [fakeScenario(), fakeTrajectory(), fakeJudgeArgs()];
   const { agent } = pipeline_schema.parse({ name: "conformance", stages: [{ use: "none" }] });

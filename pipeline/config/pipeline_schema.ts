@@ -22,7 +22,9 @@ const endpoint = z.strictObject({
     .meta({ examples: ["OPENAI_API_KEY"] }),
   headers: text_values("Headers sent with every request.").prefault({}),
   body: z.record(z.string(), z.json()).default({})
-    .describe("Additional fields of every request, such as `parallel_tool_calls`, `tool_choice` or `reasoning_effort`."),
+    .describe(
+      "Additional fields of every request, such as `parallel_tool_calls`, `tool_choice` or `reasoning_effort`.",
+    ),
 });
 
 const agent = z.strictObject({
@@ -34,7 +36,9 @@ const agent = z.strictObject({
   max_turns: count().default(8).describe("Maximum turns per rollout."),
   max_tokens: count().default(256).describe("Maximum tokens per turn."),
   temperature: positive().max(2).default(1).describe("Sampling temperature of `sampled` evaluations."),
-  tool_format: tool_format.default("auto").describe("Format in which tools are shown to the model and its calls are parsed."),
+  tool_format: tool_format.default("auto").describe(
+    "Format in which tools are shown to the model and its calls are parsed.",
+  ),
   tool_schemas: z.enum(["full", "compact"]).default("full").describe(
     "Detail of tool definitions with `native`: complete, or only names, types, enums and short descriptions. Other " +
       "formats are always compact.",
@@ -87,7 +91,9 @@ const server_fields = {
     .describe("Between rollouts: restart the process, or keep it and reset its `${workdir}`."),
   fixture: z.string().optional().describe("Folder whose contents are copied to `${workdir}` before each rollout.")
     .meta({ examples: ["./fixture"] }),
-  allow_writes: z.boolean().default(false).describe("Let rollouts call tools that are not read-only on this shared server."),
+  allow_writes: z.boolean().default(false).describe(
+    "Let rollouts call tools that are not read-only on this shared server.",
+  ),
   start_timeout_secs: positive().optional().describe(
     "Time limit for the server's first response. Default: 30, or 300 if the command may first download a package (npx, uvx, …).",
   ).meta({ examples: [30] }),
@@ -100,7 +106,9 @@ const server_fields = {
 const container = z.strictObject({
   image: z.string().min(1).describe("Image, already on this machine; its entrypoint is replaced by `command`.")
     .meta({ examples: ["node:24-slim"] }),
-  engine: z.enum(["docker", "podman"]).optional().describe("Container engine. Default: the first of the two that works.")
+  engine: z.enum(["docker", "podman"]).optional().describe(
+    "Container engine. Default: the first of the two that works.",
+  )
     .meta({ examples: ["podman"] }),
   network: z.string().min(1).default("none").describe("Network of the container; `none`: no network."),
   memory: z.string().regex(/^\d+[bkmg]?$/i, "must be a size such as 512m").default("1g").describe(
@@ -155,7 +163,9 @@ const url_server = z.strictObject({
   url: z.url({ protocol: /^https?$/ }).describe("Address of a running server.")
     .meta({ examples: ["http://127.0.0.1:3000/mcp"] }),
   headers: text_values("Headers sent with every request.").prefault({}),
-  transport: z.enum(["auto", "http", "sse"]).default("auto").describe("Streamable HTTP, the older SSE, or auto: try both."),
+  transport: z.enum(["auto", "http", "sse"]).default("auto").describe(
+    "Streamable HTTP, the older SSE, or auto: try both.",
+  ),
   bearer_env: z.string().optional().describe("Environment variable that holds a bearer token.")
     .meta({ examples: ["MCP_TOKEN"] }),
   auth: auth.optional().describe("OAuth, with tokens that hone refreshes automatically."),
@@ -169,7 +179,9 @@ const stage = z.strictObject({
   id: z.string().regex(/^[a-z][a-z0-9_-]*$/, "must be lower case letters, digits, - or _, and start with a letter")
     .optional().describe("Unique name of the stage. Default: the plugin's name.")
     .meta({ examples: ["strict_judge"] }),
-  use: z.string().min(1).describe("Plugin: a built-in `kind/name`, a path, `npm:package@version`, or `exec:` and a program.")
+  use: z.string().min(1).describe(
+    "Plugin: a built-in `kind/name`, a path, `npm:package@version`, or `exec:` and a program.",
+  )
     .meta({ examples: ["judge/state", "./my_judge.ts", "npm:some-judge@1.2.3", "exec:./judge.py"] }),
   with: z.record(z.string(), z.unknown()).default({}).describe("Settings of the plugin; see its table."),
   timeout_secs: positive().optional().describe(
@@ -178,7 +190,9 @@ const stage = z.strictObject({
 });
 
 const warm_start = z.strictObject({
-  demonstrations: z.int().min(0).default(0).describe("Maximum number of training scenarios with a verified solution to learn from; 0: all."),
+  demonstrations: z.int().min(0).default(0).describe(
+    "Maximum number of training scenarios with a verified solution to learn from; 0: all.",
+  ),
   epochs: count().default(1).describe("Passes over the demonstrations."),
   batch_size: count().default(8).describe("Demonstrations per optimiser step."),
   learning_rate: positive().default(1e-3).describe("Learning rate of the supervised steps."),
@@ -195,13 +209,19 @@ const loss = z.strictObject({
   normaliser: z.enum(["tokens", "sequences", "constant"]).optional().describe("Divisor of the sum over tokens.")
     .meta({ examples: ["tokens"] }),
   constant: positive().optional().describe("The divisor of `normaliser: constant`.").meta({ examples: [1024] }),
-  tis_cap: positive().optional().describe("Cap of the importance weight that corrects for differences between sampler and trainer.")
+  tis_cap: positive().optional().describe(
+    "Cap of the importance weight that corrects for differences between sampler and trainer.",
+  )
     .meta({ examples: [2] }),
-  beta: z.number().min(0).optional().describe("Weight of the KL penalty against the base policy.").meta({ examples: [0] }),
+  beta: z.number().min(0).optional().describe("Weight of the KL penalty against the base policy.").meta({
+    examples: [0],
+  }),
 });
 
 const train = z.strictObject({
-  group_size: z.int().min(2).default(8).describe("Rollouts per group; a group's rollouts attempt the same scenario and are compared with each other."),
+  group_size: z.int().min(2).default(8).describe(
+    "Rollouts per group; a group's rollouts attempt the same scenario and are compared with each other.",
+  ),
   groups_per_step: count().default(6).describe("Groups (scenarios) per optimiser step."),
   steps: count().default(8).describe("Optimiser steps of the `rl` rung."),
   concurrency: count().default(48).describe("Maximum number of concurrent rollouts."),
@@ -246,9 +266,10 @@ const limits = z.strictObject({
   rollouts: count().optional().describe("Number of rollouts after which training stops and the verdict is made.").meta({
     examples: [5000],
   }),
-  tokens: count().optional().describe("Number of sampled tokens after which training stops and the verdict is made.").meta({
-    examples: [2000000],
-  }),
+  tokens: count().optional().describe("Number of sampled tokens after which training stops and the verdict is made.")
+    .meta({
+      examples: [2000000],
+    }),
   llm_calls: count().optional().describe(
     "Maximum number of language-model requests by stages (such as judges), including earlier starts of a resumed run; " +
       "cached replies do not count. Further requests fail, and the stage that made them decides what that means.",
@@ -281,7 +302,9 @@ export const pipeline_schema = z.strictObject({
   name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, "must be letters, digits, . _ or -, at most 63 of them")
     .describe("Name of the pipeline, and prefix of its runs' ids.").meta({ examples: ["files"] }),
   seed: z.int().min(0).default(0).describe("Random seed."),
-  model: z.string().min(1).optional().describe("Model to train: a Hugging Face id, a folder, or the name of a built-in small model.")
+  model: z.string().min(1).optional().describe(
+    "Model to train: a Hugging Face id, a folder, or the name of a built-in small model.",
+  )
     .meta({ examples: ["smollm2-135m", "Qwen/Qwen3-0.6B", "./models/mine"] }),
   agent: agent.prefault({}).describe("Prompt, sampling and limits of the agent."),
   servers: z.record(z.string().regex(/^[A-Za-z0-9_-]{1,32}$/, "must be letters, digits, _ or -, at most 32"), server)
@@ -297,7 +320,9 @@ export const pipeline_schema = z.strictObject({
     "Recording and replay of the responses of servers, judges and model: a mode, or a map.",
   ),
   limits: limits.prefault({}).describe("Limits of the run; omitted ones do not apply."),
-  allow_writes: z.boolean().default(false).describe("Let rollouts call tools that are not read-only on shared servers."),
+  allow_writes: z.boolean().default(false).describe(
+    "Let rollouts call tools that are not read-only on shared servers.",
+  ),
 });
 
 /** A parsed pipeline file with its defaults. */

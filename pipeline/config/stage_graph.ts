@@ -145,8 +145,8 @@ function checkServers(servers: unknown): Finding[] {
 }
 
 /**
- * The ids that stages go by: their own, or the plugin's name, numbered where it is taken. Reports duplicates, and exporters
- * whose folder is taken.
+ * The ids of the stages: the given ones, or the plugin's name, numbered if it is taken. Reports duplicates, and exporters
+ * whose folder is reserved.
  */
 export function nameStages(stages: Placed[]): { ids: string[]; findings: Finding[] } {
   const findings: Finding[] = [];

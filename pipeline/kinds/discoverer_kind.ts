@@ -3,7 +3,7 @@ import type { Catalog } from "../events.ts";
 import type { ServerSpec } from "../plugin.ts";
 import { type KindFacts, mustHave } from "./kind.ts";
 
-/** A catalog is servers, tools and a hash. */
+/** Fields of a catalog. */
 const CATALOG = { servers: "array", tools: "array", schema_hash: "string" };
 
 /** See `KindFacts`. */
@@ -26,9 +26,9 @@ export const discoverer: KindFacts<"discoverer"> = {
         signal.addEventListener("abort", () => reject(signal.reason), { once: true });
       })),
   template: {
-    summary: "Offers the agent the tools of all servers, without those that are left out.",
+    summary: "Offers the agent the tools of all servers, except for excluded ones.",
     types: ["Catalog"],
-    config: `  without: z.array(z.string()).default([]).describe("Tools to leave out."),`,
+    config: `  without: z.array(z.string()).default([]).describe("Tools to exclude."),`,
     example: `{ without: ["delete_file"] }`,
     create: `({ config, log }) => ({
     async discover(servers, connect): Promise<Catalog> {

@@ -1,4 +1,4 @@
-/** The exporter: checkpoint → artefact in a folder of its own, with proof that it is what it says. @module */
+/** The exporter: policy → files in its own folder, with the trainer's checks. @module */
 import type { JsonObject } from "../events.ts";
 import type { WeightsFormat } from "../plugin.ts";
 import { type KindFacts, mustHave } from "./kind.ts";
@@ -11,7 +11,7 @@ export const exporter: KindFacts<"exporter"> = {
     export: async ({ weights, signal: _, ...args }) => {
       const callbacks = {
         weights: (request: unknown) => weights(request as { format: WeightsFormat; dir: string }),
-        // The name that programs of before there were formats know.
+        // Former name, from before there were formats; kept for existing programs.
         write_adapter: (dir: unknown) => weights({ format: "peft", dir: dir as string }),
       };
       return await program.call("export", args, callbacks) as { dir: string; proof: JsonObject };
@@ -21,9 +21,9 @@ export const exporter: KindFacts<"exporter"> = {
     mustHave(await role.export(given.export), "what an exporter returns", { dir: "string", proof: "object" });
   },
   template: {
-    summary: "Writes the adapter, and a note of what it is.",
+    summary: "Writes the adapter and a note about it.",
     types: [],
-    config: `  note: z.string().default("").describe("Text put into the note."),`,
+    config: `  note: z.string().default("").describe("Text of the note."),`,
     example: `{ note: "for the demo" }`,
     create: `({ config }) => ({
     async export({ dir, policy, verdict, weights }) {

@@ -1,4 +1,4 @@
-/** The judge: trajectories of a group → a judgement each. @module */
+/** The judge: trajectories of a group → one judgement each. @module */
 import type { CallSpec, Json, JsonObject, Judgement } from "../events.ts";
 import type { LlmRequest } from "../plugin.ts";
 import type { Callbacks } from "../program/program.ts";
@@ -37,8 +37,8 @@ export const judge: KindFacts<"judge"> = {
     },
   }),
   check: async (role, given) => {
-    if (role.scale !== "absolute" && role.scale !== "relative") throw new Error("scale is absolute or relative");
-    if (typeof role.decisive !== "boolean") throw new Error("decisive is true or false");
+    if (role.scale !== "absolute" && role.scale !== "relative") throw new Error("scale must be absolute or relative");
+    if (typeof role.decisive !== "boolean") throw new Error("decisive must be true or false");
     const args = asked(given);
     const made = checkedJudgements(await role.judge(args), args.group.length, given.plugin.name);
     const wrong = made.find((one) => "invalid" in one && /^judge "/.test(one.invalid));
@@ -46,27 +46,27 @@ export const judge: KindFacts<"judge"> = {
   },
   aborted: async (role, given) => await role.judge(asked(given)),
   template: {
-    summary: "Scores 1 when the answer has a word, else 0.",
+    summary: "Scores 1 if the answer contains a word, otherwise 0.",
     types: ["Judgement"],
-    config: `  word: z.string().default("done").describe("Word that the answer must have."),`,
+    config: `  word: z.string().default("done").describe("Word that the answer must contain."),`,
     example: `{ word: "thanks" }`,
     create: `({ config }) => ({
     scale: "absolute",
-    decisive: false, // true where a score of 1 is what success means
+    decisive: false, // true: this judge determines success, which then requires a score of 1
     judge({ group }): Judgement[] {
       return group.map(({ outcome }) =>
         outcome.answer?.toLowerCase().includes(config.word.toLowerCase())
-          ? { score: 1, reason: \`the answer has "\${config.word}"\` }
+          ? { score: 1, reason: \`the answer contains "\${config.word}"\` }
           : { score: 0, reason: \`the answer lacks "\${config.word}"\` }
       );
     },
   })`,
     test: (stem) => `
-Deno.test("judge() scores 1 when the answer has the word", async () => {
+Deno.test("judge() scores 1 if the answer contains the word", async () => {
   const role = await plugin.create(fakeContext({ word: "thanks" }));
   const outcome = { end: "answered" as const, answer: "Many thanks" };
   const args = fakeJudgeArgs({ group: [fakeTrajectory({ outcome })], scenario: fakeScenario({ id: "${stem}" }) });
-  assert.deepEqual(await role.judge(args), [{ score: 1, reason: 'the answer has "thanks"' }]);
+  assert.deepEqual(await role.judge(args), [{ score: 1, reason: 'the answer contains "thanks"' }]);
 });
 `,
   },

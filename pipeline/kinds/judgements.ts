@@ -1,11 +1,11 @@
 /**
- * What a judge returned, checked: a score outside [0, 1], NaN, or nothing where a judgement is wanted is `invalid`, with
- * the judge's name; it never ends a run, and never counts as 0.
+ * Validates what a judge returned: a score outside [0, 1], NaN or a missing judgement becomes `invalid`, with the judge's
+ * name; it never fails the run, and never counts as 0.
  * @module
  */
 import type { Judgement } from "../events.ts";
 
-/** One judgement for each of `count` rollouts, whatever came back. */
+/** One judgement for each of `count` rollouts, whatever the judge returned. */
 export function checkedJudgements(made: unknown, count: number, judge: string): Judgement[] {
   const wrong = (what: string): Judgement => ({ invalid: `judge ${JSON.stringify(judge)} ${what}` });
   if (!Array.isArray(made)) return Array.from({ length: count }, () => wrong("returned no list of judgements"));

@@ -1,5 +1,5 @@
 /**
- * What hone needs to know of a kind of plugin, once. Each kind has its file here; `kinds.ts` is the table of them.
+ * The facts about a kind of plugin. Each kind has its file here; `kinds.ts` is the table of them.
  * @module
  */
 import type { Catalog, JsonObject, Scenario, Trajectory } from "../events.ts";
@@ -9,38 +9,38 @@ import type { Program } from "../program/program.ts";
 
 /** One kind of plugin. */
 export interface KindFacts<K extends Kind> {
-  /** Stages of the kind that a pipeline takes at most. */
+  /** Maximum number of stages of the kind in a pipeline. */
   most: 1 | "any";
-  /** Why a pipeline without one cannot run, in words that follow "No stage is a …:"; none where it can. */
+  /** Why a pipeline needs one, as a sentence after "Missing stage: …."; absent for optional kinds. */
   why?: string;
   /** Functions that the role must have. */
   methods: string[];
-  /** The role as a program plays it (`exec:`); none where programs cannot. */
+  /** The role implemented by a program (`exec:`); absent if the kind does not support programs. */
   exec?: (program: Program, hello: Hello) => Roles[K];
   template: Template;
-  /** Plays the role with what `given` has, and throws an Error that says what is wrong with its results. */
+  /** Calls the role with `given`, and throws an Error if a result is invalid. */
   check?: (role: Roles[K], given: Given) => Promise<void>;
-  /** The same with a signal that is aborted meanwhile; resolves or rejects when the role's work has ended. */
+  /** The same with a signal that is aborted during the work; settles when the role's work has ended. */
   aborted?: (role: Roles[K], given: Given) => Promise<unknown>;
 }
 
-/** What a role is tried with. */
+/** Arguments for checking a role. */
 export interface Given {
   plugin: Plugin;
   scenario: Scenario;
   trajectory: Trajectory;
   catalog: Catalog;
-  /** Aborted in `aborted`, before or while the role works. */
+  /** Aborted in `aborted`, before or during the role's work. */
   signal: AbortSignal;
   llm: Llm;
   rollout: RolloutArgs;
   export: ExportArgs;
 }
 
-/** What `hone new` writes for a kind: a small plugin that works, to be changed into another. */
+/** Template of `hone new`: a small working plugin to start from. */
 export interface Template {
   summary: string;
-  /** Types imported from hone, beside Plugin. */
+  /** Types imported from hone, besides Plugin. */
   types: string[];
   /** Source of the settings' fields. */
   config: string;
@@ -48,13 +48,13 @@ export interface Template {
   example: string;
   /** Source of `create`. */
   create: string;
-  /** Source of a test of the plugin in `./<stem>.ts`, beside its conformance. */
+  /** Source of a test of the plugin in `./<stem>.ts`, in addition to its conformance tests. */
   test?: (stem: string) => string;
 }
 
 /** Throws unless `value` is an object with `fields` of the given types. */
 export function mustHave(value: unknown, what: string, fields: Record<string, string>): JsonObject {
-  if (typeof value !== "object" || value === null) throw new Error(`${what} is no object`);
+  if (typeof value !== "object" || value === null) throw new Error(`${what} is not an object`);
   for (const [name, type] of Object.entries(fields)) {
     const found = (value as JsonObject)[name];
     const is = Array.isArray(found) ? "array" : typeof found;

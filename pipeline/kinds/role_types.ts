@@ -1,56 +1,56 @@
 /**
- * What roles of every kind are made with and work on: log, context, environment, policy, agent, and the run's client for
- * language models. Part of the contract in `plugin.ts`, from where it is imported.
+ * Types that roles are created with and use: log, context, environment, policy, agent, and the run's client for language
+ * models. Part of the plugin API; exported by `plugin.ts`.
  * @module
  */
 import type { CallOutcome, CallSpec, ChatMessage, Json, JsonObject, ToolSpec } from "../events.ts";
 
-/** What a plugin may write to while it works. Lines go to `run.log`, and to the terminal with `--verbose`. */
+/** Log of a plugin. Lines go to `run.log`, and with `--verbose` to the terminal. */
 export interface Log {
   debug(message: string): void;
   info(message: string): void;
   warn(message: string): void;
 }
 
-/** What `create` receives. */
+/** Argument of `create`. */
 export interface Context<C> {
-  /** The stage's `with:`, parsed by the plugin's own schema. */
+  /** The stage's `with:`, parsed with the plugin's schema. */
   config: C;
-  /** Id of the stage in this pipeline. */
+  /** Id of the stage in the pipeline. */
   stage: string;
   log: Log;
   /** Aborted when the run ends or is cancelled. */
   signal: AbortSignal;
-  /** Absolute folder of the pipeline file; relative paths in settings are relative to it. */
+  /** Absolute folder of the pipeline file, against which relative paths in settings are resolved. */
   base_dir: string;
 }
 
-/** Result of one tool call on a leased environment. Never thrown: failure is data. */
+/** Result of one tool call on a leased environment. Failures are returned, never thrown. */
 export interface CallResult {
   outcome: CallOutcome;
-  /** All text content joined for the model, before truncation. */
+  /** All text content, joined, before truncation. */
   text: string;
   /** The MCP result (`content`, `structuredContent`, `isError`) or `{ error: { code, message } }`. */
   result: Json;
   seconds: number;
 }
 
-/** What the runner leases to one rollout. */
+/** The environment that the runner leases to one rollout. */
 export interface Environment {
   id: string;
-  /** Absolute path of the rollout's own folder, or null where no server uses one. */
+  /** Absolute path of the rollout's own folder, or null if no server uses one. */
   workdir: string | null;
   tools: ToolSpec[];
   /**
-   * Calls a tool by the name that the model sees. Does not throw, and ends by itself: the environment keeps the time
-   * limit, because it alone hears of a tool's progress.
+   * Calls a tool by the name that the model sees. Never throws. The environment enforces the time limit, because only it
+   * receives a tool's progress notifications.
    */
   call(model_name: string, args: JsonObject, options?: { signal?: AbortSignal }): Promise<CallResult>;
-  /** Calls a tool for observation or setup, by its server's own name; allow lists of the agent do not apply. */
+  /** Calls a tool for observation or setup, by its name on the server; the agent's tool filters do not apply. */
   observe(call: CallSpec): Promise<CallResult>;
 }
 
-/** How a policy is reached and sampled. */
+/** Endpoint and sampling settings of a policy. */
 export interface Policy {
   /** `base`, `warm_start`, `tuned`, or a step's name. */
   name: string;
@@ -59,20 +59,20 @@ export interface Policy {
   model: string;
   api_key?: string;
   headers?: Record<string, string>;
-  /** Further fields of every request. */
+  /** Additional fields of every request. */
   body?: JsonObject;
-  /** `exact`: prompt ids, output ids and logprobs of the sampled distribution come back. */
+  /** `exact`: the endpoint returns prompt ids, output ids and logprobs of the sampled distribution. */
   tokens: "exact" | "none";
-  /** True where the endpoint keeps ids by rollout handle (our own worker). */
+  /** True if the endpoint stores ids by rollout handle (hone's own worker). */
   rollout_handles: boolean;
-  /** How tools reach the model: `native` sends `tools`; the others are rendered into the system prompt by hone. */
+  /** How tools are shown to the model: `native` sends `tools`; for the others, hone renders them in the system prompt. */
   tool_format: ToolFormat;
-  /** 0 where unknown. */
+  /** 0 if unknown. */
   context_tokens: number;
   sampling: { temperature: number; top_p: number; max_tokens: number };
 }
 
-/** Formats of tool calls that hone reads and writes. */
+/** Formats of tool calls that hone parses and renders. */
 export type ToolFormat = "native" | "hermes" | "json" | "llama_json" | "qwen_xml" | "pythonic" | "mistral";
 
 /** The pipeline's `agent:` block. */
@@ -83,13 +83,13 @@ export interface Agent {
   max_tokens: number;
   temperature: number;
   tool_format: ToolFormat | "auto";
-  /** What a template that renders tools is given of their schemas; `full` when left out. */
+  /** Detail of the schemas passed to a template that renders tools. Default: `full`. */
   tool_schemas?: "full" | "compact";
-  /** Most tokens of the tools that one scenario offers, estimated; no limit when left out. */
+  /** Maximum estimated tokens of the tools offered to a scenario. Default: no limit. */
   tool_budget_tokens?: number;
   complete_task: boolean;
   max_result_chars: number;
-  /** Most characters of a conversation; what the policy's context holds when left out. */
+  /** Maximum characters of a conversation. Default: as many as fit the policy's context. */
   max_history_chars?: number;
   max_invalid_calls: number;
   max_repeated_calls: number;
@@ -98,57 +98,57 @@ export interface Agent {
   rollout_timeout_secs: number;
 }
 
-/** A language model that a plugin may ask, as its settings name it. */
+/** Endpoint of a language model, as in a plugin's settings. */
 export interface LlmEndpoint {
   /** `openai`: any OpenAI-compatible endpoint; `anthropic`: the Anthropic Messages API. */
   api: "openai" | "anthropic";
-  /** Base address: with its `/v1` for `openai`; `https://api.anthropic.com` for the other. */
+  /** Base URL: including `/v1` for `openai`; `https://api.anthropic.com` for `anthropic`. */
   base_url: string;
   model: string;
-  /** Environment variable that holds the key. */
+  /** Environment variable that holds the API key. */
   api_key_env?: string;
   headers?: Record<string, string>;
-  /** Further fields of every request. */
+  /** Additional fields of every request. */
   body?: JsonObject;
 }
 
-/** One question to a language model. */
+/** One request to a language model. */
 export interface LlmRequest {
   endpoint: LlmEndpoint;
   messages: ChatMessage[];
   max_tokens: number;
-  /** 0 when left out, or the endpoint's own where it refuses that. */
+  /** Default: 0, or the endpoint's default if it rejects 0. */
   temperature?: number;
   seed?: number;
-  /** JSON Schema of the reply; `json` of the reply is then valid against it, or the question fails. */
+  /** JSON Schema of the reply: `json` of the reply is valid against it, or the request fails. */
   schema?: JsonObject;
-  /** Longest wait for one try; 60 when left out. */
+  /** Time limit for one try. Default: 60. */
   timeout_secs?: number;
 }
 
-/** What a language model answered. */
+/** Reply of a language model. */
 export interface LlmReply {
   text: string;
-  /** The reply as JSON, where the request has a schema. */
+  /** The reply as JSON, if the request has a schema. */
   json?: Json;
-  /** The model as the endpoint names it. */
+  /** The model, as reported by the endpoint. */
   model: string;
   prompt_tokens: number;
   output_tokens: number;
-  /** Seconds of the call; 0 where it was cached. */
+  /** Seconds of the call; 0 if cached. */
   seconds: number;
-  /** True where an equal question was answered before, by this run or an earlier one: nobody was asked. */
+  /** True if the reply comes from the cache. */
   cached: boolean;
 }
 
 /**
- * The run's one client for language models: every call is recorded, cached by content, counted against the run's limits,
- * redacted, and on the tape.
+ * The run's client for language models: every call is recorded, cached by content, counted against the run's limits,
+ * redacted, and written to the tape.
  */
 export interface Llm {
   /**
-   * Asks. Throws a HoneError where there is no usable reply (its code says why: LLM_REFUSED, LLM_CUT_OFF, …) or where a
-   * limit of the run is used up (LLM_LIMIT), and the stage's own reason where the stage was stopped.
+   * Sends a request. Throws a HoneError if there is no usable reply (the code names the cause: LLM_REFUSED, LLM_CUT_OFF,
+   * …) or a limit of the run is used up (LLM_LIMIT), and the reason of the stage's signal if the stage was stopped.
    */
   ask(request: LlmRequest): Promise<LlmReply>;
 }

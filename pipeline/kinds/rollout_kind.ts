@@ -7,7 +7,7 @@ const FIELDS = {
   tool_call: { turn: "number", tool: "string", outcome: "string", text: "string" },
 };
 
-/** Plays to the end, looking at each record. */
+/** Runs to the end and checks each record. */
 async function play(role: Roles["rollout"], args: RolloutArgs) {
   const records = role.run(args);
   for (;;) {
@@ -27,9 +27,9 @@ export const rollout: KindFacts<"rollout"> = {
   check: async (role, given) => void await play(role, given.rollout),
   aborted: (role, { rollout, signal }) => play(role, { ...rollout, signal }),
   template: {
-    summary: "Asks the policy once, without tools, and takes its text as the answer.",
+    summary: "Queries the policy once, without tools, and uses its text as the answer.",
     types: ["Outcome", "RolloutRecord"],
-    config: `  preface: z.string().default("").describe("Text put before every task."),`,
+    config: `  preface: z.string().default("").describe("Text inserted before every task."),`,
     example: `{ preface: "Answer in one word." }`,
     create: `({ config }) => ({
     async *run({ scenario, policy, agent, seed, signal }): AsyncGenerator<RolloutRecord, Outcome> {

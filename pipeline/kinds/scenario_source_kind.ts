@@ -18,9 +18,9 @@ export const scenario_source: KindFacts<"scenario-source"> = {
     }
   },
   template: {
-    summary: "Asks for one file a name, and checks that it is there.",
+    summary: "Produces one task per name, to write a file, and checks that the file exists.",
     types: ["Scenario"],
-    config: `  names: z.array(z.string()).default(["apple", "pear"]).describe("What the files are about."),`,
+    config: `  names: z.array(z.string()).default(["apple", "pear"]).describe("Names of the files."),`,
     example: `{ names: ["plum"] }`,
     create: `({ config }) => ({
     *produce(): Generator<Scenario> {

@@ -1,4 +1,4 @@
-/** The tracker: any event, read-only, off the run's path. @module */
+/** The tracker: receives every event, read-only, without slowing the run. @module */
 import type { Envelope } from "../events.ts";
 import type { KindFacts } from "./kind.ts";
 
@@ -24,7 +24,7 @@ export const tracker: KindFacts<"tracker"> = {
   template: {
     summary: "Writes every metric to the log.",
     types: [],
-    config: `  prefix: z.string().default("").describe("Only metrics whose name begins so."),`,
+    config: `  prefix: z.string().default("").describe("Only metrics with this name prefix."),`,
     example: `{ prefix: "reward" }`,
     create: `({ config, log }) => ({
     on({ type, data }) {

@@ -1,27 +1,26 @@
 /**
- * What trainers do, online (a step at a time) and hosted (a job). Part of the contract in `plugin.ts`, from where it is
- * imported.
+ * Types of trainers, online (step by step) and hosted (a job). Part of the plugin API; exported by `plugin.ts`.
  * @module
  */
 import type { ChatMessage, Json, JsonObject, StepReport, ToolSpec } from "../events.ts";
 import type { Agent, Policy } from "./role_types.ts";
 
-/** A trainable demonstration: a conversation whose assistant messages are to be learned. */
+/** A trainable demonstration: a conversation whose assistant messages are trained on. */
 export interface Demonstration {
   id: string;
   scenario_id: string;
   messages: ChatMessage[];
-  /** Present for formats that hand tools to the template. */
+  /** Present for formats that pass tools to the chat template. */
   tools?: ToolSpec[];
 }
 
-/** Ids of one turn of a demonstration. */
+/** Token ids of one turn of a demonstration. */
 export interface DemonstrationTurn {
   prompt_ids: number[];
   output_ids: number[];
 }
 
-/** Metrics that a trainer yields while it works. */
+/** A metric that a trainer yields during a step. */
 export interface TrainerMetric {
   name: string;
   value: number;
@@ -37,16 +36,16 @@ export interface StepArgs {
   loss?: JsonObject;
 }
 
-/** A saved state of a trainer; only a local one has a folder. */
+/** A saved state of a trainer; only local trainers have a folder. */
 export interface Checkpoint {
   id: string;
-  /** Absolute folder: PEFT adapter, optimiser and random state. */
+  /** Absolute folder of the PEFT adapter, optimiser and random state. */
   dir?: string;
 }
 
-/** What a trainer knows of its model; all but the id may be left out. */
+/** A trainer's facts about its model; only the id is required. */
 export interface ModelFacts {
-  /** As the pipeline names it. */
+  /** The model, as in the pipeline file. */
   id: string;
   /** Absolute folder of its files. */
   path?: string;
@@ -54,39 +53,39 @@ export interface ModelFacts {
   parameters?: number;
   vocab_size?: number;
   context_tokens?: number;
-  /** Ids that end an answer. */
+  /** Token ids that end a reply. */
   eos_token_ids?: number[];
   /** Hash of its chat template. */
   template_sha256?: string;
   [fact: string]: Json | undefined;
 }
 
-/** How an exporter may be given weights: `peft` is an adapter in PEFT layout. */
+/** Formats of weights for exporters: `peft` is an adapter in PEFT layout. */
 export type WeightsFormat = "peft";
 
-/** What an online trainer offers while it is open. Dispose it to end its worker. */
+/** An opened online trainer. Disposing it stops its worker. */
 export interface OnlineTrainer extends AsyncDisposable {
-  /** The base policy, version 0, with adapters off. */
+  /** The base policy, version 0, without an adapter. */
   base: Policy;
-  /** Resolves when the trainer is lost (its worker died); never rejects. */
+  /** Resolves when the trainer's worker exits unexpectedly; never rejects. */
   lost?: Promise<Error>;
   model: ModelFacts;
-  /** Ids that the endpoint would have produced for these conversations. */
+  /** Token ids that the endpoint would have produced for these conversations. */
   demonstrate(demonstrations: Demonstration[]): Promise<{ id: string; turns: DemonstrationTurn[] }[]>;
   supervise(args: StepArgs): AsyncGenerator<TrainerMetric, StepReport>;
   step(args: StepArgs): AsyncGenerator<TrainerMetric, StepReport>;
   /**
-   * Makes the current weights (or those of the checkpoint) the policy of this version and name. With `max_staleness` above
-   * 0, rollouts that are in flight go on, with the new weights.
+   * Serves the current weights (or those of the checkpoint) as the policy of this version and name. With `max_staleness`
+   * above 0, rollouts in flight continue with the new weights.
    */
   publish(args: { name: string; version: number; checkpoint?: Checkpoint }): Promise<Policy>;
-  /** Adapter, optimiser and random state are on disk, in this folder, when this resolves. */
+  /** Saves adapter, optimiser and random state to this folder; resolves when they are on disk. */
   save(dir: string): Promise<void>;
-  /** Writes weights (of the checkpoint, or the current ones) into a folder, with proof that they are what they say. */
+  /** Writes weights (of the checkpoint, or the current ones) to a folder and returns checks that they are correct. */
   weights(args: { format: WeightsFormat; dir: string; checkpoint?: Checkpoint }): Promise<JsonObject>;
 }
 
-/** What every trainer is opened with. */
+/** Arguments for opening any trainer. */
 export interface OpenArgs {
   model: string;
   agent: Agent;
@@ -96,13 +95,13 @@ export interface OpenArgs {
   on_progress: (message: string) => void;
 }
 
-/** What an online trainer is opened with. */
+/** Arguments for opening an online trainer. */
 export interface OpenOnlineArgs extends OpenArgs {
-  /** Rollouts that will be in flight at once. */
+  /** Maximum number of concurrent rollouts. */
   concurrency: number;
-  /** Policy versions that may lie between the weights that sample a rollout and those that it trains. */
+  /** Maximum number of policy versions between the weights that sample a rollout and those that it trains. */
   max_staleness: number;
-  /** What to continue from, and the optimiser step that it stands at. */
+  /** The checkpoint to continue from, and its optimiser step. */
   resume?: { checkpoint: Checkpoint; step: number };
 }
 
@@ -111,39 +110,39 @@ export interface Job {
   id: string;
 }
 
-/** What a hosted job is made of. */
+/** Inputs of a hosted job. */
 export interface SubmitArgs {
-  /** Absolute path of a `dataset.v1` file: JSON lines of scenario_id, messages, tools, tags and what judges expect. */
+  /** Absolute path of a `dataset.v1` file: JSON lines of scenario_id, messages, tools, tags and the judges' parts. */
   train: string;
-  /** The same, of the validation split; null where there is none. */
+  /** The same for the validation split; null if there is none. */
   validation: string | null;
-  /** `{ judges: { <stage>: grader }, reward?: grader }`: what the judges' and the shaper's `toGrader` gave. */
+  /** `{ judges: { <stage>: grader }, reward?: grader }`: results of the judges' and the reward shaper's `toGrader`. */
   grader: JsonObject;
-  /** The run's id: a service that lets jobs be found by it need not train twice where a record of the job was lost. */
+  /** The run's id: if a job's record is lost, a service that finds jobs by it need not train again. */
   run_id: string;
   signal: AbortSignal;
 }
 
-/** One step that a hosted job has reported. */
+/** One step reported by a hosted job. */
 export interface HostedStep extends StepReport {
-  /** The state that the service kept of it, if any. */
+  /** The checkpoint of the step, if the service saved one. */
   checkpoint?: Checkpoint;
 }
 
-/** What a hosted trainer offers while it is open. */
+/** An opened hosted trainer. */
 export interface HostedTrainer extends Partial<AsyncDisposable> {
-  /** The model as it is before training. */
+  /** The model before training. */
   base: Policy;
   model: ModelFacts;
   submit(args: SubmitArgs): Promise<Job>;
-  /** Follows a job to its end: yields its steps (those reported before too) and returns the checkpoint to use. */
+  /** Follows a job to its end: yields all its steps, including earlier ones, and returns the checkpoint to use. */
   watch(job: Job, signal: AbortSignal): AsyncGenerator<HostedStep, Checkpoint>;
-  /** Stops the job so that it can go on, whenever the run ends before it; a job that has ended is left as it is. */
+  /** Pauses the job; called whenever the run ends before it. No effect on a finished job. */
   pause(job: Job): Promise<void>;
-  /** Lets a paused job go on; a job that runs is left as it is. */
+  /** Resumes a paused job; no effect on a running job. */
   resume(job: Job): Promise<void>;
-  /** What the service has kept of the job, oldest first. */
+  /** Checkpoints of the job, oldest first. */
   checkpoints(job: Job): Promise<Checkpoint[]>;
-  /** How a checkpoint is reached as a policy. */
+  /** A policy served from a checkpoint. */
   policy(args: { name: string; version: number; checkpoint: Checkpoint }): Promise<Policy>;
 }

@@ -1,6 +1,6 @@
 /**
- * Anthropic's Messages API. System messages go apart; tools that the conversation called are declared, as the API demands,
- * and not offered; a schema is the input of a tool that the model is made to call. It knows no seed.
+ * Anthropic's Messages API. System messages are sent separately; tools that the conversation called are declared, as the
+ * API requires, but not offered; a schema becomes the input of a tool that the model must call. There is no seed.
  * @module
  */
 import { readJson } from "../chat/json_text.ts";
@@ -43,7 +43,7 @@ function calledTools(messages: readonly ChatMessage[]): JsonObject[] {
   return [...new Set(names)].map((name) => ({ name, input_schema: { type: "object" } }));
 }
 
-/** Messages as turns of user and assistant; results of one turn's calls come back together. */
+/** Messages as turns of user and assistant; results of one turn's calls are combined. */
 function turns(messages: readonly ChatMessage[]): JsonObject[] {
   const made: { role: string; content: Json }[] = [];
   for (const [i, message] of messages.entries()) {

@@ -1,18 +1,18 @@
 /**
- * What a run may ask of language models: `limits.llm_calls` counts questions that an endpoint was asked, however often,
- * and `limits.llm_tokens` what their requests and answers came to. Answers from the cache or from a tape cost nothing.
+ * A run's budget for language models: `limits.llm_calls` counts requests, each once including its retries, and
+ * `limits.llm_tokens` their prompt and reply tokens. Replies from the cache or a tape are not counted.
  * @module
  */
 import { HoneError, llm as say } from "../diagnostics/mod.ts";
 import type { Store } from "../store/store.ts";
 
-/** What was spent. */
+/** Used calls and tokens. */
 export interface Spent {
   calls: number;
   tokens: number;
 }
 
-/** The limits of one run, and what is left of them. */
+/** The limits of one run and their use. */
 export class Budget {
   #calls: number;
   #tokens: number;
@@ -26,7 +26,7 @@ export class Budget {
     return { calls: this.#calls, tokens: this.#tokens };
   }
 
-  /** Before each request; the `first` one of a question counts it. Throws a HoneError where a limit is used up. */
+  /** Called before each try; the `first` one counts as a call. Throws a HoneError if a limit is used up. */
   take(model: string, first: boolean): void {
     const { calls, tokens } = this.limits;
     if (first && calls !== undefined && this.#calls >= calls) throw new HoneError(say.limit(model, "llm_calls", calls));
@@ -34,13 +34,13 @@ export class Budget {
     if (first) this.#calls++;
   }
 
-  /** After each answer. */
+  /** Called after each reply. */
   add(tokens: number): void {
     this.#tokens += tokens;
   }
 }
 
-/** What the earlier starts of a run spent. */
+/** Calls and tokens used by earlier starts of a run. */
 export async function spentBefore(store: Pick<Store, "query">): Promise<Spent> {
   const [row] = await store.query(
     "SELECT count(*) AS calls, coalesce(sum(prompt_tokens + output_tokens), 0) AS tokens FROM llm_calls WHERE tries > 0",

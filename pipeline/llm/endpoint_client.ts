@@ -1,8 +1,7 @@
 /**
- * Puts questions to endpoints: so many requests at once, each with a time limit, tried again where that may help, within
- * the run's budget. Learns what an endpoint refuses (a field, a schema) and then asks without, once per endpoint.
- * Redirects are not followed: they would carry keys to somebody else. What an endpoint repeats of its secrets ends here,
- * before anything is cut: half a secret would not be known again.
+ * Sends requests to endpoints: limited concurrency, a time limit for each, retries, within the run's budget. Learns once
+ * per endpoint which fields or schemas it rejects, and then omits them. Redirects are not followed: they would disclose
+ * keys. Secrets that an endpoint echoes are redacted here, before any truncation: a truncated secret would not match.
  * @module
  */
 import { pause, TimeUp, within } from "../common/deadline.ts";
@@ -31,9 +30,9 @@ import type { Said } from "./llm_api.ts";
 import { keyOf, type Question } from "./question.ts";
 import { withSchema } from "./reply_json.ts";
 
-/** What asking a question came to so far, also where it fails. */
+/** Cost of a request so far, also if it fails. */
 export interface Effort {
-  /** Requests that were sent. */
+  /** Number of HTTP requests. */
   tries: number;
   /** Seconds that they took. */
   seconds: number;
@@ -41,17 +40,17 @@ export interface Effort {
   output_tokens: number;
 }
 
-/** What is known of one endpoint. */
+/** What was learned about one endpoint. */
 interface Known {
   dialect: Dialect;
-  /** Schemas that it is told in words: texts of those that it refused, or `ALL`. */
+  /** Schemas to describe in the prompt: the rejected ones, as JSON, or `ALL`. */
   in_words: Set<string>;
 }
 
-/** Bytes of an answer that is read. */
+/** Maximum bytes of a response. */
 export const MAX_REPLY_BYTES = 8 * 1024 * 1024;
 const TIMEOUT_SECS = 60;
-/** Both APIs count requests and tokens by the minute. */
+/** Both APIs have rate limits per minute. */
 const LONGEST_WAIT_MS = 60_000;
 const ALL = "*";
 
@@ -65,7 +64,7 @@ export class EndpointClient {
   }
 
   /**
-   * What the model says after `messages`. `in_words` tells it the question's schema in any case. Throws a HoneError, or the
+   * The model's reply to `messages`. `in_words` always describes the schema in the prompt. Throws a HoneError, or the
    * signal's reason.
    */
   async say(
@@ -100,14 +99,14 @@ export class EndpointClient {
     }
   }
 
-  /** Remembers that an endpoint answered with no JSON at all: if it took the schema, it paid no heed to it. */
+  /** Remembers that an endpoint replied without any JSON: if it accepted the schema, it ignored it. */
   ignoresSchema(question: Question): void {
     const known = this.#knownOf(question);
     const { schema } = question.request;
     if (schema && takesNatively(schema, known)) known.in_words.add(ALL);
   }
 
-  /** What a temperature that somebody asked for may not teach is kept apart. */
+  /** A rejection caused by an explicitly requested temperature is not remembered. */
   #knownOf({ url, request: { endpoint, temperature } }: Question): Known {
     const key = JSON.stringify([endpoint.api, url, endpoint.model, temperature === undefined]);
     const known = this.#known.get(key) ?? { dialect: plainDialect(), in_words: new Set() };
@@ -153,7 +152,7 @@ function round(question: Question, messages: readonly ChatMessage[], schema: Jso
   };
 }
 
-/** Whether a schema goes to the endpoint as such: both APIs take only those of objects. */
+/** Whether a schema is sent to the endpoint: both APIs accept only schemas of objects. */
 function takesNatively(schema: JsonObject, { in_words }: Known): boolean {
   return schema.type === "object" && !in_words.has(ALL) && !in_words.has(canonical(schema));
 }
@@ -197,7 +196,7 @@ async function heardWithin(
   });
 }
 
-/** The answer as JSON. Throws an EndpointError where it is a refusal, or no JSON object. */
+/** The response as JSON. Throws an EndpointError for an error response, or if it is not a JSON object. */
 function answerOf(question: Question, { status, text, retry_after }: Heard): JsonObject {
   const { url, api, request: { endpoint } } = question;
   const asked = { model: endpoint.model, url };
@@ -226,7 +225,7 @@ function saidIn({ url, api, request: { endpoint } }: Question, answer: JsonObjec
     const said = api.read(answer);
     return said && mapTexts(said as unknown as Json, redact) as unknown as Said;
   } catch {
-    // Of another shape than its API says.
+    // Does not match the API's response format.
     const asked = { model: endpoint.model, url };
     throw new EndpointError(say.unreadable(asked, api.answer, shown(answer)), 200, "not of its API");
   }

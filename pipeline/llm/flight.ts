@@ -1,12 +1,12 @@
 /**
- * Work that several wait for: it goes on while anybody does, and is stopped when the last one has left.
+ * Shared work: continues while anyone is waiting for it, and is aborted when the last one leaves.
  * @module
  */
 
-/** Work under way. */
+/** Work in progress. */
 export class Flight<T> {
   readonly #result: Promise<T>;
-  /** Resolves when the work has ended, whichever way. */
+  /** Resolves when the work has ended, successfully or not. */
   readonly ended: Promise<void>;
   readonly #stop = new AbortController();
   #waiting = 0;
@@ -16,14 +16,14 @@ export class Flight<T> {
     this.ended = this.#result.then(() => {}, () => {});
   }
 
-  /** True where the last one has left: the work is ending, and nobody may join. */
+  /** True if the last one has left: the work is being aborted and cannot be joined. */
   get abandoned(): boolean {
     return this.#stop.signal.aborted;
   }
 
   /**
-   * What the work comes to. Throws the signal's reason where that comes first; whoever leaves as the last waits until the
-   * work has ended.
+   * The result of the work. Throws the signal's reason if it is aborted first; the last one to leave waits until the work
+   * has ended.
    */
   async join(signal: AbortSignal): Promise<T> {
     const { promise: left, reject } = Promise.withResolvers<never>();

@@ -1,57 +1,57 @@
 /**
- * What the two APIs have in common: what goes into one request, and what comes out of its answer. Each API is one file
- * that turns the former into a body and reads the latter.
+ * The common model of the two APIs: the content of a request and of its response. Each API has one file that builds
+ * request bodies and parses responses.
  * @module
  */
 import type { ChatMessage, Json, JsonObject } from "../events.ts";
 
-/** One request, as both APIs say it in their own words. */
+/** One request, independent of the API. */
 export interface Round {
   model: string;
   messages: readonly ChatMessage[];
   max_tokens: number;
   temperature: number;
   seed?: number;
-  /** Schema that the API itself is to keep the model to; its root is an object. */
+  /** Schema for the API to enforce; its root is an object. */
   schema?: JsonObject;
-  /** Further fields; those above come before them. */
+  /** Additional fields; those above take precedence. */
   body: JsonObject;
 }
 
-/** What a model said, whichever API brought it. */
+/** A model's reply, independent of the API. */
 export interface Said {
-  /** Its text, without thoughts. */
+  /** Its text, without reasoning. */
   text: string;
-  /** Its reply where the API gives JSON apart from text. */
+  /** Its JSON, if the API returns JSON separately from text. */
   json?: Json;
   ended: "stop" | "length" | "refusal";
-  /** Words of a refusal. */
+  /** Text of a refusal. */
   refusal?: string;
-  /** The model as the endpoint names it; empty where it does not. */
+  /** The model, as reported by the endpoint; otherwise empty. */
   model: string;
-  /** Tokens as the endpoint counts them, where it does. */
+  /** Tokens, as reported by the endpoint, if it does. */
   usage?: { prompt_tokens: number; output_tokens: number };
 }
 
 /** One API. */
 export interface Api {
-  /** The address of its requests; `path` is that of `base_url`, without a slash at its end. */
+  /** The path of its requests; `path` is that of `base_url`, without a trailing slash. */
   path(path: string): string;
-  /** Its own headers; `key` is the API key, where there is one. */
+  /** Headers of the API; `key` is the API key, if there is one. */
   headers(key: string | undefined): Record<string, string>;
   body(round: Round): JsonObject;
-  /** Undefined where the answer holds no reply at all. Throws where it is not of this API. */
+  /** Undefined if the response contains no reply. Throws if it is not a response of this API. */
   read(answer: JsonObject): Said | undefined;
-  /** What an answer is, in words. */
+  /** Name of a response, for messages. */
   answer: string;
-  /** How its endpoints name what carries the schema, in refusals. */
+  /** How error messages of endpoints name the field with the schema. */
   schema_words: RegExp;
 }
 
-/** The name that the schema goes by in requests. */
+/** Name of the schema in requests. */
 export const REPLY_NAME = "reply";
 
-/** Counts of an answer: undefined unless both are numbers. */
+/** Token counts of a response; undefined unless both are numbers. */
 export function usageOf(prompt_tokens: unknown, output_tokens: unknown): Said["usage"] {
   return isCount(prompt_tokens) && isCount(output_tokens) ? { prompt_tokens, output_tokens } : undefined;
 }

@@ -1,7 +1,7 @@
 /**
- * The run's one client for language models. Every question is recorded, answered from the cache or the tape where they
- * have it, counted against the run's limits, and free of secrets before anybody sees it, the plugin that asked included.
- * Equal questions at the same time are asked once. Knows neither bus nor store: what was asked goes to `record`.
+ * The run's client for language models. Every request is recorded, answered from the cache or the tape if possible, and
+ * counted against the run's limits; replies are redacted before anyone sees them, including the calling plugin.
+ * Concurrent equal requests are sent once. Independent of bus and store: calls are passed to `record`.
  * @module
  */
 import { mapTexts, redact } from "../common/redact.ts";
@@ -16,25 +16,25 @@ import { type Question, questionOf } from "./question.ts";
 import { ReplyCache } from "./reply_cache.ts";
 import { usableReply } from "./usable_reply.ts";
 
-/** What a client is made with. */
+/** Options of a client. */
 export interface LlmClientOptions {
-  /** Publishes a call. A reply is given out when what this returns has resolved: it is on disk then. */
+  /** Publishes a call. A reply is returned only after this promise resolves: it is then on disk. */
   record(call: LlmCall, cause?: number): Promise<void> | void;
-  /** `limits.llm_calls` and `limits.llm_tokens`; none when left out. */
+  /** `limits.llm_calls` and `limits.llm_tokens`. Default: no limits. */
   limits?: { calls?: number; tokens?: number };
-  /** What earlier starts of the run spent: `spentBefore(store)`. */
+  /** Use by earlier starts of the run: `spentBefore(store)`. */
   spent?: Spent;
-  /** Absolute folder of hone's cache; replies are kept below it, in `llm/`. */
+  /** Absolute folder of hone's cache; replies are stored below it, in `llm/`. */
   cache_dir: string;
-  /** The run's tape, where it has one. */
+  /** The run's tape, if it has one. */
   tape?: LlmTape | null;
-  /** Most requests at once; 8 when left out. */
+  /** Maximum number of concurrent requests. Default: 8. */
   at_once?: number;
-  /** Hears once where the cache cannot be written. */
+  /** Logs once if the cache cannot be written. */
   log?: Pick<Log, "warn">;
 }
 
-/** Who asks, and in the handling of which event. */
+/** The calling stage, and the event that it is handling. */
 interface Asker {
   stage: string;
   cause: number | undefined;
@@ -43,7 +43,7 @@ interface Asker {
 const REQUESTS_AT_ONCE = 8;
 const NOBODY: Effort = { tries: 0, seconds: 0, prompt_tokens: 0, output_tokens: 0 };
 
-/** Asks language models for all stages of one run. */
+/** Client for language models of all stages of one run. */
 export class LlmClient {
   readonly #budget: Budget;
   readonly #endpoints: EndpointClient;
@@ -58,14 +58,14 @@ export class LlmClient {
   }
 
   /**
-   * The client as one stage has it: its id is recorded as who asked, its signal ends waiting and the request; `cause` is
-   * the number of the event that it handles.
+   * The client of one stage: its id is recorded with each call, its signal aborts waiting and the request; `cause` is the
+   * number of the event that the stage is handling.
    */
   for(stage: string, signal: AbortSignal, cause?: number): Llm {
     return { ask: (request) => this.#ask({ stage, cause }, request, signal) };
   }
 
-  /** What the run has spent, earlier starts included. */
+  /** Calls and tokens used by the run, including earlier starts. */
   get spent(): Spent {
     return this.#budget.spent;
   }
@@ -73,13 +73,13 @@ export class LlmClient {
   async #ask(asker: Asker, request: LlmRequest, signal: AbortSignal): Promise<LlmReply> {
     signal.throwIfAborted();
     const question = questionOf(request);
-    // A flight records the call that it makes for who began it; all other answers are recorded here.
+    // A flight records its call for the stage that started it; all other replies are recorded here.
     const mine = { recorded: false };
     const ask = async () => {
       try {
         return await this.#shared(asker, question, signal, mine);
       } catch (error) {
-        // What ended the run may be a HoneError, and is no answer.
+        // The abort reason may be a HoneError, which is not a result of the request.
         throw signal.aborted ? new Error("stopped") : error;
       }
     };
@@ -96,7 +96,7 @@ export class LlmClient {
     return reply;
   }
 
-  /** The answer to a question that others may be asking too. */
+  /** The reply to a request that others may be waiting for too. */
   async #shared(asker: Asker, question: Question, signal: AbortSignal, mine: Recorded): Promise<LlmReply> {
     const { key } = question;
     const under_way = this.#flights.get(key);
@@ -131,7 +131,7 @@ export class LlmClient {
     return reply;
   }
 
-  /** Records what came of a question; nothing did where it was cancelled. */
+  /** Records the result of a request; a cancelled one has none. */
   async #record(
     { stage, cause }: Asker,
     question: Question,
@@ -158,7 +158,7 @@ export class LlmClient {
   }
 }
 
-/** Whether the event of a question is published by the flight that it began. */
+/** Whether the event of a request is published by the flight that it started. */
 interface Recorded {
   recorded: boolean;
 }

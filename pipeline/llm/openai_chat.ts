@@ -1,6 +1,6 @@
 /**
- * OpenAI's Chat Completions, as OpenAI describes it and those who follow it understand it: no field that only some know.
- * A schema is sent `strict` where it is of the subset that OpenAI then demands.
+ * OpenAI's Chat Completions API, using only fields that compatible endpoints support as well. A schema is sent as `strict`
+ * if it is in the subset that OpenAI requires for that.
  * @module
  */
 import { type OpenAiAnswer, written } from "../chat/openai_answer.ts";
@@ -36,7 +36,7 @@ function body({ model, messages, max_tokens, temperature, seed, schema, body: mo
   };
 }
 
-/** A message without what OpenAI does not know. */
+/** A message without fields that OpenAI does not support. */
 function message({ role, content, tool_calls, tool_call_id }: ChatMessage): JsonObject {
   return {
     role,
@@ -46,7 +46,7 @@ function message({ role, content, tool_calls, tool_call_id }: ChatMessage): Json
   };
 }
 
-/** What `strict` demands: every object is closed, and all of its fields are required. */
+/** Requirements of `strict`: no additional properties, and all fields are required. */
 function isStrict(schema: Json): boolean {
   if (Array.isArray(schema)) return schema.every(isStrict);
   if (!isObject(schema)) return true;

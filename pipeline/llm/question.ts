@@ -1,6 +1,7 @@
 /**
- * A question before it is asked: where it goes, what its answer depends on, and the key that equal questions share.
- * Secrets that it is sent with (keys, headers, a user in the address) are known from here on, and are no part of it.
+ * A request before it is sent: its address, the content that determines its reply, and the key shared by equal requests.
+ * Secrets that it is sent with (keys, headers, a user in the address) are registered for redaction here, and are not part
+ * of the content.
  * @module
  */
 import { createHash } from "node:crypto";
@@ -14,24 +15,24 @@ import { anthropic } from "./anthropic_messages.ts";
 import type { Api } from "./llm_api.ts";
 import { openai } from "./openai_chat.ts";
 
-/** A question that can be asked. */
+/** A valid request. */
 export interface Question {
   /** SHA-256 of `content`, in hexadecimal. */
   key: string;
-  /** All that the answer depends on, as plain JSON of its own. */
+  /** Everything that the reply depends on, as a copy in plain JSON. */
   content: JsonObject;
   messages: ChatMessage[];
   request: LlmRequest;
   api: Api;
-  /** Where it is posted to, without the user that the address may name. */
+  /** The address, without a user. */
   url: string;
-  /** That user, as a header. */
+  /** The address's user, as a header. */
   basic?: string;
 }
 
 const APIS: Record<LlmEndpoint["api"], Api> = { openai, anthropic };
 
-/** Throws a HoneError where the address or the schema cannot be used. */
+/** Throws a HoneError if the address or the schema is invalid. */
 export function questionOf(request: LlmRequest): Question {
   const { endpoint, messages, max_tokens, temperature = 0, seed, schema } = request;
   const { base, url, basic } = addressOf(endpoint);
@@ -61,12 +62,12 @@ export function questionOf(request: LlmRequest): Question {
   };
 }
 
-/** The key that the environment holds for an endpoint, or undefined where it names none or has none. */
+/** The API key of an endpoint from the environment, or undefined. */
 export function keyOf({ api_key_env }: LlmEndpoint): string | undefined {
   return (api_key_env && Deno.env.get(api_key_env)) || undefined;
 }
 
-/** A header's value without the name of its scheme. */
+/** A header's value without its scheme. */
 function bare(value: string): string {
   return value.replace(/^(Bearer|Basic)\s+/i, "");
 }

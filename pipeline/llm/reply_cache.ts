@@ -1,7 +1,7 @@
 /**
- * Replies that any run may use again, by the key of their question: one private file each (0600, in a folder 0700),
- * written aside and renamed. Holds what was answered and nothing of what was asked. What cannot be read is not there;
- * what cannot be written is told once and costs nobody an answer.
+ * Replies that any run may reuse, by the key of their request: one private file each (0600, in a folder 0700), written to
+ * a temporary file and renamed. Contains replies, not requests. Unreadable files are treated as missing; write errors are
+ * logged once and do not fail a request.
  * @module
  */
 import { chmod, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
@@ -29,7 +29,7 @@ export class ReplyCache {
     this.folder = join(cache_dir, "llm");
   }
 
-  /** The reply to the question with this key, or undefined. */
+  /** The reply to the request with this key, or undefined. */
   async read(key: string): Promise<LlmReply | undefined> {
     try {
       const { version: _, ...reply } = cached_reply.parse(JSON.parse(await readFile(this.#file(key), "utf8")));
@@ -39,7 +39,7 @@ export class ReplyCache {
     }
   }
 
-  /** Keeps a reply. Never throws. */
+  /** Stores a reply. Never throws. */
   async write(key: string, { text, json, model, prompt_tokens, output_tokens }: LlmReply): Promise<void> {
     const part = `${this.#file(key)}.${crypto.randomUUID()}`;
     const kept = { version: 1, text, ...(json !== undefined && { json }), model, prompt_tokens, output_tokens };

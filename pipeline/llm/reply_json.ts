@@ -1,6 +1,6 @@
 /**
- * JSON out of a model's reply, read leniently (code fences, prose around it) and checked against the schema, and what a
- * model is told about that in words. Linear in the length of the reply.
+ * Extracts JSON from a model's reply leniently (code fences, surrounding prose) and validates it against the schema, and
+ * has the corresponding prompt texts. Linear in the length of the reply.
  * @module
  */
 import { jsonEnd, readJson } from "../chat/json_text.ts";
@@ -10,12 +10,12 @@ import { messageOf } from "../diagnostics/mod.ts";
 import type { ChatMessage, Json, JsonObject } from "../events.ts";
 import type { Said } from "./llm_api.ts";
 
-/** The reply as JSON, or why it is none, in words for the model; `none` where it did not even try. */
+/** The reply as JSON, or the problem, as text for the model; `none` if the reply contains no JSON at all. */
 export type Read = { value: Json } | { problem: string; none?: true };
 
 const REPLY = { whole: "the reply", unknown_field: "is not a field of the schema" };
 
-/** Reads and checks what was said. */
+/** Parses and validates a reply. */
 export function readReply({ json, text }: Pick<Said, "json" | "text">, schema: JsonObject): Read {
   const found = json === undefined ? valuesIn(text, schema.type === "array" ? "list" : "object") : { values: [json] };
   if ("problem" in found) return found;
@@ -35,12 +35,12 @@ function problemOf(schema: JsonObject, value: Json): string | null {
 }
 
 const FENCED = /```[^\n`]*\n([\s\S]*?)```/g;
-/** Where a value may begin; a brace in prose begins none. */
+/** Where a value may start; not at any brace in prose. */
 const STARTS = { object: /\{\s*["}]/g, list: /\[/g };
 
 type Found = { values: Json[] } | { problem: string; none?: true };
 
-/** Different JSON values of a text: the whole, or what stands in code fences, or what stands in prose. */
+/** The distinct JSON values of a text: the whole text, or those in code fences, or those in prose. */
 function valuesIn(text: string, wanted: keyof typeof STARTS): Found {
   const whole = readJson(text.trim());
   if ("value" in whole) return { values: [whole.value] };
@@ -55,7 +55,7 @@ function inProse(text: string, wanted: keyof typeof STARTS): Found {
   let wrong: string | undefined;
   for (let found = start.exec(text); found; found = start.exec(text)) {
     const end = jsonEnd(text, found.index);
-    // Nothing inside half a value is the reply.
+    // A value nested in a truncated one is not the reply.
     if (end < 0) return { problem: "its JSON is cut off: the brackets do not close" };
     const read = readJson(text.slice(found.index, end));
     if ("value" in read) values.push(read.value);
@@ -70,7 +70,7 @@ function different(values: Json[]): Json[] {
   return [...new Map(values.map((value) => [canonical(value), value])).values()];
 }
 
-/** The conversation with the schema in words at its end, for who asks an endpoint that takes no schema. */
+/** The conversation with the schema described at its end, for endpoints that do not accept schemas. */
 export function withSchema(messages: readonly ChatMessage[], schema: JsonObject): ChatMessage[] {
   const words = "Answer with one JSON value and nothing else: no prose, no code fence. It must be valid against this " +
     `JSON Schema:\n${JSON.stringify(schema)}`;
@@ -80,7 +80,7 @@ export function withSchema(messages: readonly ChatMessage[], schema: JsonObject)
     : [...messages, { role: "user", content: words }];
 }
 
-/** What a model is told of a reply that cannot be used. */
+/** Prompt about an unusable reply. */
 export function repairText(problem: string): string {
   return `That reply cannot be used: ${problem}. Answer again.`;
 }

@@ -1,6 +1,6 @@
 /**
- * From what a model said to a reply that can be used: complete, not refused, not empty, and JSON that fits the schema
- * where there is one. A reply that does not fit is asked for once more, and the model is told what was wrong.
+ * From a model's reply to a usable one: complete, not refused, not empty, and JSON that matches the schema, if there is
+ * one. For a reply that does not match, a corrected one is requested once, with the problem in the prompt.
  * @module
  */
 import { beginning } from "../chat/formats.ts";
@@ -11,18 +11,18 @@ import type { Said } from "./llm_api.ts";
 import type { Question } from "./question.ts";
 import { readReply, repairText } from "./reply_json.ts";
 
-/** Characters of a reply that the model is shown again. */
+/** Maximum characters of a reply that are repeated to the model. */
 const SHOWN_AGAIN = 20_000;
 
-/** A reply that can be used. */
+/** A usable reply. */
 export interface Usable {
   text: string;
   json?: Json;
-  /** The model as the endpoint names it. */
+  /** The model, as reported by the endpoint. */
   model: string;
 }
 
-/** Asks until there is a usable reply. Throws a HoneError where there is none, or the signal's reason. */
+/** Requests a reply until it is usable. Throws a HoneError if there is none, or the signal's reason. */
 export async function usableReply(
   client: EndpointClient,
   question: Question,
@@ -62,7 +62,7 @@ function checkRefusal({ url, request: { endpoint } }: Question, said: Said): Sai
   throw new HoneError(say.refused({ model: endpoint.model, url }, said.refusal ?? ""));
 }
 
-/** JSON in text is whole where its brackets close; what a tool was called with may have been cut and closed again. */
+/** JSON in text is complete if its brackets close; arguments of a tool call may have been cut and closed by the API. */
 function checkJson(question: Question, said: Said): Said {
   if (said.json !== undefined) checkComplete(question, said);
   return checkRefusal(question, said);

@@ -1,9 +1,10 @@
 /**
- * The flow of a run: who consumes which event and publishes which. One row a binding, in the order in which a run meets
- * them; the code of each is the file that its row imports. The training loop closes in two places only: the sampler asks
- * for groups, the batcher joins them; measuring does both for an evaluation. `hone graph` prints this table for a pipeline.
+ * The flow of a run: which binding consumes and publishes which events. One row per binding, in the order of a run; the
+ * code of each is in the file that its row imports. The training loop has two ends: the sampler requests groups, the
+ * batcher combines them; `measure` does both for an evaluation. `hone graph` prints this table for a pipeline.
  *
- * A row is binding: its file handles exactly what it consumes here, and may publish only what it produces here.
+ * Rows are enforced: a binding handles exactly the events that it consumes here, and may publish only those that it
+ * produces here.
  * @module
  */
 import type { Bus, Handler } from "../bus.ts";
@@ -15,7 +16,7 @@ import type { Run } from "./context.ts";
 /** Handlers by the event that they handle. */
 export type Handlers = { [K in EventName]?: Handler<K> };
 
-/** What a binding gives for each stage that it serves: its name on the bus, and its handlers. */
+/** What a binding provides for each of its stages: its name on the bus, and its handlers. */
 export interface Bound {
   stage: string;
   on: Handlers;
@@ -24,28 +25,28 @@ export interface Bound {
 /** One row of the flow. */
 export interface Binding {
   name: string;
-  /** The kind of plugin that it binds; the others are hone's own. */
+  /** The kind of plugin that it binds; absent for hone's own bindings. */
   kind?: Kind;
-  /** Left out of a run without a stage of this kind. */
+  /** Omitted if the run has no stage of this kind. */
   needs?: Kind;
   consumes: readonly EventName[];
   produces: readonly EventName[];
-  /** It looks on: every event, off the run's path. */
+  /** A tap: receives every event without slowing the run. */
   watches?: true;
-  /** Events that each of its stages handles at once, of each type; 1 when left out. */
+  /** Events of each type that each of its stages handles concurrently. Default: 1. */
   concurrency?: (config: FlowSettings) => number;
   load: () => Promise<{ bind(run: Run): Bound[] }>;
 }
 
-/** What of a pipeline the flow depends on. */
+/** The properties of a pipeline that determine the flow. */
 export type FlowSettings = Pick<PipelineConfig, "train" | "evaluate">;
 
-/** Groups that the sampler has asked for and that are not trained on yet, at most; queues of the loop hold as many. */
+/** Maximum number of requested groups that are not trained on yet; the loop's queues have this capacity. */
 export function credit({ train }: FlowSettings): number {
   return train.groups_per_step * (1 + train.max_staleness);
 }
 
-/** Rollouts in flight at once, at most. */
+/** Maximum number of concurrent rollouts. */
 export function mostRollouts({ train, evaluate }: FlowSettings): number {
   return Math.max(train.concurrency, evaluate.concurrency ?? 0);
 }
@@ -67,7 +68,7 @@ const opening: Binding[] = [
   },
 ];
 
-/** From a group that is wanted to its rewards, whatever it is wanted for. */
+/** From a requested group to its rewards, for training and evaluation. */
 const middle: Binding[] = [
   {
     name: "rollout",
@@ -134,7 +135,7 @@ const closing: Binding[] = [
   },
 ];
 
-/** A run that trains a step at a time, or only measures. */
+/** A run that trains step by step, or only evaluates. */
 export const ONLINE: Binding[] = [
   ...opening,
   {
@@ -175,7 +176,7 @@ export const ONLINE: Binding[] = [
   ...closing,
 ];
 
-/** A run that has a service train: a data set out, a job in. */
+/** A run with a hosted trainer: exports a data set, follows a job. */
 export const HOSTED: Binding[] = [
   ...opening,
   {
@@ -202,14 +203,14 @@ export const HOSTED: Binding[] = [
   ...closing,
 ];
 
-/** The bindings of a pipeline that has stages of these kinds. */
+/** The bindings of a pipeline with stages of these kinds. */
 export function flowOf(has: (kind: Kind) => boolean, hosted: boolean): Binding[] {
   return (hosted ? HOSTED : ONLINE).filter(({ needs }) => !needs || has(needs));
 }
 
 /**
- * Kinds without which an event of the flow has nobody to publish it, though somebody waits for it, or nobody to take it,
- * though somebody publishes it. In the order of the flow.
+ * Kinds without which a consumed event of the flow has no publisher, or a published one has no consumer. In the order of
+ * the flow.
  */
 export function missingKinds(has: (kind: Kind) => boolean, hosted: boolean): Kind[] {
   const flow = flowOf(has, hosted);
@@ -246,10 +247,10 @@ function subscribe(
 ) {
   const handled = Object.keys(on) as EventName[];
   const odd = [...handled, ...consumes].find((type) => !handled.includes(type) || !consumes.includes(type));
-  if (odd) throw new Error(`binding ${name}: the flow and its handlers disagree about ${odd}`);
+  if (odd) throw new Error(`binding ${name}: its row in the flow and its handlers differ: ${odd}`);
   const allowed = <K extends EventName>(type: K): K => {
     if (produces.includes(type)) return type;
-    throw new Error(`binding ${name} may not publish ${type}: the flow does not say so`);
+    throw new Error(`binding ${name} may not publish ${type}: not in its row of the flow`);
   };
   for (const type of handled) {
     const handle = on[type] as Handler<typeof type>;

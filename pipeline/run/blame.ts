@@ -1,12 +1,12 @@
 /**
- * The runner's boundary to plugins: plain errors that a role throws, or yields, become HoneErrors that name the stage.
- * HoneErrors pass as they are, with the stage noted.
+ * The runner's boundary to plugins: plain errors that a role throws become HoneErrors that name the stage. HoneErrors
+ * pass unchanged, with the stage noted.
  * @module
  */
 import { HoneError, runner as messages } from "../diagnostics/mod.ts";
 import type { HostedTrainer, OnlineTrainer } from "../plugin.ts";
 
-/** What a message says of a stage. */
+/** The parts of a stage that messages show. */
 export interface Blamed {
   id: string;
   use: string;
@@ -15,12 +15,12 @@ export interface Blamed {
 /** Stage by error, for `stage.failed`. */
 const stages = new WeakMap<Error, string>();
 
-/** The stage that an error came from; `runner` where it was none. */
+/** The stage that an error came from, or `runner`. */
 export function stageOf(error: Error): string {
   return stages.get(error) ?? "runner";
 }
 
-/** Runs a plugin's function; what it throws or rejects with is attributed to the stage. */
+/** Runs a plugin's function; errors are attributed to the stage. */
 export async function blaming<T>(stage: Blamed, work: () => T | Promise<T>): Promise<T> {
   try {
     return await work();
@@ -29,7 +29,7 @@ export async function blaming<T>(stage: Blamed, work: () => T | Promise<T>): Pro
   }
 }
 
-/** Passes on what a plugin's generator yields and returns; what it throws is attributed to the stage. */
+/** Delegates to a plugin's generator; errors are attributed to the stage. */
 export async function* blamingEach<T, R>(
   stage: Blamed,
   values: () => AsyncIterable<T, R> | Iterable<T, R>,
@@ -41,7 +41,7 @@ export async function* blamingEach<T, R>(
   }
 }
 
-/** A trainer whose every method is attributed to the stage. */
+/** A trainer whose errors are attributed to the stage. */
 export function blamedTrainer(stage: Blamed, trainer: OnlineTrainer): OnlineTrainer {
   return {
     base: trainer.base,
@@ -57,7 +57,7 @@ export function blamedTrainer(stage: Blamed, trainer: OnlineTrainer): OnlineTrai
   };
 }
 
-/** The same of a hosted trainer. */
+/** The same for a hosted trainer. */
 export function blamedService(stage: Blamed, trainer: HostedTrainer): HostedTrainer {
   return {
     base: trainer.base,
@@ -83,7 +83,7 @@ function attributed({ id, use }: Blamed, thrown: unknown): Error {
   return known;
 }
 
-/** Where an error was thrown, as its stack has it. */
+/** Where an error was thrown, from its stack. */
 function placeOf({ stack = "" }: Error): string | undefined {
   return /^\s+at (.*)$/m.exec(stack)?.[1];
 }

@@ -1,7 +1,7 @@
 /**
- * A run while it is under way: what its bindings share. Made once by `open_run.ts`; filled in as the run learns it
- * (`catalog`, `scenarios`, `trainer`, `policies`). What a stage has to tell another goes over the bus; what is too large
- * for an event (the trajectories of a group that is not rewarded yet) waits here under the id that the event names.
+ * The state of a run in progress, shared by its bindings. Created by `open_run.ts`; `catalog`, `scenarios`, `trainer` and
+ * `policies` are filled in during the run. Stages communicate over the bus; data too large for an event (the trajectories
+ * of a group that is not rewarded yet) is kept here under the id in the event.
  * @module
  */
 import { isAbsolute, join } from "node:path";
@@ -26,7 +26,7 @@ import type { Tape } from "../tape/mod.ts";
 import type { Verdict } from "../verdict/mod.ts";
 import type { Progress } from "./progress/progress.ts";
 
-/** A role with the id of the stage that plays it. */
+/** A role with the id of its stage. */
 export interface Staged<R> {
   id: string;
   use: string;
@@ -51,14 +51,14 @@ export interface RunRoles {
   trackers: Staged<Roles["tracker"]>[];
 }
 
-/** A rollout with what the judges and the shaper made of it. */
+/** A rollout with its judgements and its reward. */
 export interface Judged {
   trajectory: Trajectory;
   reward: RewardValue;
   success: boolean;
 }
 
-/** A group from its last rollout to whoever uses its rewards. */
+/** A group, from its last rollout until its rewards are used. */
 export interface Group {
   request: GroupRequest;
   scenario: Scenario;
@@ -69,10 +69,10 @@ export interface Group {
   judged?: Judged[];
 }
 
-/** One policy to measure, instead of the ladder. */
+/** One policy to evaluate, instead of running the ladder. */
 export interface Measured {
   policy: "base" | "prompt" | "warm_start" | "tuned";
-  /** Absolute folder of an adapter or checkpoint that the trainer can load; the base model when left out. */
+  /** Absolute folder of an adapter or checkpoint that the trainer can load. Default: the base model. */
   weights?: string;
 }
 
@@ -81,11 +81,11 @@ export interface Run {
   config: PipelineConfig;
   run_dir: string;
   roles: RunRoles;
-  /** What judges want to be told of a scenario. */
+  /** Parts of scenarios that judges read. */
   parts: ScenarioPart[];
   bus: Bus;
   store: Store;
-  /** The pool, or the tape in its place. */
+  /** The pool of servers, or the tape that replaces it. */
   environments: Environments;
   tape: Tape | null;
   llm: (stage: string, signal: AbortSignal, cause?: number) => Llm;
@@ -94,44 +94,44 @@ export interface Run {
   scenarios: Scenario[];
   online: OnlineTrainer | null;
   hosted: HostedTrainer | null;
-  /** By name: those that can be asked now. */
+  /** By name: the policies that are served now. */
   policies: Map<string, Policy>;
   groups: Map<string, Group>;
   signal: AbortSignal;
   progress: Progress;
   log: Log;
-  /** What earlier starts of the run have on record. */
+  /** Records of earlier starts of the run. */
   recorded: Completed;
-  /** True where the run folder held records of an earlier start. */
+  /** True if the run folder has records of an earlier start. */
   resumed: boolean;
   accept_changes: boolean;
   trained_with?: Catalog;
   measured?: Measured;
-  /** Steps of the supervised rung, once they are known. */
+  /** Steps of the supervised rung, once known. */
   supervised_steps: number;
-  /** The policy that is exported: of the last rung so far. `checkpoint` is empty for the base policy. */
+  /** The policy to export: that of the last rung so far. `checkpoint` is empty for the base policy. */
   to_export: { policy: string; checkpoint: string };
   /** Ends the run. */
   stop: (reason: Error) => void;
-  /** Checkpoints (ids) that must stay: the warm start's, and the one that validation likes best. */
+  /** Checkpoints (ids) that must be kept: the warm start's, and the one with the highest validation success. */
   pinned: { warm_start?: string; best?: string };
-  /** Longest time that measuring one policy on the verdict's split has taken, in seconds. */
+  /** Longest evaluation of one policy on the verdict's split so far, in seconds. */
   measuring_secs: number;
-  /** What the run has used so far, earlier starts included; checked against `limits`. */
+  /** Resources used so far, including earlier starts; checked against `limits`. */
   spent: { rollouts: number; tokens: number; seconds: number };
-  /** Milliseconds since the epoch at which `limits.wall_clock_secs` ends, earlier starts counted; or Infinity. */
+  /** Time (ms since the epoch) at which `limits.wall_clock_secs` is reached, including earlier starts; or Infinity. */
   deadline: number;
   verdict?: Verdict;
-  /** What a handler threw, the first. */
+  /** The first error thrown by a handler. */
   failure?: unknown;
 }
 
-/** The agent of a policy: only `prompt` is shown the examples. */
+/** The agent settings of a policy: only `prompt` gets the examples. */
 export function agentOf({ agent }: Pick<Run, "agent">, policy: string): Agent {
   return policy === "prompt" ? agent : { ...agent, examples: [] };
 }
 
-/** A checkpoint by its id; files of earlier versions name its folder. */
+/** A checkpoint by its id; records of earlier versions contain its folder instead. */
 export function checkpointOf({ run_dir, hosted }: Pick<Run, "run_dir" | "hosted">, id: string): Checkpoint {
   if (hosted) return { id };
   return { id, dir: isAbsolute(id) ? id : join(run_dir, "checkpoints", id) };

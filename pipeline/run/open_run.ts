@@ -1,8 +1,8 @@
 /**
- * Opens and closes a run: one process, one pipeline, one run folder. Opens what a run needs, binds the stages to the bus,
- * publishes `run.started` and waits until the bus is at rest; then closes everything again, whatever happened. Errors are
- * classified here, once, into `stage.failed`; the folder stays resumable, or goes again where nothing is in it that is worth
- * going on from.
+ * Opens and closes a run: one process, one pipeline, one run folder. Opens the run's resources, binds the stages to the
+ * bus, publishes `run.started` and waits until the bus is idle; then closes everything again, whatever happened. Errors
+ * are classified here, once, into `stage.failed`. The folder remains resumable; that of a new run is deleted if no rollout
+ * finished.
  * @module
  */
 import { mkdir, readdir, rm, rmdir, writeFile } from "node:fs/promises";
@@ -31,21 +31,21 @@ import { Progress, type ProgressSnapshot } from "./progress/progress.ts";
 import { RunLog, warnLines } from "./progress/run_log.ts";
 import { createRoles } from "./roles.ts";
 
-/** How a run is started. */
+/** Options for starting a run. */
 export interface RunOptions {
-  /** Absolute folder of the run; made if absent. */
+  /** Absolute folder of the run; created if missing. */
   run_dir: string;
   signal: AbortSignal;
-  /** Continue what the folder holds. */
+  /** Continue the run in the folder. */
   resume?: boolean;
-  /** With `resume`: go on with servers that have changed since the run began. */
+  /** With `resume`: continue although the servers' tools have changed since the run started. */
   accept_changes?: boolean;
-  /** The catalog that the measured policy was trained with; differences are recorded and noted in the verdict. */
+  /** The catalog that the evaluated policy was trained with; differences are recorded and noted in the verdict. */
   trained_with?: Catalog;
-  /** Measure one policy instead of climbing the ladder. */
+  /** Evaluate one policy instead of running the ladder. */
   measure?: Measured;
   on_event?: (event: Envelope) => void;
-  /** Called at each new unit of work and message; `read` gives the reading of any moment. */
+  /** Called at each new unit of work and message; `read` returns the current progress. */
   on_progress?: (read: () => ProgressSnapshot) => void;
   on_log?: (level: "debug" | "info" | "warn", message: string) => void;
 }
@@ -54,30 +54,30 @@ export interface RunOptions {
 export interface RunResult {
   status: EventMap["run.ended"]["status"];
   run_dir: string;
-  /** False where a new run failed before its first rollout was finished: its folder is gone again. */
+  /** False if a new run failed before its first rollout finished: its folder was deleted. */
   kept: boolean;
-  /** Set when the ladder was climbed, even where an exporter failed afterwards. */
+  /** Set once the ladder is complete, even if an exporter failed afterwards. */
   verdict?: Verdict;
   /** Set when `status` is `failed`. */
   error?: Error;
 }
 
-/** Why a run's own signal was aborted. */
+/** Reason for which a run's signal was aborted. */
 class Stop extends Error {
   constructor(readonly status: "cancelled" | "paused") {
     super(status);
   }
 }
 
-/** Ends that say nothing against what the run was given: however early, the same run can go on. */
+/** Errors with causes outside the pipeline: however early they occur, the run can be resumed unchanged. */
 export const STOPPED = ["TRAINER_LOST", "WORKER_DIED", "STORE_WRITE_FAILED", "TAPE_WRITE_FAILED"];
 
-/** How long trackers may take to see what a run published before it is closed. */
+/** Time limit for trackers to receive the last events before the run is closed. */
 const TRACKERS_MS = 5000;
-/** How long handlers may take to end once the run is stopped; a plugin that does not heed its signal is left behind. */
+/** Time limit for handlers to end once the run is stopped; a plugin that ignores its signal is abandoned. */
 const HANDLERS_MS = 30_000;
 
-/** Runs a pipeline to its verdict. Resolves with the status; throws only when it cannot start in the folder at all. */
+/** Runs a pipeline to its verdict. Resolves with the status; throws only if it cannot start in the folder. */
 export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): Promise<RunResult> {
   const { run_dir, resume = false } = options;
   const trainer = loaded.stages.some(({ plugin }) => plugin.kind === "trainer");
@@ -101,7 +101,7 @@ export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): 
   }
 }
 
-/** A new run takes no folder that holds anything: it would write over it. */
+/** A new run requires an empty folder, so that it overwrites nothing. */
 async function mustBeEmpty(run_dir: string): Promise<void> {
   const names = await entries(run_dir);
   if (names.includes("run.duckdb")) throw new HoneError(store_messages.exists(join(run_dir, "run.duckdb")));
@@ -112,12 +112,12 @@ async function empty(run_dir: string): Promise<void> {
   for (const name of await entries(run_dir)) await rm(join(run_dir, name), { recursive: true, force: true });
 }
 
-/** What a folder holds beside locks. */
+/** The names in a folder, except for locks. */
 async function entries(run_dir: string): Promise<string[]> {
   return (await readdir(run_dir)).filter((name) => !name.startsWith("run.lock"));
 }
 
-/** Opens what the run needs and binds its stages to the bus; the stack closes it, last things first. */
+/** Opens the run's resources and binds its stages to the bus; the stack closes everything in reverse order. */
 async function open(
   loaded: LoadedPipeline,
   options: RunOptions,
@@ -135,7 +135,7 @@ async function open(
   const fail = stop.abort.bind(stop);
   const signal = AbortSignal.any([options.signal, stop.signal]);
   const on_error = (error: unknown, { stage, event }: { stage: string; event: Envelope }) => {
-    log.debug(`${stage} failed at ${event.type} #${event.seq} (of ${event.source}, made by #${event.cause ?? 0})`);
+    log.debug(`${stage} failed at ${event.type} #${event.seq} (source ${event.source}, cause #${event.cause ?? 0})`);
     run.failure ??= error;
     fail(error);
   };
@@ -163,7 +163,7 @@ async function open(
   return run;
 }
 
-/** What of a run is known before it has done anything, but for what earlier starts recorded. */
+/** The initial state of a run, including the records of earlier starts. */
 async function atItsBeginning(loaded: LoadedPipeline, options: RunOptions, store: Store) {
   const { config } = loaded;
   const { wall_clock_secs } = config.limits;
@@ -228,22 +228,22 @@ async function openLlm(
   return (stage, signal, cause) => client.for(stage, signal, cause);
 }
 
-/** Sets the run going and waits until nothing happens any more: then it has its verdict, or was stopped, or failed. */
+/** Starts the run and waits until the bus is idle: the run then has its verdict, was stopped, or failed. */
 async function toTheEnd(run: Run, { config: { name, seed } }: LoadedPipeline): Promise<RunResult> {
   const { bus, signal, run_dir } = run;
   try {
     for (const rollout_id of await unfinished(run.store)) {
-      await bus.publish("runner", "rollout.abandoned", { rollout_id, reason: "hone ended before it was finished" });
+      await bus.publish("runner", "rollout.abandoned", { rollout_id, reason: "hone exited before it finished" });
     }
     await bus.publish("runner", "run.started", { name, seed, hone_version: VERSION, resumed: run.resumed });
     await bus.idle();
     signal.throwIfAborted();
-    if (!run.verdict) throw new Error("the run came to rest before its verdict");
+    if (!run.verdict) throw new Error("the run became idle before its verdict");
     run.progress.end();
     await ended(run, "completed");
     return { status: "completed", run_dir, kept: true, verdict: run.verdict };
   } catch (thrown) {
-    // Handlers end by the signal; what they use is closed after them.
+    // The signal ends handlers; their resources are closed after them.
     await Promise.race([bus.idle(), sleep(HANDLERS_MS, undefined, { ref: false })]);
     const reason = run.failure ?? (signal.aborted ? signal.reason : thrown);
     if (run.failure || !signal.aborted || reason instanceof HoneError) return await failed(run, reason);
@@ -252,11 +252,11 @@ async function toTheEnd(run: Run, { config: { name, seed } }: LoadedPipeline): P
     return { status, run_dir, kept: true, verdict: run.verdict };
   } finally {
     await Promise.race([bus.seen(), sleep(TRACKERS_MS, undefined, { ref: false })]);
-    if (bus.dropped > 0) run.log.warn(`trackers or watchers were too slow for ${bus.dropped} events, and missed them`);
+    if (bus.dropped > 0) run.log.warn(`trackers or watchers were too slow and missed ${bus.dropped} events`);
   }
 }
 
-/** Records the end, and brings reports that are there already up to date. */
+/** Records the end, and updates existing reports. */
 async function ended({ bus, verdict, run_dir, store }: Run, status: RunResult["status"]) {
   await bus.publish("runner", "run.ended", { status, ...(verdict && { sentence: verdict.sentence }) });
   if (verdict) await writeReports(run_dir, store, verdict, { status });
@@ -266,7 +266,7 @@ async function failed(run: Run, reason: unknown): Promise<RunResult> {
   const error = reason instanceof Error ? reason : new Error(String(reason));
   const code = error instanceof HoneError ? error.code : "UNEXPECTED";
   const hint = error instanceof HoneError ? error.hint : undefined;
-  // For run.log; whoever started the run is given the error itself.
+  // For run.log; the caller gets the error itself.
   const origin = error.cause instanceof Error ? error.cause : error;
   run.log.debug(`${code}: ${origin instanceof HoneError ? origin.message : origin.stack ?? origin.message}`);
   let kept = true;
@@ -276,7 +276,7 @@ async function failed(run: Run, reason: unknown): Promise<RunResult> {
     await ended(run, "failed");
     kept = STOPPED.includes(code) || (await completed(run.store)).spent.rollouts > 0;
   } catch (storeError) {
-    run.log.warn(`the failure itself could not be recorded: ${storeError}`);
+    run.log.warn(`the failure could not be recorded: ${storeError}`);
   }
   return { status: "failed", run_dir: run.run_dir, kept, error, verdict: run.verdict };
 }

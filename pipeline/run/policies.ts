@@ -1,6 +1,6 @@
 /**
- * The policy that a run begins with: the trainer's base model, or the endpoint that the pipeline names. Opening a trainer
- * is a call and no event: it makes nothing that is to be recorded, and all that follows needs it.
+ * The initial policy of a run: the trainer's base model, or the pipeline's endpoint. Opening a trainer is a call, not an
+ * event: it produces nothing to record, and everything after it needs the policy.
  * @module
  */
 import { contextLength } from "../chat/context_length.ts";
@@ -12,7 +12,7 @@ import type { Policy } from "../plugin.ts";
 import { mostRollouts } from "./bindings.ts";
 import { checkpointOf, type Run } from "./context.ts";
 
-/** Publishes the policy that was asked for, once `serve` has it ready; one that is on record keeps its record. */
+/** Publishes the requested policy once `serve` has it ready; a recorded policy is not recorded again. */
 export async function publishPolicy(
   run: Run,
   { name, version, checkpoint }: EventMap["policy.requested"],
@@ -25,7 +25,7 @@ export async function publishPolicy(
   await deliver("policy.published", { name, version, model: policy.model, checkpoint }, recorded);
 }
 
-/** Opens the trainer, where there is one, and returns the base policy. A trainer that is lost ends the run. */
+/** Opens the trainer, if there is one, and returns the base policy. The run fails if the trainer exits. */
 export async function openPolicy(run: Run): Promise<Policy> {
   const { trainer } = run.roles;
   if (!trainer || !run.config.model) return endpointPolicy(run, await endpointContext(run));
@@ -53,8 +53,8 @@ export async function openPolicy(run: Run): Promise<Policy> {
 }
 
 /**
- * Asks `agent.endpoint` for its longest context, in tokens; 0 where the pipeline or a tape says it, or nobody does.
- * Throws only the run's own end.
+ * Requests the context length of `agent.endpoint`, in tokens; 0 if the pipeline or a tape sets it, or if it is unknown.
+ * Throws only if the run ends.
  */
 async function endpointContext(run: Run): Promise<number> {
   const { mode, replies = true } = run.config.tape;
@@ -62,7 +62,7 @@ async function endpointContext(run: Run): Promise<number> {
   return await contextLength(endpointPolicy(run, 0), run.signal);
 }
 
-/** The policy behind `agent.endpoint`; `found_context` counts where the pipeline does not say it. */
+/** The policy at `agent.endpoint`; `found_context` is used if the pipeline does not set the context length. */
 export function endpointPolicy({ config, agent }: Pick<Run, "config" | "agent">, found_context: number): Policy {
   const { endpoint } = config.agent;
   if (!endpoint) throw new HoneError(messages.nothing_to_evaluate());

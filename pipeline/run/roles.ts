@@ -1,6 +1,6 @@
 /**
- * Makes the roles of a pipeline from its stages: calls each plugin's `create` once and sorts the results by kind.
- * The graph checks of `loadPipeline` have already seen that the kinds can run together.
+ * Creates the roles of a pipeline from its stages: calls each plugin's `create` once and groups the results by kind.
+ * `loadPipeline` has already checked that the kinds can be combined.
  * @module
  */
 import type { LoadedPipeline, LoadedStage } from "../config/pipeline_file.ts";
@@ -8,7 +8,7 @@ import type { Kind, Log, Roles } from "../plugin.ts";
 import { blamedService, blamedTrainer, blaming, blamingEach } from "./blame.ts";
 import type { RunRoles, Staged } from "./context.ts";
 
-/** Creates every stage's role; those that can be disposed are, when the stack is. */
+/** Creates every stage's role; disposable roles are disposed with the stack. */
 export async function createRoles(
   loaded: LoadedPipeline,
   { log, signal, stack }: { log: Log; signal: AbortSignal; stack: AsyncDisposableStack },
@@ -42,12 +42,12 @@ export async function createRoles(
   };
 }
 
-/** Longest wait for a judge, where its stage does not say `timeout_secs`. */
+/** Time limit for a judge whose stage does not set `timeout_secs`. */
 const JUDGE_SECS = 120;
 
 /**
- * The role with its errors attributed to the stage, where an error ends the run. What rollouts, judges and shapers throw
- * is data about one rollout, and recorded there; what trackers throw is logged.
+ * The role with its errors attributed to the stage, for roles whose errors fail the run. Errors of rollouts, judges and
+ * reward shapers are data about one rollout and recorded with it; errors of trackers are logged.
  */
 function blamed(stage: LoadedStage, role: Roles[Kind]): Roles[Kind] {
   if ("discover" in role) {

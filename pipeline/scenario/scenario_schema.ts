@@ -37,7 +37,9 @@ const core = z.strictObject({
   solution: z.strictObject({
     calls: z.array(call_schema).describe("Calls that reach the goal, in order.").meta({ examples: [[]] }),
     answer: z.string().default("Done.").describe("The closing answer."),
-  }).optional().describe("A reference solution, verified by replay before it is used for training.").meta({ examples: [{ calls: [] }] }),
+  }).optional().describe("A reference solution, verified by replay before it is used for training.").meta({
+    examples: [{ calls: [] }],
+  }),
   tools: z.array(z.string()).optional().describe(
     "The exact list of tools offered to the agent. Default: all, or with `agent.tool_budget_tokens` those that it needs and others within it.",
   )

@@ -1,6 +1,6 @@
 /**
- * Appends rows to DuckDB tables column by column, in chunks of its vector size. Token lists are copied as they are:
- * boxing every token as a DuckDB value costs more than all the rest of recording a turn.
+ * Appends rows to DuckDB tables column by column, in chunks of its vector size. Token lists are copied without boxing:
+ * boxing every token as a DuckDB value costs more than the rest of recording a turn.
  * @module
  */
 import {
@@ -52,7 +52,7 @@ function value(type: ColumnType, cell: Cell | undefined): DuckDBValue {
   if (cell === null || cell === undefined) return null;
   if (type === "BIGINT") return BigInt(Math.trunc(cell as number));
   if (type === "INTEGER") return Math.trunc(cell as number);
-  // A list is read by length and index alone, so a typed array needs no copy.
+  // A list is read only by length and index, so a typed array needs no copy.
   if (type.endsWith("[]")) return { items: cell } as unknown as DuckDBListValue;
   return cell as DuckDBValue;
 }

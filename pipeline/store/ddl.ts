@@ -1,10 +1,10 @@
 /**
- * The SQL that makes a run's file: tables, views, and what files of earlier versions lack of them.
+ * The SQL schema of a run's file: tables, views, and columns that files of earlier versions lack.
  * @module
  */
 import { type ColumnType, type TableName, TABLES } from "./tables.ts";
 
-/** Columns that files of earlier versions lack, each the last ones of its table; added when such a file is resumed. */
+/** Columns that files of earlier versions lack, always the last of their table; added when such a file is resumed. */
 export const ADDED_COLUMNS: [TableName, string, ColumnType][] = [
   ["turns", "tools", "VARCHAR[]"],
   ["turns", "policy_version", "INTEGER"],
@@ -14,7 +14,7 @@ export const ADDED_COLUMNS: [TableName, string, ColumnType][] = [
   ["train_steps", "staleness", "INTEGER"],
 ];
 
-/** Views for people and for the verdict; made anew whenever a file is opened for writing. */
+/** Views for people and for the verdict; recreated whenever a file is opened for writing. */
 const VIEWS = `
 CREATE OR REPLACE VIEW rollouts AS
   SELECT r.*, e.outcome_end, e.answer, e.cause, e.seconds, e.ended_at,
@@ -34,7 +34,7 @@ CREATE OR REPLACE VIEW runs AS
   FROM run_starts s LEFT JOIN run_ends e USING (run_id) GROUP BY s.run_id;
 `;
 
-/** DDL of the tables that are not there yet, and of all views. */
+/** DDL of all tables (if they do not exist) and views. */
 export function ddl(): string {
   const tables = Object.entries(TABLES).map(([name, columns]) => {
     const list = Object.entries(columns).map(([column, type]) => `"${column}" ${type}`).join(", ");

@@ -1,7 +1,7 @@
 /**
- * How other processes reach a live run: a lock that says who holds the folder, and a small HTTP service on loopback,
- * with a token that only the folder's owner can read. `openRun` is the client; once the run has ended it reads the
- * file itself.
+ * Access to a live run from other processes: a lock that names the process using the folder, and a small HTTP service on
+ * loopback with a token that only the folder's owner can read. `openRun` is the client; it reads the file directly once
+ * the run has ended.
  * @module
  */
 import { readFileSync } from "node:fs";
@@ -16,31 +16,31 @@ import { shutDown } from "../common/shut_down.ts";
 const LOCK = "run.lock";
 const CONTROL = "control.json";
 
-/** Takes the folder for this process. A lock whose process is gone is taken over; a live one is a HoneError. */
+/** Locks the folder for this process. Takes over the lock of an exited process; throws a HoneError for a live one. */
 export async function lockRun(run_dir: string): Promise<AsyncDisposable> {
   const path = join(run_dir, LOCK);
   for (;;) {
     using file = await Deno.open(path, { read: true, write: true, create: true, mode: 0o600 });
-    // The kernel lets one process at a time look and decide, and lets go when that process dies.
+    // An advisory file lock serializes processes here; the kernel releases it when its process exits.
     await file.lock(true);
     if (!(await stillAt(path, file))) continue;
     const text = new Uint8Array(1000);
     const holder = holderIn(new TextDecoder().decode(text.subarray(0, await file.read(text) ?? 0)));
     if (holder !== null) throw new HoneError(messages.run_locked(run_dir, holder));
-    // Renamed into place, so that nobody reads half a lock; whoever waited for the old file finds that it is gone.
+    // Renamed into place, so that no process reads a partial lock; a process that waited for the old file sees the change.
     await writeFile(`${path}.new`, JSON.stringify({ pid: Deno.pid, started: processStart(Deno.pid) }), { mode: 0o600 });
     await rename(`${path}.new`, path);
     return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
   }
 }
 
-/** Whether the open file is the one that the path names now. */
+/** Whether the open file is still the one at the path. */
 async function stillAt(path: string, file: Deno.FsFile): Promise<boolean> {
   const [mine, there] = await Promise.all([file.stat(), Deno.stat(path).catch(() => null)]);
   return there !== null && mine.ino === there.ino && mine.dev === there.dev;
 }
 
-/** The process that holds the folder, or null when none does. */
+/** The process that has locked the folder, or null. */
 export async function lockHolder(run_dir: string): Promise<number | null> {
   return holderIn(await readFile(join(run_dir, LOCK), "utf8").catch(() => ""));
 }
@@ -63,7 +63,7 @@ function alive(pid: number): boolean {
   }
 }
 
-/** When a process started, in the kernel's ticks, so that a reused pid is not taken for the holder; null off Linux. */
+/** Start time of a process in kernel ticks, to recognize a reused pid; null except on Linux. */
 function processStart(pid: number): string | null {
   try {
     const fields = readFileSync(`/proc/${pid}/stat`, "utf8");
@@ -73,7 +73,7 @@ function processStart(pid: number): string | null {
   }
 }
 
-/** What a run lets others see and do. */
+/** The operations of a run that are available to other processes. */
 export interface ControlOptions {
   run_dir: string;
   store: Store;
@@ -138,7 +138,7 @@ async function queried(store: Store, sql: string): Promise<Response> {
   }
 }
 
-/** New events as JSON lines until the run closes; a reader that is too slow loses some, the run never waits for it. */
+/** New events as JSON lines until the run closes; a slow reader misses events and never blocks the run. */
 function watched(bus: Bus, closing: AbortSignal): Response {
   const encoder = new TextEncoder();
   let off = () => {};
@@ -165,7 +165,7 @@ function watched(bus: Bus, closing: AbortSignal): Response {
   return new Response(body, { headers: { "content-type": "application/x-ndjson" } });
 }
 
-/** An envelope as one line of JSON, typed arrays as plain ones. */
+/** An envelope as one line of JSON, with typed arrays as plain arrays. */
 export function toLine(envelope: Envelope): string {
   return JSON.stringify(
     envelope,
@@ -173,21 +173,21 @@ export function toLine(envelope: Envelope): string {
   ) + "\n";
 }
 
-/** A run as seen from another process. */
+/** A run, accessed from another process. */
 export interface RunClient extends AsyncDisposable {
   run_dir: string;
-  /** True while a process works on the run. */
+  /** True while a process is using the run. */
   live: boolean;
   query(sql: string): Promise<Row[]>;
-  /** Progress of a live run; null when it has ended. */
+  /** Progress of a live run; null after its end. */
   status(): Promise<Record<string, unknown> | null>;
-  /** Events from now on, until the run ends. */
+  /** New events, until the run ends. */
   watch(signal?: AbortSignal): AsyncGenerator<Envelope>;
   pause(): Promise<void>;
   cancel(): Promise<void>;
 }
 
-/** Opens a run folder: through its process while one works on it, the file itself otherwise. */
+/** Opens a run for reading: through its process while the run is live, otherwise from its file. */
 export async function openRun(run_dir: string): Promise<RunClient> {
   if ((await lockHolder(run_dir)) !== null) {
     const found = await readFile(join(run_dir, CONTROL), "utf8").catch(() => null);
@@ -209,7 +209,7 @@ export async function openRun(run_dir: string): Promise<RunClient> {
   };
 }
 
-/** The run's file; null where a process has taken the folder meanwhile. */
+/** The run's file; null if a process has locked the folder meanwhile. */
 async function readStore(run_dir: string): Promise<Store | null> {
   try {
     return await Store.open(join(run_dir, "run.duckdb"), { run_id: basename(run_dir), mode: "read" });
@@ -250,12 +250,12 @@ function liveClient(run_dir: string, { port, token }: { port: number; token: str
   };
 }
 
-/** A run folder with what is known of it without opening its database. */
+/** A run folder and its facts that do not need the database. */
 export interface FoundRun {
   id: string;
   run_dir: string;
   modified: number;
-  /** Process that works on it, or null. */
+  /** Process that is using it, or null. */
   pid: number | null;
 }
 
@@ -270,7 +270,7 @@ export async function listRuns(runs_dir: string): Promise<FoundRun[]> {
   return found.filter((run) => run !== null).sort((a, b) => b.modified - a.modified);
 }
 
-/** Finds a run by folder, id, unique beginning of an id, or `latest`. Returns its absolute folder. */
+/** Finds a run by folder, id, unique prefix of an id, or `latest`. Returns its absolute folder. */
 export async function findRun(word: string, runs_dir = "runs"): Promise<string> {
   if (await stat(join(word, "run.duckdb")).catch(() => null)) return resolve(word);
   const runs = await listRuns(runs_dir);

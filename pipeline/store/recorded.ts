@@ -1,6 +1,6 @@
 /**
- * Reads records back from a run's store exactly as they were written: trajectories with their token arrays, and what
- * resume must know of what is done.
+ * Reads records back from a run's store exactly as they were written: trajectories with their token arrays, and everything
+ * that resume needs to know about finished work.
  * @module
  */
 import type {
@@ -34,49 +34,49 @@ export interface StoredReward {
 export interface StoredGroup {
   attempt: number;
   trajectories: Trajectory[];
-  /** True where the group has its own closing record. */
+  /** True if the group has a closing record. */
   completed: boolean;
 }
 
-/** What a run folder holds that need not be done again. */
+/** The finished work of a run folder, which is not repeated. */
 export interface Completed {
-  /** The last optimiser step that has its record, and the checkpoint that holds it. */
+  /** The last recorded optimiser step and its checkpoint. */
   step: number;
-  /** Id of that checkpoint; files of earlier versions have its folder. */
+  /** Id of that checkpoint; files of earlier versions contain its folder instead. */
   checkpoint: string | null;
   supervised_steps: number;
   policies: Map<string, { version: number; checkpoint: string }>;
   /** Every finished evaluation by `evaluationKey`. */
   evaluations: Map<string, EventMap["evaluation.completed"]>;
-  /** Success on the validation split by the policy's name. */
+  /** Success on the validation split, by name of the policy. */
   validations: Map<string, number>;
-  /** Ids of the scenarios that are recorded. */
+  /** Ids of the recorded scenarios. */
   scenarios: Set<string>;
-  /** The catalog that the run began with, or last accepted; null before discovery. */
+  /** The catalog that the run started with, or last accepted; null before discovery. */
   catalog: Catalog | null;
-  /** Longest time, by split, that measuring one policy took: all its evaluations on the split together. */
+  /** By split, the longest total time of one policy's evaluations. */
   evaluation_secs: Map<string, number>;
-  /** Exporters (stage ids) that are done. */
+  /** Finished exporters (stage ids). */
   exports: Map<string, EventMap["export.completed"]>;
-  /** The data set of a hosted trainer, and its job; null before there is one. */
+  /** The data set of a hosted trainer, and its job; null if not recorded yet. */
   dataset: EventMap["dataset.ready"] | null;
   job_id: string | null;
-  /** Rollouts finished, tokens sampled, and seconds that starts of the run took so far. */
+  /** Finished rollouts, sampled tokens, and seconds of all starts of the run so far. */
   spent: { rollouts: number; tokens: number; seconds: number };
 }
 
-/** What tells one evaluation of a run from another. */
+/** Key that identifies an evaluation within a run. */
 export function evaluationKey({ policy, split, temperature }: Omit<EvaluationTarget, "policy_version">): string {
   return `${policy}/${split}/${temperature}`;
 }
 
-/** Seconds from the first to the last record of every start; a start that was killed counts up to its last record. */
+/** Seconds from the first to the last record, summed over all starts; also correct for a killed one. */
 const SECONDS = `SELECT coalesce(sum(last - first), 0) / 1000 FROM (
   SELECT min("at") AS first, max("at") AS last
   FROM (SELECT "at", sum(CASE WHEN type = 'run.started' THEN 1 ELSE 0 END) OVER (ORDER BY seq) AS start FROM events)
   GROUP BY start)`;
 
-/** Everything that resume asks of the store, in one go. */
+/** Everything that resume reads from the store. */
 export async function completed(store: Store): Promise<Completed> {
   const steps = await store.query("SELECT step, kind, checkpoint FROM train_steps ORDER BY step");
   const policies = await store.query('SELECT name, version, checkpoint FROM policies ORDER BY "at", version');
@@ -136,7 +136,7 @@ function evaluation(row: Row): EventMap["evaluation.completed"] {
   } as EventMap["evaluation.completed"];
 }
 
-/** The catalog that a run began with, or the changed one that it last went on with; null before discovery. */
+/** The catalog that a run started with, or the last accepted change of it; null before discovery. */
 export async function recordedCatalog(store: Pick<Store, "query">): Promise<Catalog | null> {
   const [accepted] = await store.query(
     "SELECT payload FROM events WHERE type = 'catalog.changed' AND (payload->>'found') = 'resumed' ORDER BY seq DESC LIMIT 1",
@@ -153,13 +153,13 @@ export async function recordedCatalog(store: Pick<Store, "query">): Promise<Cata
   };
 }
 
-/** Rollouts that were asked for and have no closing record: an earlier process ended in the middle of them. */
+/** Requested rollouts without a closing record: an earlier process exited during them. */
 export async function unfinished(store: Store): Promise<string[]> {
   const rows = await store.query("SELECT rollout_id FROM rollouts WHERE abandoned = 'unfinished'");
   return rows.map((row) => String(row.rollout_id));
 }
 
-/** The latest attempt at a group, or null when it was never asked for. */
+/** The latest attempt at a group, or null if it was never requested. */
 export async function storedGroup(store: Store, group_id: string): Promise<StoredGroup | null> {
   const [found] = await store.query("SELECT max(attempt) AS attempt FROM rollout_requests WHERE group_id = $1", [
     group_id,
@@ -176,7 +176,7 @@ export async function storedGroup(store: Store, group_id: string): Promise<Store
   };
 }
 
-/** What a judge said of these rollouts, by rollout. */
+/** A judge's judgements of these rollouts, by rollout. */
 export async function storedJudgements(store: Store, judge: string, rollout_ids: string[]) {
   const rows = await store.query(`SELECT * FROM judgements WHERE judge = $1 AND ${among("$2")}`, [
     judge,
@@ -203,12 +203,12 @@ export async function storedRewards(store: Store, rollout_ids: string[]): Promis
   }));
 }
 
-/** SQL: the rollout is one of a list, given as JSON. */
+/** SQL condition: the rollout is in a list, given as JSON. */
 function among(parameter: string): string {
   return `rollout_id IN (SELECT unnest(from_json(${parameter}, '["VARCHAR"]')))`;
 }
 
-/** Finished trajectories by id, in the order of the ids that were found. */
+/** Finished trajectories that match a condition, ordered by group and try. */
 export async function trajectories(store: Store, rollout_ids: string[]): Promise<Trajectory[]> {
   return await trajectoriesOf(store, `r.${among("$1")}`, [JSON.stringify(rollout_ids)]);
 }

@@ -1,7 +1,7 @@
 /**
- * One DuckDB file per run. `append` queues an envelope's rows and resolves at the group commit, at most 50 ms later:
- * what it acknowledged survives a kill. Reads go through the process that writes, because a second process cannot
- * open the file meanwhile.
+ * One DuckDB file per run. `append` queues an envelope's rows and resolves at the group commit, at most 50 ms later;
+ * acknowledged records survive a kill. Reads go through the writing process, because a second process cannot open the
+ * file while it is being written.
  * @module
  */
 import { existsSync } from "node:fs";
@@ -14,20 +14,20 @@ import { ADDED_COLUMNS, ddl } from "./ddl.ts";
 import { type Cell, RowWriter, SCHEMA_VERSION, type TableName } from "./tables.ts";
 
 /**
- * Files that this process has open, with how many read it, or -1 where one writes: DuckDB's own lock only keeps other
- * processes out.
+ * Files that this process has open, with the number of readers, or -1 for a writer: DuckDB's own lock only excludes other
+ * processes.
  */
 const OPEN = new Map<string, number>();
 
-/** Milliseconds that a record may wait for its group commit. */
+/** Maximum milliseconds until the group commit of a record. */
 const COMMIT_MS = 15;
 
-/** Milliseconds that opening waits for another process to let go of the file. */
+/** Maximum milliseconds to wait for another process to release the file. */
 const BUSY_MS = 3000;
 
 const READING = new Set([StatementType.SELECT, StatementType.EXPLAIN, StatementType.PRAGMA]);
 
-/** A row of a query: numbers, texts, booleans, lists; JSON columns are texts. */
+/** A row of a query: numbers, strings, booleans, lists; JSON columns are strings. */
 export type Row = Record<string, unknown>;
 
 interface Batch {
@@ -37,7 +37,7 @@ interface Batch {
   reject: (error: unknown) => void;
 }
 
-/** How a store is opened. `create` refuses a file that exists; `resume` and `read` want one. */
+/** Options for opening a store. `create` fails if the file exists; `resume` and `read` fail if it does not. */
 export interface StoreOptions {
   run_id: string;
   mode: "create" | "resume" | "read";
@@ -46,7 +46,7 @@ export interface StoreOptions {
 /** The store of one run. */
 export class Store implements AsyncDisposable {
   readonly run_id: string;
-  /** Number of the first event that this process will write. */
+  /** Sequence number of the next event. */
   readonly next_seq: number;
   #path: string;
   #instance: DuckDBInstance;
@@ -75,7 +75,7 @@ export class Store implements AsyncDisposable {
     [this.#writer, this.#reader] = connections as [DuckDBConnection, DuckDBConnection];
   }
 
-  /** Opens the file. Throws a HoneError when it is busy, newer than this hone, or not a run's. */
+  /** Opens the file. Throws a HoneError if it is in use, of a newer version of hone, or not a run's database. */
   static async open(path: string, { run_id, mode }: StoreOptions): Promise<Store> {
     const there = existsSync(path);
     if (mode === "create" && there) throw new HoneError(messages.exists(path));
@@ -105,7 +105,7 @@ export class Store implements AsyncDisposable {
   /** Queues an envelope; resolves when its rows are on disk. */
   append(envelope: Envelope): Promise<void> {
     if (this.#failure) return Promise.reject(this.#failure);
-    // Rows are made first: what cannot be written as JSON throws here and leaves nothing behind.
+    // Rows are built first: data that cannot be serialized as JSON throws here, without partial effects.
     const made: [TableName, Cell[]][] = [];
     this.#rows.write(envelope, (table, row) => made.push([table, row]));
     const batch = this.#batch ??= this.#open();
@@ -125,13 +125,13 @@ export class Store implements AsyncDisposable {
     if (this.#failure) throw this.#failure;
   }
 
-  /** Runs SQL and returns rows as plain objects; sees everything appended before. */
+  /** Runs SQL and returns rows as plain objects; includes everything appended before. */
   async query(sql: string, params: readonly unknown[] = []): Promise<Row[]> {
     await this.flush();
     return await this.#healing(() => rowsOf(this.#reader, sql, params));
   }
 
-  /** `query` for people: one statement that reads. Throws a HoneError otherwise. */
+  /** `query` for users: one read-only statement. Throws a HoneError otherwise. */
   async read(sql: string): Promise<Row[]> {
     await this.flush();
     if (sql.trim() === "") throw new HoneError(control.not_a_select(sql));
@@ -150,8 +150,8 @@ export class Store implements AsyncDisposable {
   }
 
   /**
-   * Does `work`. A fault inside DuckDB (an INTERNAL error of somebody's query, say) makes it refuse everything after,
-   * so the file is then opened anew and `work` done once more: a query must not cost the run.
+   * Does `work`. After an INTERNAL error (for example of a user's query), DuckDB rejects all further statements; the file
+   * is then reopened and `work` done once more, so that a query cannot fail the run.
    */
   async #healing<T>(work: () => Promise<T>): Promise<T> {
     const instance = this.#instance;
@@ -174,7 +174,7 @@ export class Store implements AsyncDisposable {
     this.#reader = await this.#instance.connect();
   }
 
-  /** Runs a statement that DuckDB itself keeps from writing: `EXPLAIN ANALYZE DELETE` is an EXPLAIN, and deletes. */
+  /** Runs a statement in a read-only transaction: `EXPLAIN ANALYZE DELETE` is an EXPLAIN, but deletes. */
   async #readOnly(sql: string): Promise<Row[]> {
     const connection = await this.#instance.connect();
     try {
@@ -185,7 +185,7 @@ export class Store implements AsyncDisposable {
     }
   }
 
-  /** Commits what is pending and closes the file. A failed write was told to those who awaited it. */
+  /** Commits pending records and closes the file. A failed write has already rejected the promises awaiting it. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       await this.flush();
@@ -244,10 +244,10 @@ function giveBack(path: string) {
   else OPEN.delete(path);
 }
 
-/** Opens the file; a query that another process has open for a moment is waited for. */
+/** Opens the file; waits for another process that has it open briefly for a query. */
 async function opened(path: string, mode: StoreOptions["mode"], until = Date.now() + BUSY_MS): Promise<DuckDBInstance> {
   try {
-    // Queries see this file and nothing else of the machine.
+    // Queries can access only this file, nothing else on the machine.
     const options = { enable_external_access: "false" };
     return await DuckDBInstance.create(path, mode === "read" ? { ...options, access_mode: "READ_ONLY" } : options);
   } catch (error) {
@@ -271,7 +271,7 @@ async function prepare(connection: DuckDBConnection, path: string) {
       for (const [table, column, type] of ADDED_COLUMNS) {
         await connection.run(`ALTER TABLE ${table} ADD COLUMN IF NOT EXISTS "${column}" ${type}`);
       }
-      // And what files of before there were some of the tables lack.
+      // Also adds tables that files of earlier versions lack.
       await connection.run(ddl());
       return;
     }
@@ -296,7 +296,7 @@ async function rowsOf(connection: DuckDBConnection, sql: string, params: readonl
   );
 }
 
-/** Big integers become numbers where that is exact, dates become ISO text. */
+/** Big integers become numbers if that is exact; dates become ISO strings. */
 function plain(cell: unknown): unknown {
   if (typeof cell === "bigint") return Number.isSafeInteger(Number(cell)) ? Number(cell) : String(cell);
   if (cell instanceof Date) return cell.toISOString();

@@ -1,15 +1,15 @@
 /**
- * The tables of `run.duckdb`, and how an event becomes rows of them. Events themselves are kept as references
- * (`events.ref`), not as copies. The file is append-only: what ended is a view over what was asked for and what closed it.
+ * The tables of `run.duckdb`, and the mapping of events to rows. The events table stores references (`events.ref`), not
+ * copies. The file is append-only: finished rollouts are a view over requests and closing records.
  * @module
  */
 import type { Envelope, EventMap, Json } from "../events.ts";
 import { commonPrefix, joined } from "./token_prefix.ts";
 
-/** Raised when a table changes in a way that older versions of hone cannot read. */
+/** Incremented when a table changes in a way that older versions of hone cannot read. */
 export const SCHEMA_VERSION = 1;
 
-/** Column types that rows are appended with. */
+/** Column types for appending. */
 export type ColumnType =
   | "VARCHAR"
   | "BIGINT"
@@ -21,7 +21,7 @@ export type ColumnType =
   | "FLOAT[]"
   | "VARCHAR[]";
 
-/** A value of a row; arrays are lists. */
+/** A value of a row; arrays become lists. */
 export type Cell = string | number | boolean | null | ArrayLike<number> | readonly string[];
 
 /** Tables by name, columns in order. */
@@ -188,7 +188,7 @@ export type TableName = keyof typeof TABLES;
 /** Receives one row, cells in the table's column order. */
 export type AddRow = (table: TableName, row: Cell[]) => void;
 
-/** Turns envelopes into rows; remembers each open rollout's ids, to store prompts as prefix reference and suffix. */
+/** Turns envelopes into rows; keeps each open rollout's token ids, to store prompts as prefix reference and suffix. */
 export class RowWriter {
   #ids = new Map<string, Int32Array>();
 

@@ -1,4 +1,4 @@
-/** Token ids that follow on from each other: what two sequences share, and a turn's ids as one. @module */
+/** Sequences of token ids: their common prefix, and the ids of a turn as one sequence. @module */
 import type { TurnRecord } from "../events.ts";
 
 /** Length of the common prefix of two id sequences. */

@@ -126,7 +126,7 @@ Deno.test("agent.rollout_timeout_secs ends a rollout whose tool reports progress
   const busy: Fault = ["progress", { ms: 200, steps: 1_000_000 }, "timeout", "", /^/];
   const { rows, valid } = await faultRun({ busy, neighbour: FAULTS.neighbour! }, { rollout_timeout_secs: 10 });
   assert.deepEqual(rows.map(({ scenario_id, outcome_end, cause }) => [scenario_id, outcome_end, cause]), [
-    ["busy", "timeout", "the rollout's time was up"],
+    ["busy", "timeout", "the rollout's time limit was reached"],
     ["neighbour", "answered", null],
   ]);
   assert.equal(valid, 1);

@@ -1,6 +1,6 @@
 /**
- * run.started → discoverer → catalog.discovered. A run that goes on is refused where the servers are no longer what it began
- * with, unless that was accepted.
+ * run.started → discoverer → catalog.discovered. A run whose servers' tools have changed since it started is not resumed
+ * unless the changes are accepted.
  * @module
  */
 import { HoneError, runner as messages } from "../../diagnostics/mod.ts";
@@ -31,7 +31,7 @@ async function discover(run: Run, { publish, deliver }: Out) {
   await deliver("catalog.discovered", run.catalog, before !== null);
 }
 
-/** Refuses to go on, or records how the servers differ from those that the run began with. */
+/** Fails, or records how the servers differ from those that the run started with. */
 async function compare(run: Run, before: Catalog, publish: Out["publish"]) {
   const { catalog } = run;
   const changes = describeDrift(before, catalog);
@@ -41,7 +41,7 @@ async function compare(run: Run, before: Catalog, publish: Out["publish"]) {
   await publish("catalog.changed", { found: "resumed", changes, schema_hash: catalog.schema_hash, catalog });
 }
 
-/** Records how the servers differ from those that a policy was trained with: it is measured on other tools. */
+/** Records how the servers differ from those that a policy was trained with: it is evaluated with other tools. */
 async function note({ catalog, log }: Run, trained: Catalog, publish: Out["publish"]) {
   const changes = describeDrift(trained, catalog);
   if (changes.length === 0) return;

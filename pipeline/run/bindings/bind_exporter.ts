@@ -1,4 +1,4 @@
-/** verdict.made → each exporter that an earlier start has not finished, into a folder of its own → export.completed. @module */
+/** verdict.made → each exporter not finished by an earlier start, to its own folder → export.completed. @module */
 import { join } from "node:path";
 import { HoneError, runner as messages } from "../../diagnostics/mod.ts";
 import type { EventMap } from "../../events.ts";

@@ -1,7 +1,7 @@
 /**
- * group.completed → each judge, all side by side → judgement.made, one for each rollout that can be judged. A judge that
- * throws, takes too long or returns what is no judgement is `invalid`, with its name; a relative one abstains outside of
- * training, where there is nothing to compare a rollout with.
+ * group.completed → each judge, concurrently → judgement.made, one for each rollout that can be judged. A judge that
+ * throws, times out or returns no valid judgement yields `invalid`, with its name; a relative one abstains outside of
+ * training, where there is no group to compare a rollout with.
  * @module
  */
 import type { Out } from "../../bus.ts";
@@ -18,7 +18,7 @@ import type { Group, Run, StagedJudge } from "../context.ts";
 /** Infrastructure failures: they say nothing about the policy. */
 const FAILURES = new Set<Outcome["end"]>(["server_failed", "endpoint_failed", "cancelled", "timeout", "tape_miss"]);
 
-/** Whether there is anything to judge. */
+/** Whether the rollout can be judged. */
 export function isJudgeable({ outcome }: Pick<Trajectory, "outcome">): boolean {
   return !FAILURES.has(outcome.end);
 }
@@ -31,7 +31,7 @@ export function bind(run: Run): Bound[] {
   }));
 }
 
-/** Has one judge judge a group. */
+/** Runs one judge on a group. */
 async function judgeGroup(run: Run, judge: StagedJudge, group: Group, { deliver, cause }: Out) {
   const judgeable = group.trajectories.filter(isJudgeable);
   if (judgeable.length === 0) return;
@@ -58,7 +58,7 @@ async function ask(
   const { scenario, request } = group;
   const all = (judgement: Judgement) => judgeable.map(() => judgement);
   if (role.scale === "relative" && request.purpose !== "train") {
-    return all({ abstain: "relative: only asked in training" });
+    return all({ abstain: "relative: used only in training" });
   }
   try {
     const made = await limited(timeout_secs, run.signal, async (signal) => {
@@ -73,7 +73,7 @@ async function ask(
   }
 }
 
-/** A judge written for an earlier hone takes the group itself, and finds that it is no list. */
+/** Hint for a judge written for an earlier version of hone, whose argument was the group. */
 function hint(error: unknown): string {
   const old = error instanceof TypeError && /is not (a function|iterable)/.test(error.message);
   return old ? " (a judge receives one object: judge({ group, scenario, signal, llm }))" : "";

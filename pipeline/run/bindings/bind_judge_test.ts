@@ -106,8 +106,8 @@ Deno.test("a relative judge is asked in training only, and spoils nothing where 
   const measured = await judgedGroup({ ...always, rank }, { rollouts: 2, weights, purpose: "evaluation" });
   assert.deepEqual(measured.judged.map(({ reward }) => "value" in reward && reward.value), [1, 1]);
   assert.deepEqual(said(measured).judgements.filter(({ judge }) => judge === "rank"), [
-    { rollout_id: "r0", judge: "rank", abstain: "relative: only asked in training" },
-    { rollout_id: "r1", judge: "rank", abstain: "relative: only asked in training" },
+    { rollout_id: "r0", judge: "rank", abstain: "relative: used only in training" },
+    { rollout_id: "r1", judge: "rank", abstain: "relative: used only in training" },
   ]);
 });
 

@@ -1,9 +1,9 @@
 /**
- * scenarios.completed → ladder → … → ladder.completed: a small state machine over events. Its rungs are climbed one after the
- * other (measure base, prompt, warm start, measure it, RL, ship, measure tuned); each begins with an event that asks for
- * something and ends with the event that says it is there. What is on record is delivered as it is by whoever is asked, so
- * that a run that goes on climbs the same ladder. Before the first rung the model is opened and the tools are fitted: calls,
- * because nothing of them is to be recorded and every rung needs them.
+ * scenarios.completed → ladder → … → ladder.completed: a small state machine over events. Its rungs run one after the
+ * other (evaluate base, prompt, warm start, evaluate it, RL, select the tuned policy, evaluate it). A rung starts with a
+ * request event and ends on the event that answers it. Recorded requests are answered from the record, so that a resumed
+ * run goes through the same rungs. Before the first rung, the model is opened and the tool lists are chosen: these are
+ * plain calls, because they are not recorded and every rung needs them.
  * @module
  */
 import type { Out, Publish } from "../../bus.ts";
@@ -19,11 +19,11 @@ import { evaluation, temperatureOf } from "./bind_measure.ts";
 import { firstVersion } from "../online/sampler.ts";
 import { demonstrated } from "../online/warm_start.ts";
 
-/** One rung: what it asks for, and the event that ends it. */
+/** One rung: its request, and the event that ends it. */
 interface Rung {
   begin(publish: Publish): Promise<void>;
   ends(event: Envelope): boolean;
-  /** Asked when its turn comes: true where there is nothing to climb after all. */
+  /** Evaluated when the rung is next: true if it can be skipped. */
   skipped?(): boolean;
 }
 
@@ -62,7 +62,7 @@ async function openModel(run: Run) {
   run.scenarios = await fitTools(run, base);
 }
 
-/** The rungs of `ladder:`, or those of a hosted trainer; each policy measured where `evaluate.policies` names it. */
+/** The rungs of `ladder:`, or those of a hosted trainer; policies in `evaluate.policies` are evaluated. */
 export function ladderRungs(run: Run): Rung[] {
   const { ladder } = run.config;
   const warm = ladder.includes("warm_start");
@@ -81,7 +81,7 @@ export function ladderRungs(run: Run): Rung[] {
   ];
 }
 
-/** One policy, measured as the pipeline says, without training. */
+/** One policy, evaluated with the pipeline's settings, without training. */
 function measuredRungs(run: Run, { policy, weights }: Measured): Rung[] {
   run.progress.plan([...measurements(run, policy), ...closing(run)], run.deadline);
   run.to_export = { policy, checkpoint: weights ?? "" };
@@ -92,7 +92,7 @@ function measuredRungs(run: Run, { policy, weights }: Measured): Rung[] {
   return measuring(run, policy);
 }
 
-/** A measurement for each sampling, one after the other. */
+/** One evaluation for each sampling, one after the other. */
 function measuring(run: Run, policy: string): Rung[] {
   const { policies, split, tries, sampling } = run.config.evaluate;
   if (!policies.some((name) => name === policy)) return [];
@@ -116,7 +116,7 @@ function warmStart(run: Run, name: string): Rung {
   };
 }
 
-/** RL, or the job of a hosted trainer; then the checkpoint that it chose as the tuned policy; that alone, where it is on record. */
+/** RL, or a hosted trainer's job, then serving the selected checkpoint as `tuned`; only the latter if RL is recorded. */
 function rlRungs(run: Run): Rung[] {
   const known = run.recorded.policies.get("tuned");
   let chosen = known && { name: "tuned", ...known };
@@ -138,7 +138,7 @@ function rlRungs(run: Run): Rung[] {
   return [rl, ...tuned];
 }
 
-/** Has a checkpoint served as a policy, which is then the one that the run ships. */
+/** Requests a policy from a checkpoint; it becomes the exported policy. */
 function publishing(run: Run, policy: () => EventMap["policy.requested"]): Rung {
   return {
     begin: (publish) => publish("policy.requested", policy()),

@@ -1,7 +1,7 @@
 /**
- * evaluation.requested → group.requested, one for each scenario of the split → (rollouts, judges, rewards) → evaluation.completed.
- * Measures a policy through the same rollout plugin and the same judges as training. Nothing here feeds back into training
- * but what `validation` decides. An evaluation that is on record is delivered as it is.
+ * evaluation.requested → group.requested, one for each scenario of the split → (rollouts, judges, rewards) →
+ * evaluation.completed. Evaluates a policy with the same rollout plugin and judges as training. Only validation results
+ * influence training. A recorded evaluation is answered from the record.
  * @module
  */
 import type { Out } from "../../bus.ts";
@@ -11,7 +11,7 @@ import { evaluationKey } from "../../store/recorded.ts";
 import type { Bound } from "../bindings.ts";
 import type { Judged, Run } from "../context.ts";
 
-/** How an evaluation samples. */
+/** Sampling of an evaluation. */
 export type Sampling = "greedy" | "sampled";
 
 /** The temperature of an evaluation. */
@@ -19,12 +19,12 @@ export function temperatureOf({ config }: Pick<Run, "config">, sampling: Samplin
   return sampling === "greedy" ? 0 : config.agent.temperature;
 }
 
-/** The phase in the run's forecast that measures a policy. */
+/** The phase of a policy's evaluation in the run's forecast. */
 export function evaluationPhase(policy: string, sampling: Sampling): string {
   return `evaluate ${policy} ${sampling}`;
 }
 
-/** What to ask for, of a policy on a split. */
+/** The request for an evaluation of a policy on a split. */
 export function evaluation(
   run: Run,
   policy: string,
@@ -35,7 +35,7 @@ export function evaluation(
   return { policy, policy_version, split, temperature: temperatureOf(run, sampling), scenarios, tries };
 }
 
-/** An evaluation that is under way. */
+/** An evaluation in progress. */
 interface Measuring {
   request: EventMap["evaluation.requested"];
   began: number;
@@ -43,7 +43,7 @@ interface Measuring {
   judged: Judged[];
 }
 
-/** Binds measuring. */
+/** Binds evaluations. */
 export function bind(run: Run): Bound[] {
   const open = new Map<string, Measuring>();
   const measured = new Map<string, number>();
@@ -88,7 +88,7 @@ async function requestGroups(run: Run, request: EventMap["evaluation.requested"]
   }
 }
 
-/** Returns the seconds that it took. */
+/** Returns its duration in seconds. */
 async function complete({ log }: Run, { request, began, judged }: Measuring, { publish }: Out): Promise<number> {
   const { scenarios: _, tries: __, ...ref } = request;
   const valid = judged.filter(({ reward }) => !("invalid" in reward));

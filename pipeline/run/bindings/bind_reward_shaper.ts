@@ -1,7 +1,7 @@
 /**
  * judgement.made … → reward shaper → reward.shaped, one for each rollout of a group, then group.rewarded. A group is shaped
- * when every judge has spoken of every rollout that can be judged; what failed before it could be judged, what no judge
- * would judge and what a decisive judge could not judge has an invalid reward, never 0.
+ * once every judge has returned judgements for its rollouts. Rollouts that failed before they could be judged, that all
+ * decisive judges abstained on, or that one could not judge have an invalid reward, never 0.
  * @module
  */
 import type { Out } from "../../bus.ts";
@@ -29,7 +29,7 @@ export function bind(run: Run): Bound[] {
   }];
 }
 
-/** A group waits here for its judges: it is shaped once each has judged every rollout that can be judged. */
+/** Shapes a group once each judge has judged every rollout that can be judged. */
 async function shapeWhenJudged(run: Run, group: Group | undefined, { publish, deliver }: Out) {
   if (!group || group.judged) return;
   const judges = run.roles.judges.length;
@@ -70,16 +70,18 @@ async function shaped({ roles }: Run, trajectory: Trajectory, made: Record<strin
       ? reward
       : { invalid: `reward shaper returned the value ${reward.value}: expected a number` };
   } catch (error) {
-    // A server's last words may hold what it was given.
+    // A server's error text may contain secrets that were passed to it.
     return { invalid: `reward shaper failed: ${redact(messageOf(error))}` };
   }
 }
 
-/** Whether the decisive judges find that the rollout succeeded, or why nobody can say. */
+/** Whether the rollout succeeded according to the decisive judges, or why that is unknown. */
 function decide({ roles, config }: Run, judgements: Record<string, Judgement>): boolean | string {
   const said = roles.judges.filter(({ role }) => role.decisive).map(({ id }) => [id, judgements[id]!] as const);
   for (const [id, judgement] of said) if ("invalid" in judgement) return `${id}: ${judgement.invalid}`;
   const scores = said.flatMap(([, judgement]) => "score" in judgement ? [judgement.score] : []);
   if (scores.length > 0) return scores.every((score) => score >= config.evaluate.success_at - 1e-9);
-  return `nobody could judge it: ${said.map(([id, one]) => `${id}: ${"abstain" in one && one.abstain}`).join("; ")}`;
+  return `no decisive judge returned a score: ${
+    said.map(([id, one]) => `${id}: ${"abstain" in one && one.abstain}`).join("; ")
+  }`;
 }

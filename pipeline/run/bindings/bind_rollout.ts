@@ -1,8 +1,8 @@
 /**
  * group.requested → rollouts → turn.completed, tool.called, observation.made, rollout.completed …, group.completed. Each
- * rollout has an environment of its own; what judges observe is taken before it goes back. A bad rollout is data: it ends in
- * a typed outcome, and its neighbours go on. One that the run's own end cut short leaves no closing record; its group is then
- * run again as a whole, as another attempt, and a group that is whole on record is delivered as it is.
+ * rollout has its own environment; judges observe it before it is released. A failed rollout is data: it ends with a typed
+ * outcome, and the other rollouts continue. A rollout interrupted by the end of the run has no closing record: on resume
+ * its group is run again completely, as a new attempt. A completely recorded group is answered from the record.
  * @module
  */
 import type { Out, Publish } from "../../bus.ts";
@@ -22,23 +22,23 @@ import type { Tracked } from "../progress/in_flight.ts";
 import { Semaphore } from "../../common/semaphore.ts";
 import { isJudgeable } from "./bind_judge.ts";
 
-/** A group that is being run. */
+/** A group in progress. */
 interface Playing {
   run: Run;
   request: GroupRequest;
   scenario: Scenario;
   attempt: number;
   publish: Publish;
-  /** Ends the group's rollouts. */
+  /** Aborts the group's rollouts. */
   signal: AbortSignal;
-  /** The first of its rollouts has its servers: the group's time begins. */
+  /** Called when the first of its rollouts has its servers: starts the group's time limit. */
   leased: () => void;
 }
 
 /** Binds the rollout plugin. */
 export function bind(run: Run): Bound[] {
   const { train, evaluate } = run.config;
-  // Bound the rollouts in flight, whatever group they belong to.
+  // Limits the rollouts in flight, across groups.
   const slots = new Semaphore(train.concurrency);
   const evaluating = evaluate.concurrency === undefined ? slots : new Semaphore(evaluate.concurrency);
   return [{
@@ -64,7 +64,7 @@ async function runGroup(run: Run, slots: Semaphore, request: GroupRequest, { pub
   await deliver("group.completed", { group_id, scenario_id, step, rollout_ids }, whole && stored.completed);
 }
 
-/** Runs the rollouts of a group. Throws only when the run itself is ending. */
+/** Runs the rollouts of a group. Throws only when the run is ending. */
 async function runRollouts(slots: Semaphore, group: Omit<Playing, "signal" | "leased">): Promise<Trajectory[]> {
   const { run, request } = group;
   const late = new AbortController();
@@ -78,7 +78,7 @@ async function runRollouts(slots: Semaphore, group: Omit<Playing, "signal" | "le
       { length: request.size },
       (_, index) => runRollout(playing, reference(playing, index), slots),
     );
-    // All of them, whatever one throws: none may outlive the store and the pool.
+    // Waits for all of them even if one throws: none may outlive the store and the pool.
     await Promise.allSettled(rollouts);
     const trajectories = await Promise.all(rollouts);
     run.signal.throwIfAborted();
@@ -89,7 +89,7 @@ async function runRollouts(slots: Semaphore, group: Omit<Playing, "signal" | "le
 }
 
 class GroupTimeout extends Error {
-  override message = "the group's time was up";
+  override message = "the group's time limit was reached";
 }
 
 function reference({ run, request, attempt }: Playing, index: number): RolloutRef {
@@ -106,7 +106,7 @@ async function runRollout(playing: Playing, ref: RolloutRef, slots: Semaphore): 
   const recorded: Promise<void>[] = [];
   await slots.use(() => runTimed(playing, ref, trajectory, recorded));
   run.signal.throwIfAborted();
-  // Without its slot: while this one waits to be on disk, another plays.
+  // After releasing the slot: another rollout starts while this one waits to be on disk.
   await Promise.all(recorded);
   run.spent.rollouts++;
   await publish("rollout.completed", { ...ref, outcome: trajectory.outcome, seconds: trajectory.seconds });
@@ -129,7 +129,7 @@ async function runTimed(
       signal,
       (own) => inEnvironment({ ...playing, signal: own }, trajectory, tracked, recorded),
     );
-    // An endpoint that refuses a key may repeat it.
+    // An endpoint that rejects a key may echo it.
     const { cause } = outcome;
     trajectory.outcome = cause === undefined ? outcome : { ...outcome, cause: withoutHanded(cause) };
   } finally {
@@ -153,7 +153,7 @@ async function inEnvironment(
     return signal.aborted ? ended(signal) : { end, answer: null, cause: message(error) };
   }
   try {
-    // Servers that start have a limit of their own; the group's time is for what rollouts do.
+    // Starting servers has a separate time limit; the group's covers only the rollouts.
     leased();
     tracked.doing("model");
     const played = await recordTurns(playing, trajectory, lease, tracked, recorded);
@@ -191,7 +191,7 @@ async function recordTurns(
   for (;;) {
     const { done, value } = await records.next();
     if (done) return value;
-    // Recorded side by side with what comes next; all of it is on disk before the rollout's closing record.
+    // Recorded while the rollout continues; everything is on disk before the rollout's closing record.
     if (value.type === "turn") {
       trajectory.turns.push(value);
       tracked.turned();
@@ -215,7 +215,7 @@ async function observe({ run, scenario, publish, signal }: Playing, trajectory: 
       const look = () => limited(timeout_secs, signal, () => role.observe!(environment, scenario, expected));
       observation = await (run.tape ? run.tape.observed(environment, id, look) : look());
     } catch (error) {
-      // What was not observed cannot be judged: the judge says so of this rollout, which did nothing wrong.
+      // Without an observation the judge cannot judge, and returns `invalid`; the rollout itself is unaffected.
       run.log.warn(`${id}: could not observe ${rollout_id}: ${message(error)}`);
       continue;
     }
@@ -226,12 +226,12 @@ async function observe({ run, scenario, publish, signal }: Playing, trajectory: 
 
 function ended(signal: AbortSignal): Outcome {
   const cause = signal.reason instanceof TimeUp
-    ? "the rollout's time was up"
+    ? "the rollout's time limit was reached"
     : signal.reason instanceof GroupTimeout && signal.reason.message;
   return cause ? { end: "timeout", answer: null, cause } : { end: "cancelled", answer: null, cause: "the run ended" };
 }
 
-/** For the run's records: a server's last words may hold what it was given. */
+/** For the run's records: a server's error text may contain secrets that were passed to it. */
 function message(error: unknown): string {
   return redact(messageOf(error));
 }

@@ -1,6 +1,6 @@
 /**
- * catalog.discovered → scenario sources, side by side → scenario.produced …, and scenarios.completed when the last one is
- * done and all scenarios are sound: bad ones are refused together, before anything is leased or trained.
+ * catalog.discovered → scenario sources, concurrently → scenario.produced …, and scenarios.completed when the last source
+ * is done and all scenarios are valid: invalid ones are reported together, before anything is leased or trained.
  * @module
  */
 import type { Out } from "../../bus.ts";
@@ -48,7 +48,7 @@ async function complete(run: Run, scenarios: Scenario[], { deliver }: Out) {
   await deliver("scenarios.completed", { train, validation, heldout }, known);
 }
 
-/** Ids used twice, parts that their judge cannot read, and calls or tool lists that name what no server has. */
+/** Duplicate ids, invalid parts, and calls or tool lists with tools that no server has. */
 function scenarioProblems(scenarios: Scenario[], catalog: Catalog, parts: ScenarioPart[]): Diagnostic[] {
   const known = new Set(catalog.tools.flatMap((tool) => [tool.name, tool.model_name]));
   const seen = new Set<string>();

@@ -1,4 +1,4 @@
-/** Every event → each tracker, off the run's path. One that throws is named once in the log, and heard no more of. @module */
+/** Every event → each tracker, without slowing the run. Errors of a tracker are logged once, then ignored. @module */
 import { messageOf } from "../../diagnostics/mod.ts";
 import type { Bound } from "../bindings.ts";
 import type { Run } from "../context.ts";
@@ -11,7 +11,7 @@ export function bind(run: Run): Bound[] {
       try {
         await role.on(event);
       } catch (error) {
-        if (!told) run.log.warn(`tracker ${id} (${use}) failed and misses events: ${messageOf(error)}`);
+        if (!told) run.log.warn(`tracker ${id} (${use}) failed and may miss events: ${messageOf(error)}`);
         told = true;
       }
     });

@@ -1,7 +1,7 @@
 /**
- * batch.ready → trainer → train.stepped, and policy.published where the step makes a policy; policy.requested → trainer →
+ * batch.ready → trainer → train.stepped, and policy.published if the step produces a policy; policy.requested → trainer →
  * policy.published, from a checkpoint. `train.stepped` is published only after adapter, optimiser and random state are on
- * disk; the batch's file stays until then.
+ * disk; the batch's file is kept until then.
  * @module
  */
 import { mkdir, readdir, rm } from "node:fs/promises";
@@ -22,7 +22,7 @@ export function bind(run: Run): Bound[] {
       "batch.ready": async ({ data }, out) => {
         const report = await takeStep(run, data, out);
         const name = `${data.kind}-${String(data.step).padStart(5, "0")}`;
-        // A step without rows changes nothing: the state before it is its state.
+        // A step without rows changes nothing: its checkpoint is the previous one.
         if (data.rows > 0 || checkpoint === null) {
           await run.online!.save(join(run.run_dir, "checkpoints", name));
           checkpoint = name;
@@ -74,7 +74,7 @@ function tell({ progress, log, supervised_steps, config: { train } }: Run, batch
   );
 }
 
-/** Deletes checkpoints that neither resume nor the verdict can need. */
+/** Deletes checkpoints that neither resume nor the verdict needs. */
 async function prune({ run_dir, pinned }: Run, latest: string) {
   const folder = join(run_dir, "checkpoints");
   await mkdir(folder, { recursive: true });

@@ -1,6 +1,6 @@
 /**
- * ladder.completed → verdict.made: the closing comparison and its reports, written before anything is exported, so that an
- * exporter that fails costs nobody the figures.
+ * ladder.completed → verdict.made: the closing comparison and its reports, written before anything is exported, so that
+ * they exist even if an exporter fails.
  * @module
  */
 import { makeVerdict, writeReports } from "../../verdict/mod.ts";

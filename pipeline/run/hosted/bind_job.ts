@@ -1,7 +1,7 @@
 /**
- * dataset.ready → hosted trainer → job.submitted, train.stepped …, rung.completed; policy.requested → policy.published. A run
- * has one job: one that is on record is followed, and not submitted again. Whenever the run ends before its job, the job is
- * paused, so that it costs nothing until the run goes on.
+ * dataset.ready → hosted trainer → job.submitted, train.stepped …, rung.completed; policy.requested → policy.published. A
+ * run has one job: a recorded job is followed, not submitted again. Whenever the run ends before its job, the job is
+ * paused, so that it incurs no cost until the run is resumed.
  * @module
  */
 import { limited, unlessAborted } from "../../common/deadline.ts";
@@ -13,10 +13,10 @@ import type { Bound } from "../bindings.ts";
 import { checkpointOf, type Run } from "../context.ts";
 import { publishPolicy } from "../policies.ts";
 
-/** Longest wait for a service to pause a job, in seconds: the run is ending, and waits for it. */
+/** Time limit, in seconds, for a service to pause a job: the ending run waits for it. */
 const PAUSE_SECS = 20;
 
-/** How far a job has come: its last step, and the checkpoint to go on with. */
+/** Progress of a job: its last step, and its checkpoint. */
 interface Reached {
   steps: number;
   checkpoint: string;
@@ -49,19 +49,19 @@ async function train(run: Run, dataset: EventMap["dataset.ready"], out: Out) {
     if (run.signal.aborted || !time_up.aborted) throw error;
     reached.checkpoint = (await run.hosted!.checkpoints(job)).at(-1)?.id ?? "";
     const found = reached.checkpoint ? `its last checkpoint is ${reached.checkpoint}` : "it has no checkpoint yet";
-    run.log.warn(`limits.wall_clock_secs leaves no more time: job ${job.id} is paused, ${found}`);
+    run.log.warn(`limits.wall_clock_secs is reached: job ${job.id} is paused, ${found}`);
   }
   run.progress.stepped();
   await out.publish("rung.completed", { rung: "rl", ...reached });
 }
 
-/** Aborted when the run has just the time left that measuring the tuned policy needs. */
+/** Aborted when the time left is just enough to evaluate the tuned policy. */
 function timeUp({ deadline, measuring_secs }: Run): AbortSignal {
   if (deadline === Infinity) return new AbortController().signal;
   return AbortSignal.timeout(Math.max(0, deadline - Date.now() - measuring_secs * 1200));
 }
 
-/** The run's job: submitted now, or let go on. */
+/** The run's job: submitted, or resumed. */
 async function jobOf(run: Run, { train, validation, grader }: EventMap["dataset.ready"], out: Out): Promise<Job> {
   if (run.recorded.job_id !== null) {
     const job = { id: run.recorded.job_id };
@@ -76,11 +76,11 @@ async function jobOf(run: Run, { train, validation, grader }: EventMap["dataset.
     await pause(run, job);
     throw error;
   }
-  run.log.info(`training job ${job.id} is submitted`);
+  run.log.info(`submitted training job ${job.id}`);
   return job;
 }
 
-/** Publishes the job's steps until it is done; those of an earlier start are on record. */
+/** Publishes the job's steps until it is done; those of earlier starts are recorded already. */
 async function follow(run: Run, job: Job, signal: AbortSignal, reached: Reached, { publish }: Out) {
   const steps = run.hosted!.watch(job, signal);
   for (;;) {
@@ -97,11 +97,11 @@ async function follow(run: Run, job: Job, signal: AbortSignal, reached: Reached,
   }
 }
 
-/** Asks the service to pause the job; a run that ends says so where it did not, because the job may cost money. */
+/** Asks the service to pause the job; warns if that fails, because the job may cost money. */
 async function pause(run: Run, job: Job): Promise<void> {
   try {
     await limited(PAUSE_SECS, new AbortController().signal, () => run.hosted!.pause(job));
   } catch (error) {
-    run.log.warn(`job ${job.id} could not be paused, and may go on at your cost: ${messageOf(error)}`);
+    run.log.warn(`job ${job.id} could not be paused and may keep incurring cost: ${messageOf(error)}`);
   }
 }

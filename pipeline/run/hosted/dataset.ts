@@ -1,8 +1,8 @@
 /**
- * rung.started → dataset.ready: the scenarios of the train and validation splits as `dataset.v1` files, and the grader that
- * judges and reward shaper give a service. JSON lines, one scenario each, in the order of the sources:
- * `{ schema, scenario_id, messages, tools, tags, expected }`, where `messages` open the conversation, `tools` are in
- * OpenAI's form, and `expected` holds the judges' parts of the scenario by stage id.
+ * rung.started → dataset.ready: the scenarios of the train and validation splits as `dataset.v1` files, and the graders
+ * that judges and reward shaper provide for a service. JSON lines, one scenario each, in the order of the sources:
+ * `{ schema, scenario_id, messages, tools, tags, expected }`, where `messages` start the conversation, `tools` are in
+ * OpenAI's format, and `expected` holds the judges' parts of the scenario by stage id.
  * @module
  */
 import { mkdir } from "node:fs/promises";
@@ -63,11 +63,11 @@ function line(run: Run, scenario: Scenario) {
   };
 }
 
-/** What a service can grade by. A judge without a grader counts in the verdict, and not in training. */
+/** The graders for the service. A judge without a grader counts in the verdict, but not in training. */
 function grader({ roles: { judges, shaper }, log }: Run): JsonObject {
   const graders = judges.map(({ id, role }) => [id, role.toGrader?.()] as const);
   for (const [id, made] of graders) {
-    if (!made) log.warn(`judge ${id} has no grader: the service does not train on what it says`);
+    if (!made) log.warn(`judge ${id} has no grader: its scores are not used in training`);
   }
   const reward = shaper.role.toGrader?.();
   return {

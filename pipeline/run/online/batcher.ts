@@ -1,7 +1,7 @@
 /**
- * group.rewarded … → batch.ready: the groups of a training step, in the order in which they were asked for, become one batch
- * of rows with advantages; the demonstrations of the warm start, once all are replayed, become the batches of its epochs.
- * Steps are handed over in order, however their groups come in.
+ * group.rewarded … → batch.ready: the groups of a training step, in the order of their requests, become one batch of rows
+ * with advantages; the demonstrations of the warm start, once all are replayed, become the batches of its epochs. Batches
+ * are published in the order of steps, whatever the order in which groups finish.
  * @module
  */
 import { mkdir } from "node:fs/promises";
@@ -50,14 +50,14 @@ function inOrder(groups: Group[]): Group[] {
   return groups.toSorted((a, b) => a.request.index - b.request.index);
 }
 
-/** Hands over the supervised batches that are not trained on yet. */
+/** Publishes the supervised batches that are not trained on yet. */
 async function warmStart(run: Run, groups: Group[], { publish }: Out) {
   const batches = await supervisedBatches(run, groups);
   const { step: done, checkpoint } = run.recorded;
   run.supervised_steps = batches.length;
   const policy = { name: run.config.ladder.includes("rl") ? "warm_start" : "tuned", version: 1 };
   run.progress.begin("warm start", batches.length);
-  // Everything was trained when the run was stopped, and the policy not yet published.
+  // All steps were trained when the run was stopped, but the policy was not published yet.
   if (done >= batches.length) return await publish("policy.requested", { ...policy, checkpoint: checkpoint! });
   const { learning_rate } = run.config.warm_start;
   for (const [index, rows] of batches.entries()) {
@@ -72,7 +72,7 @@ async function warmStart(run: Run, groups: Group[], { publish }: Out) {
   }
 }
 
-/** Hands over the batch of RL step `k`, counted from 0. */
+/** Publishes the batch of RL step `k`, counted from 0. */
 async function batch(run: Run, k: number, groups: Group[], { publish }: Out) {
   const { train } = run.config;
   const { rows, dropped } = batchRows(run, groups.map(({ judged }) => judged!));
@@ -103,12 +103,12 @@ async function written(run: Run, kind: Batch["kind"], step: number, rows: BatchR
   return { path, rows: rows.length };
 }
 
-/** The rate of step `k`, counted from 0. */
+/** The learning rate of step `k`, counted from 0. */
 export function learningRate(train: Run["config"]["train"], k: number): number {
   return train.learning_rate * (train.learning_rate_decay === "linear" ? 1 - k / train.steps : 1);
 }
 
-/** Rows to train on, and what was left out and why. */
+/** Rows to train on, and counts of dropped groups and rollouts by cause. */
 function batchRows({ config: { train, seed } }: Run, groups: Judged[][]) {
   const dropped = { zero_variance: 0, invalid: 0, truncated: 0 };
   const rows: BatchRow[] = [];
@@ -141,7 +141,7 @@ function trainableRow(trajectory: Judged["trajectory"], advantage: number): Batc
   return {
     rollout_id,
     group_id,
-    // The oldest weights that spoke: newer ones than were asked for may have taken over.
+    // The oldest weights that sampled it: newer ones than requested may have been loaded meanwhile.
     policy_version: Math.min(
       ...(turns.length > 0 ? turns.map((turn) => turn.policy_version ?? policy_version) : [policy_version]),
     ),
@@ -161,7 +161,7 @@ function trainableRow(trajectory: Judged["trajectory"], advantage: number): Batc
   };
 }
 
-/** What a step's rollouts say, in the figures that reports and `query` show. */
+/** Metrics of a step's rollouts, for reports and `query`. */
 function stepMetrics(groups: Judged[][], dropped: Record<string, number>) {
   const judged = groups.flat();
   const valid = judged.filter(({ reward }) => !("invalid" in reward));

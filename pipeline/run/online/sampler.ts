@@ -1,9 +1,9 @@
 /**
- * The on-policy loop's one end: asks for the groups of a training step under the policy that was just published, and for the
- * replays that the warm start learns from. On credit: with `train.max_staleness` s, the groups of a step may be asked for
- * when the policy of the s-th step before it is there, so that at most `groups_per_step × (1 + s)` are in flight. Nothing
- * is asked for past a validation that is due: that is a measurement of the newest weights. The rung ends when its steps are
- * taken, or when a limit of the run, or the time that the closing evaluation needs, says so.
+ * The start of the on-policy loop: requests the groups of a training step with the policy that was just published, and the
+ * replays for the warm start. With `train.max_staleness` s, the groups of a step may be requested once the policy of the
+ * s-th step before it is published, so that at most `groups_per_step × (1 + s)` are in flight. A due validation evaluates
+ * the newest weights, so no further groups are requested before it. The rung ends when all steps are taken, or when a
+ * limit of the run, or the time reserved for the closing evaluation, is reached.
  * @module
  */
 import type { Out } from "../../bus.ts";
@@ -15,12 +15,12 @@ import { evaluation } from "../bindings/bind_measure.ts";
 import { ScenarioDraw } from "./scenario_draw.ts";
 import { demonstrated } from "./warm_start.ts";
 
-/** The version of the policy that RL starts from. */
+/** Version of the policy that RL starts from. */
 export function firstVersion({ supervised_steps }: Pick<Run, "supervised_steps">): number {
   return supervised_steps > 0 ? 1 : 0;
 }
 
-/** RL steps that are on record. */
+/** Number of recorded RL steps. */
 export function trainedSteps({ recorded, supervised_steps }: Pick<Run, "recorded" | "supervised_steps">): number {
   return Math.max(0, recorded.step - supervised_steps);
 }
@@ -43,7 +43,7 @@ export function bind(run: Run): Bound[] {
   }];
 }
 
-/** Asks for one replay of each reference solution. */
+/** Requests one replay of each reference solution. */
 async function replays(run: Run, { publish }: Out) {
   const { id: stage, role } = run.roles.rollout;
   if (!role.demonstrate) throw new HoneError(messages.rollout_cannot_demonstrate(stage));
@@ -67,12 +67,12 @@ async function replays(run: Run, { publish }: Out) {
   }
 }
 
-/** The RL rung while it is climbed. Steps are counted from 0; `taken` of them have made their policy. */
+/** The RL rung in progress. Steps are counted from 0; `taken` of them have published their policy. */
 class RlRung {
   readonly #draw: ScenarioDraw;
   #taken: number;
   #asked: number;
-  /** The policy that samples now. */
+  /** The current policy. */
   #policy: string;
   #stopped = false;
   #best: { success: number; checkpoint: string };
@@ -90,7 +90,7 @@ class RlRung {
     this.#best = bestOf(run);
   }
 
-  /** Goes on where the record ends: with the policy of its last step, which has to be served again. */
+  /** Continues from the records: requests the policy of the last recorded step. */
   async start(out: Out) {
     if (this.#taken === 0) return await this.#advance(out);
     const [name, version] = [`step-${this.#taken}`, firstVersion(this.run) + this.#taken];
@@ -122,7 +122,7 @@ class RlRung {
     await this.#advance(out);
   }
 
-  /** Asks for what may be asked for; ends the rung when nothing is left to wait for. */
+  /** Requests the groups that are due; ends the rung when nothing is pending. */
   async #advance(out: Out) {
     const { steps, max_staleness, validate_every } = this.run.config.train;
     const validation = validate_every > 0 ? (Math.floor(this.#taken / validate_every) + 1) * validate_every : Infinity;
@@ -162,7 +162,7 @@ class RlRung {
     }
   }
 
-  /** Whether no further step may be begun; says why, once. */
+  /** Whether no further step may start; logs the reason once. */
   #stop(): boolean {
     if (this.#stopped) return true;
     const { run } = this;
@@ -177,14 +177,14 @@ class RlRung {
   }
 }
 
-/** Which limit of the run is used up, in words; null while none is. */
+/** The limit of the run that is used up, as text; null if none is. */
 function overspent({ spent, config: { limits } }: Run): string | null {
   if (limits.rollouts && spent.rollouts >= limits.rollouts) return `limits.rollouts (${limits.rollouts}) is used up`;
   if (limits.tokens && spent.tokens >= limits.tokens) return `limits.tokens (${limits.tokens}) is used up`;
   return null;
 }
 
-/** The checkpoint that validation likes best so far, the first of equals. */
+/** The checkpoint with the highest validation success so far, the first of equals. */
 function bestOf({ recorded: { validations, policies } }: Run) {
   let best = { success: -1, checkpoint: "" };
   for (const [name, success] of validations) {

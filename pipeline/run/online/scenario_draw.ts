@@ -1,13 +1,13 @@
 /**
- * Which scenarios a training step works on. Families (a scenario's first tag) take turns, so that every step sees a
- * like mix and a trend over steps is a trend of the policy; inside a family the order is a seeded shuffle, without
- * repeats until the family is used up. A pure function of (scenarios, seed, step): resume needs no state.
+ * Selects the scenarios of a training step. Families (a scenario's first tag) take turns, so that all steps have a similar
+ * mix and a trend over steps is a trend of the policy; within a family the order is a seeded shuffle, without repeats
+ * until all its scenarios were used. A pure function of (scenarios, seed, step): resume needs no state.
  * @module
  */
 import type { Scenario } from "../../events.ts";
 import { shuffled, stream } from "../../common/random.ts";
 
-/** Draws the scenarios of a step. */
+/** Selects the scenarios of a step. */
 export class ScenarioDraw {
   #families: Scenario[][];
   #seed: number;

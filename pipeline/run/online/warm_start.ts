@@ -1,6 +1,6 @@
 /**
- * The supervised rung: reference solutions are replayed on the real server, those that the judges find successful
- * become demonstrations, and the trainer learns exactly the ids that its endpoint would have seen and produced.
+ * The supervised rung: reference solutions are replayed on the real server, those that the judges accept become
+ * demonstrations, and the trainer trains on exactly the token ids that its endpoint would have seen and produced.
  * @module
  */
 import { offeredTools } from "../../chat/conversation.ts";
@@ -11,7 +11,7 @@ import type { CallResult, Demonstration, Environment, RolloutRecord } from "../.
 import type { BatchRow } from "../../store/batch_file.ts";
 import { agentOf, type Group, type Run } from "../context.ts";
 
-/** The training scenarios that carry a solution: all, or as many as `warm_start.demonstrations` says, families in turn. */
+/** Training scenarios with a solution: all, or `warm_start.demonstrations` of them, families taking turns. */
 export function demonstrated({ scenarios, config }: Pick<Run, "scenarios" | "config">): Scenario[] {
   const solved = scenarios.filter(({ split, solution }) => split === "train" && solution);
   const families = new Map<string, Scenario[]>();
@@ -24,7 +24,7 @@ export function demonstrated({ scenarios, config }: Pick<Run, "scenarios" | "con
   return order.slice(0, config.warm_start.demonstrations || order.length);
 }
 
-/** The batches of all epochs, made of the groups (in the order of `demonstrated`) that reached their goal. */
+/** The batches of all epochs, from the groups (in the order of `demonstrated`) that the judges accepted. */
 export async function supervisedBatches(run: Run, groups: Group[]): Promise<BatchRow[][]> {
   const judged = groups.flatMap((group) => group.judged!.map((one) => ({ ...one, scenario: group.scenario })));
   const verified = judged.filter(({ success }) => success);
@@ -53,7 +53,7 @@ export async function supervisedBatches(run: Run, groups: Group[]): Promise<Batc
   ).flat();
 }
 
-/** Plays a scenario's reference solution: the rollout of a demonstration. */
+/** Replays a scenario's reference solution: the rollout of a demonstration. */
 export async function* replaySolution(
   run: Run,
   scenario: Scenario,
@@ -78,7 +78,7 @@ export async function* replaySolution(
   return { end: "answered", answer: solution.answer };
 }
 
-/** The conversation that a reference solution would have been. */
+/** The conversation of a reference solution. */
 function demonstration(run: Run, scenario: Scenario, results: CallResult[]): Demonstration {
   const { id, role } = run.roles.rollout;
   if (!role.demonstrate) throw new HoneError(messages.rollout_cannot_demonstrate(id));

@@ -1,11 +1,11 @@
 /**
- * Time left of a run: the phases that are still to come, each at the speed that the same run has shown for its kind.
- * Never negative; between readings it runs down with the clock and moves towards a new estimate instead of jumping.
- * Unknown (null) as long as the speed of any phase to come has no basis.
+ * Time left of a run: the remaining phases, each at the speed that the run has shown for its kind.
+ * Never negative; between readings it counts down with the clock and converges to a new estimate instead of jumping.
+ * Unknown (null) while there is no basis for the speed of a remaining phase.
  * @module
  */
 
-/** Speeds of the kinds that have been measured, in seconds per unit. */
+/** Measured speeds by kind, in seconds per unit. */
 export type Speeds = (kind: Phase["kind"]) => number | null;
 
 /** One part of a run. */
@@ -14,13 +14,13 @@ export interface Phase {
   /** Phases of one kind share their speed. */
   kind: "rollout" | "replay" | "supervised" | "rl" | "job" | "verdict" | "export";
   units: number;
-  /** Whether units are done side by side (rollouts) or one after another (steps). */
+  /** Whether units are done concurrently (rollouts) or one after the other (steps). */
   counts: "rollouts" | "steps";
-  /** Seconds per unit as long as no unit of the kind has been done. */
+  /** Seconds per unit until a unit of the kind has been done. */
   guess?: (speeds: Speeds) => number | null;
-  /** A phase that this one interrupts and does not end. */
+  /** A phase that this one interrupts without ending it. */
   within?: string;
-  /** Cut short by the run's own time limit. */
+  /** Ended early by the run's time limit. */
   limited?: boolean;
 }
 
@@ -28,14 +28,14 @@ interface Running extends Phase {
   done: number;
   /** Seconds spent in it before `since`. */
   secs: number;
-  /** `secs` at the last unit done. */
+  /** `secs` when the last unit was done. */
   secs_at_done: number;
   ended: boolean;
 }
 
-/** Weight of what is known of a kind against what the phase under way shows, in shares of the phase. */
+/** Weight of the kind's known speed relative to that of the current phase, as a share of the phase. */
 const PRIOR = 0.25;
-/** Seconds in which the shown time follows the estimate; less when little is left. */
+/** Seconds over which the shown time converges to the estimate; fewer when little time is left. */
 const FOLLOW_SECS = { least: 0.5, most: 15 };
 
 /** Estimates the time left. */
@@ -53,12 +53,12 @@ export class Forecast {
     this.#now = now;
   }
 
-  /** What is to come, in order. */
+  /** The remaining phases, in order. */
   plan(phases: Phase[]) {
     this.#phases = phases.map((phase) => ({ ...phase, done: 0, secs: 0, secs_at_done: 0, ended: false }));
   }
 
-  /** A phase begins or goes on; those before it are over. What is not planned only stops the clock. */
+  /** A phase starts or continues; those before it are over. An unplanned phase only stops the clock. */
   begin(name: string) {
     this.#pause();
     const at = this.#phases.findIndex((phase) => phase.name === name);
@@ -68,7 +68,7 @@ export class Forecast {
     this.#current = phase;
   }
 
-  /** Units of the phase under way are done, where it counts these. */
+  /** Units of the current phase are done, if it counts these. */
   done(counts: Phase["counts"], units = 1) {
     const phase = this.#current;
     if (phase?.counts !== counts) return;
@@ -76,7 +76,7 @@ export class Forecast {
     phase.secs_at_done = this.#clock(phase);
   }
 
-  /** Units of the phase under way that need no time: an earlier attempt has done them. */
+  /** Units of the current phase that take no time because an earlier attempt did them. */
   skip(counts: Phase["counts"], units = 1) {
     if (this.#current?.counts === counts) this.#current.units -= units;
   }
@@ -89,7 +89,7 @@ export class Forecast {
   /**
    * Seconds left, or null without a basis.
    * @param running Rollouts in flight.
-   * @param limit Seconds until the run's own time limit, or Infinity.
+   * @param limit Seconds until the run's time limit, or Infinity.
    */
   left(running: number, limit = Infinity): number | null {
     if (this.#over) return 0;
@@ -130,7 +130,7 @@ export class Forecast {
     return speed * left - under_way;
   }
 
-  /** Seconds per unit of a phase: what it shows itself, held to what is known of its kind. */
+  /** Seconds per unit of a phase: its own speed, combined with the known speed of its kind. */
   #speed(phase: Running, running: number): number | null {
     const known = this.#speeds.get(phase.kind) ?? null;
     if (phase.done === 0) return known ?? phase.guess?.((kind) => this.#speeds.get(kind) ?? null) ?? null;

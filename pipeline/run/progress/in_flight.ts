@@ -1,24 +1,24 @@
 /**
- * The rollouts in flight and what each waits for: its environment, the model, a tool, the judges' observations.
- * Kept in the order in which they began, so that a list of the first few does not jump about.
+ * The rollouts in flight and what each is waiting for: its environment, the model, a tool, the judges' observations.
+ * In the order in which they started, so that a list of the first few is stable.
  * @module
  */
 import type { Environment } from "../../plugin.ts";
 
-/** What a rollout waits for. */
+/** What a rollout is waiting for. */
 export type Waiting = "environment" | "model" | "tool" | "observation";
 
-/** One rollout in flight, as it is shown. */
+/** One rollout in flight, as shown. */
 export interface RunningRollout {
   rollout: string;
   scenario: string;
   doing: Waiting;
-  /** Server and tool of a call under way; empty otherwise. */
+  /** Server and tool of the current call; otherwise empty. */
   server: string;
   tool: string;
-  /** Turns completed. */
+  /** Completed turns. */
   turns: number;
-  /** Seconds in what it does now. */
+  /** Seconds in the current activity. */
   seconds: number;
 }
 
@@ -26,16 +26,16 @@ interface Entry extends Omit<RunningRollout, "seconds"> {
   since: number;
 }
 
-/** Rollouts listed at most. */
+/** Maximum number of listed rollouts. */
 const LISTED = 12;
 
 /** Follows one rollout. */
 export interface Tracked {
-  /** It now waits for something else. */
+  /** Sets what it is waiting for. */
   doing(what: Exclude<Waiting, "tool">): void;
   /** A turn is complete. */
   turned(): void;
-  /** The environment, with its calls followed. */
+  /** The environment, with its calls tracked. */
   watched(environment: Environment): Environment;
   end(): void;
 }
@@ -48,7 +48,7 @@ export class InFlight {
     return this.#entries.size;
   }
 
-  /** A rollout begins; it waits for its environment first. */
+  /** A rollout starts; it first waits for its environment. */
   begin(rollout: string, scenario: string): Tracked {
     const entry: Entry = { rollout, scenario, doing: "environment", server: "", tool: "", turns: 0, since: now() };
     this.#entries.set(rollout, entry);
@@ -76,7 +76,7 @@ export class InFlight {
     };
   }
 
-  /** The oldest ones, a dozen at most. */
+  /** The oldest ones, at most a dozen. */
   list(): RunningRollout[] {
     return [...this.#entries.values().take(LISTED)].map(({ since, ...entry }) => ({
       ...entry,

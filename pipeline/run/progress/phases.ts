@@ -1,5 +1,5 @@
 /**
- * What of a run is still to come, as phases for its forecast: the ladder's rungs, their measurements, verdict, export.
+ * The remaining phases of a run, for its forecast: the ladder's rungs, their evaluations, verdict, export.
  * @module
  */
 import { evaluationKey } from "../../store/recorded.ts";
@@ -8,10 +8,10 @@ import { evaluationPhase, temperatureOf } from "../bindings/bind_measure.ts";
 import type { Phase, Speeds } from "./forecast.ts";
 import { demonstrated } from "../online/warm_start.ts";
 
-/** Seconds that verdict and export take on a small run; they come once, so no earlier one tells. */
+/** Seconds that verdict and export take in a small run; they happen once, so their speed cannot be measured first. */
 const CLOSING_SECS = 2;
 
-/** The phases of a ladder that are not done yet, in order. */
+/** The remaining phases of a ladder, in order. */
 export function ladderPhases(run: Run): Phase[] {
   const { ladder } = run.config;
   const [warm, rl, hosted] = [ladder.includes("warm_start"), ladder.includes("rl"), run.hosted !== null];
@@ -28,7 +28,7 @@ export function ladderPhases(run: Run): Phase[] {
   ];
 }
 
-/** The evaluations of one policy that are not done yet. */
+/** The remaining evaluations of one policy. */
 export function measurements(run: Run, policy: string): Phase[] {
   const { policies, split, tries, sampling } = run.config.evaluate;
   if (!policies.some((name) => name === policy)) return [];
@@ -44,7 +44,7 @@ export function measurements(run: Run, policy: string): Phase[] {
     }));
 }
 
-/** What every run ends with. */
+/** The last phases of every run. */
 export function closing(run: Run): Phase[] {
   const once = { counts: "steps", units: 1, guess: () => CLOSING_SECS } as const;
   const exports = run.roles.exporters.map(() => ({ name: "export", kind: "export", ...once }) as const);
@@ -64,7 +64,7 @@ function supervised(run: Run): Phase[] {
 function reinforcement(run: Run): Phase[] {
   const { steps, groups_per_step, group_size, validate_every } = run.config.train;
   const rollouts = groups_per_step * group_size;
-  // Before the first step: as many rollouts as an evaluation has shown, and as many rows as the warm start has.
+  // Before the first step: estimated from the speeds of evaluation rollouts and warm-start rows.
   const guess = (speeds: Speeds) => {
     const [rollout, supervised] = [speeds("rollout"), speeds("supervised")];
     if (rollout === null || supervised === null) return null;
@@ -79,7 +79,7 @@ function reinforcement(run: Run): Phase[] {
   ];
 }
 
-/** How long a service takes is not known before it is done. */
+/** The duration of a service's job is unknown. */
 function job(run: Run): Phase[] {
   if (run.recorded.policies.has("tuned")) return [];
   return [{ name: "job", kind: "job", counts: "steps", units: 1, guess: () => null }];

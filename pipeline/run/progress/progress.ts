@@ -1,14 +1,14 @@
 /**
- * How far a run is: the rung, the step, tokens per second, success so far, the rollouts in flight, time left. The runner
- * feeds it; whoever shows it (terminal, log, `watch`) reads snapshots. It never decides anything.
+ * Progress of a run: rung, step, tokens per second, success so far, rollouts in flight, time left. The runner updates it;
+ * terminal, log and `watch` read snapshots. It has no influence on the run.
  * @module
  */
 import { Forecast, type Phase } from "./forecast.ts";
 import { InFlight, type RunningRollout, type Tracked } from "./in_flight.ts";
 
-/** One reading of a run's progress. */
+/** A snapshot of a run's progress. */
 export interface ProgressSnapshot {
-  /** What the run does now: `discover`, `scenarios`, `evaluate base`, `warm start`, `rl`, `export`, … */
+  /** The current activity: `discover`, `scenarios`, `evaluate base`, `warm start`, `rl`, `export`, … */
   rung: string;
   step: number;
   steps: number;
@@ -17,22 +17,22 @@ export interface ProgressSnapshot {
   total: number;
   /** Tokens sampled per second, over the last seconds; 0 while no rollout is in flight. */
   tokens_per_second: number;
-  /** Share of successful rollouts of the current unit, or null before the first one. */
+  /** Success rate of the current unit's rollouts, or null before the first one. */
   success: number | null;
   /** Rollouts whose reward is invalid, by cause. */
   failures: Record<string, number>;
   /** Rollouts in flight. */
   running: number;
-  /** The oldest of them, a dozen at most. */
+  /** The oldest of them, at most a dozen. */
   rollouts: RunningRollout[];
-  /** Seconds since the run began, or was resumed. */
+  /** Seconds since the run was started or resumed. */
   elapsed_secs: number;
-  /** Seconds left of the whole run as estimated, or null before there is a basis. */
+  /** Estimated seconds left of the whole run, or null if there is no basis for an estimate yet. */
   eta_secs: number | null;
   message: string;
 }
 
-/** What is read before anything has begun. */
+/** The snapshot before anything has started. */
 export const NO_PROGRESS: ProgressSnapshot = {
   rung: "start",
   step: 0,
@@ -49,15 +49,15 @@ export const NO_PROGRESS: ProgressSnapshot = {
   message: "",
 };
 
-/** Turns of a few seconds end in bursts; a shorter window would show those. */
+/** Turns that take a few seconds end in bursts, which a shorter window would show. */
 const WINDOW_SECS = 8;
 
-/** Collects progress; tells a listener of each new unit of work and message, and hands out readings at any time. */
+/** Collects progress; notifies a listener of each new unit of work and message, and returns snapshots at any time. */
 export class Progress {
   #unit = { rung: "start", step: 0, steps: 0, done: 0, total: 0, message: "", failures: {} as Record<string, number> };
   #successes = 0;
   #judged = 0;
-  /** Tokens by the moment at which their turn was complete, oldest first; of this spell of sampling. */
+  /** Tokens by completion time of their turn, oldest first, since sampling last started. */
   #tokens: { at: number; count: number }[] = [];
   #sampling_since = 0;
   #in_flight = new InFlight();
@@ -77,13 +77,13 @@ export class Progress {
     this.#forecast = new Forecast(now);
   }
 
-  /** What is to come, and when the run's own limit (milliseconds since the epoch) ends. */
+  /** Sets the remaining phases, and the run's time limit (milliseconds since the epoch). */
   plan(phases: Phase[], deadline = Infinity) {
     this.#forecast.plan(phases);
     this.#deadline = deadline;
   }
 
-  /** Starts a unit of work; `phase` is its name in the plan, where that is not the rung's. */
+  /** Starts a unit of work; `phase` is its name in the plan, if it differs from the rung's. */
   begin(rung: string, total: number, { step = 0, steps = 0, phase = rung } = {}) {
     this.#successes = 0;
     this.#judged = 0;
@@ -92,13 +92,13 @@ export class Progress {
     this.#changed();
   }
 
-  /** A line about what is going on, for work that has no count. */
+  /** A message about the current work, for work without a count. */
   say(message: string) {
     this.#unit.message = message;
     this.#changed();
   }
 
-  /** A rollout begins. */
+  /** A rollout starts. */
   rollout(rollout_id: string, scenario_id: string): Tracked {
     if (this.#in_flight.count === 0) {
       this.#sampling_since = this.#now();
@@ -107,7 +107,7 @@ export class Progress {
     return this.#in_flight.begin(rollout_id, scenario_id);
   }
 
-  /** A turn of so many tokens is complete. */
+  /** A turn with this number of tokens is complete. */
   tokens(count: number) {
     const at = this.#now();
     this.#tokens.push({ at, count });
@@ -124,7 +124,7 @@ export class Progress {
     this.#forecast.done("steps");
   }
 
-  /** A rollout was judged (now, or by an earlier attempt): successful, not, or invalid with a cause. */
+  /** A rollout was judged, now or in an earlier attempt: successful, unsuccessful, or invalid with a cause. */
   judged(success: boolean | { invalid: string }, { recalled = false } = {}) {
     const { failures } = this.#unit;
     if (typeof success === "object") failures[success.invalid] = (failures[success.invalid] ?? 0) + 1;
@@ -137,12 +137,12 @@ export class Progress {
     else this.#forecast.done("rollouts");
   }
 
-  /** The run is over: nothing is left. */
+  /** The run is over. */
   end() {
     this.#forecast.end();
   }
 
-  /** The current reading. */
+  /** The current snapshot. */
   snapshot(): ProgressSnapshot {
     const running = this.#in_flight.count;
     return {
@@ -157,7 +157,7 @@ export class Progress {
     };
   }
 
-  /** Of the last seconds; where sampling began less long ago, since then. */
+  /** Over the last seconds, or since sampling started if that is more recent. */
   #rate(): number {
     const now = this.#now();
     const from = Math.max(now - WINDOW_SECS, this.#sampling_since);

@@ -6,14 +6,14 @@ import { redact } from "../../common/redact.ts";
 
 type Level = "debug" | "info" | "warn";
 
-/** Appends to a file and tells a listener. */
+/** Appends to a file and notifies a listener. */
 export class RunLog implements Log, AsyncDisposable {
   #file: WriteStream;
   #listener?: (level: Level, message: string) => void;
 
   constructor(path: string, listener?: (level: Level, message: string) => void) {
     this.#file = createWriteStream(path, { flags: "a" });
-    // A full disk must not end the process here: the store reports it, with a code.
+    // A full disk must not end the process here: the store reports it with a code.
     this.#file.on("error", () => {});
     this.#listener = listener;
   }
@@ -41,7 +41,7 @@ export class RunLog implements Log, AsyncDisposable {
   }
 }
 
-/** Warns with a message of several lines, each as a line of its own: one that is shown has none in it. */
+/** Warns with a message of several lines, one log line each: a shown line must not contain newlines. */
 export function warnLines(log: Log, { message }: Diagnostic) {
   for (const line of message.split("\n")) log.warn(line);
 }
