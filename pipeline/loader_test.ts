@@ -49,7 +49,7 @@ Deno.test("loadPlugin() refuses npm versions that are not exact, and addresses",
   for (const use of ["https://a.example/b.ts", "jsr:@s/a@1.0.0", "data:text/javascript,1"]) {
     await assert.rejects(
       load(use),
-      refusal(`Cannot load plugin "${use}": hone does not run code straight from an address`, "REMOTE_REFUSED"),
+      refusal(`Cannot load plugin "${use}": hone does not run code directly from a URL`, "REMOTE_REFUSED"),
     );
   }
 });

@@ -107,8 +107,8 @@ Deno.test("complete() names what an endpoint for training leaves out", async () 
   assert.deepEqual([result.code, result.message, result.hint], [
     "ENDPOINT_WITHOUT_TOKENS",
     `The model at ${url} answered without \`prompt_token_ids\` and \`choices[0].token_ids\` and one of ` +
-    "`choices[0].logprobs` for each token: expected the tokens that it sampled, to train on",
-    "vLLM gives them since 0.10.2 to requests with `return_token_ids`, right ones when started with " +
-    "`--logprobs-mode processed_logprobs`",
+    "`choices[0].logprobs` for each token: training needs the tokens that it sampled",
+    "vLLM 0.10.2 and newer returns them for requests with `return_token_ids`; start it with " +
+    "`--logprobs-mode processed_logprobs` for correct log-probabilities",
   ]);
 });

@@ -132,7 +132,7 @@ Deno.test("loadPipeline() takes overrides by path, stage id and index, and refus
   assert.deepEqual(loaded.stages[1]!.with, { path: "./system.md", limit: 3 });
   assert.match(
     await refused(PIPELINE, { overrides: { "stages.nope.with.x": 1 } }),
-    /^error\[OVERRIDE_UNKNOWN\] Cannot set "stages.nope.with.x": no stage goes by "nope"\n {2}hint: stages here: discoverer\/mcp, scenario-source\/file, rollout\/chat, judge\/state, strict, reward-shaper\/weighted, trainer\/mlx; or their number, from 0$/,
+    /^error\[OVERRIDE_UNKNOWN\] Cannot set "stages.nope.with.x": no such stage\n {2}hint: stages: discoverer\/mcp, scenario-source\/file, rollout\/chat, judge\/state, strict, reward-shaper\/weighted, trainer\/mlx; or their index, from 0$/,
   );
   assert.match(
     await refused(PIPELINE, { overrides: { "train.stepz": 1 } }),
@@ -147,10 +147,10 @@ Deno.test("loadPipeline() takes overrides of stages by their use, the plugin's s
   }
   assert.equal(
     await refused(PIPELINE, { overrides: { "stages.judge.with.x": 1, "stages.trainer/mlxx.with.x": 1 } }),
-    `error[OVERRIDE_AMBIGUOUS] Cannot set "stages.judge.with.x": "judge" may be stages[3] (judge/state) or stages[4] (judge/state)
-  hint: write the number, as in stages.3
+    `error[OVERRIDE_AMBIGUOUS] Cannot set "stages.judge.with.x": "judge" is ambiguous: stages[3] (judge/state) or stages[4] (judge/state)
+  hint: use the index, as in stages.3
 
-error[OVERRIDE_UNKNOWN] Cannot set "stages.trainer/mlxx.with.x": no stage goes by "trainer/mlxx": did you mean "trainer/mlx"?`,
+error[OVERRIDE_UNKNOWN] Cannot set "stages.trainer/mlxx.with.x": no such stage: did you mean "trainer/mlx"?`,
   );
 });
 

@@ -50,7 +50,7 @@ export function checkGraph(raw: unknown, stages: Placed[], builtin_uses: string[
   const servers = valueAt(raw, ["servers"]);
   const declared = servers !== undefined && Object.keys(servers as object).length > 0;
   if (declared && of("discoverer").length === 0) {
-    report(config.stage_missing("discoverer", "It lists the tools of the declared servers", uses("discoverer")), [
+    report(config.stage_missing("discoverer", "It discovers the tools of the declared servers", uses("discoverer")), [
       "stages",
     ], "key");
   }

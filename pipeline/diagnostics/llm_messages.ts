@@ -64,9 +64,9 @@ export const llm = {
       "Use a model with a longer context, or send a shorter prompt.",
     ),
   unreadable: (asked: Asked, wanted: string, body: string) =>
-    say("LLM_UNREADABLE", `Cannot read what ${named(asked)} answered: expected ${wanted}, got ${quote(body)}`),
+    say("LLM_UNREADABLE", `Cannot read the response of ${named(asked)}: expected ${wanted}, got ${quote(body)}`),
   too_large: (asked: Asked, bytes: number) =>
-    say("LLM_TOO_LARGE", `Cannot read what ${named(asked)} answered: it is larger than ${bytes / MIB} MiB`),
+    say("LLM_TOO_LARGE", `Cannot read the response of ${named(asked)}: it is larger than ${bytes / MIB} MiB`),
   empty: (asked: Asked) => say("LLM_EMPTY", `Cannot use the reply of ${named(asked)}: it is empty`),
   refused: (asked: Asked, words: string) =>
     say("LLM_REFUSED", `Cannot use the reply of ${named(asked)}: the model refused (${one(words)})`),

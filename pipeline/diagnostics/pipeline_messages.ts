@@ -75,7 +75,9 @@ export const config = {
   export_folder_taken: (id: string, taken: string[]) =>
     say(
       "EXPORT_FOLDER_TAKEN",
-      `Stage id ${quote(id)} is reserved: an exporter writes to the folder of its id, and the run uses that one`,
+      `Stage id ${
+        quote(id)
+      } is reserved: an exporter's folder is named after its id, and the run itself uses that folder`,
       `use an id other than ${taken.join(", ")}`,
     ),
   exporter_listens: () =>

@@ -24,11 +24,10 @@ export const toolLists = {
   ) =>
     say(
       "TOOLS_DO_NOT_FIT",
-      `Cannot offer ${grouped(count)} tools: they take about ${grouped(tools)} tokens, the first prompt of ` +
-        `scenario ${quote(scenario)} ${exact ? "" : "about "}${grouped(prompt)} and a reply up to ${
+      `Cannot offer ${grouped(count)} tools: they take about ${grouped(tools)} tokens, which brings the first ` +
+        `prompt of scenario ${quote(scenario)} to ${exact ? "" : "about "}${grouped(prompt)}; with a reply of up to ${
           grouped(max_tokens)
-        }; ` +
-        `the context of ${quote(model)} is ${grouped(context)}`,
+        } that exceeds the context of ${quote(model)}, ${grouped(context)}`,
       [
         ...(room > 0
           ? [

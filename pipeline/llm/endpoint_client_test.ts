@@ -58,7 +58,7 @@ Deno.test("ask() gives up after five tries, and at once on what waiting does not
   await assert.rejects(run.llm.ask(question({ endpoint: full.endpoint })), {
     code: "LLM_CONTEXT_FULL",
     message: `Cannot ask model "judge-1" at ${full.endpoint.base_url}/chat/completions: ` +
-      "the question does not fit its context (test_error: maximum context length is 8192 tokens)",
+      "the request does not fit its context (test_error: maximum context length is 8192 tokens)",
   });
   assert.deepEqual([poor.requests.length, full.requests.length], [1, 1]);
   assert.deepEqual(run.calls.map(({ outcome, tries }) => [outcome, tries]), [
@@ -76,7 +76,7 @@ Deno.test("ask() says which variable holds the key when it is not set, or not ta
   await assert.rejects(run.llm.ask(unset), {
     code: "LLM_KEY_MISSING",
     message: `Cannot ask model "judge-1" at ${url}: the environment variable "HONE_LLM_TEST_UNSET" is not set`,
-    hint: "Set it to the key of that endpoint, or leave `api_key_env` out where it wants none.",
+    hint: "Set it to the key of that endpoint, or remove `api_key_env` if the endpoint needs no key.",
   });
   const refused = (error: HoneError, hint: string) => {
     assert.equal(error.message, `Cannot ask model "judge-1" at ${url}: it answered 401: test_error: Incorrect API key`);
@@ -90,7 +90,7 @@ Deno.test("ask() says which variable holds the key when it is not set, or not ta
   Deno.env.set("HONE_LLM_TEST_WRONG", "the-wrong-key");
   await assert.rejects(
     run.llm.ask(question({ endpoint: { ...endpoint.endpoint, api_key_env: "HONE_LLM_TEST_WRONG" } })),
-    (error: HoneError) => refused(error, "Set the variable HONE_LLM_TEST_WRONG to a key that it takes."),
+    (error: HoneError) => refused(error, "Set the variable HONE_LLM_TEST_WRONG to a valid key."),
   );
   Deno.env.set("HONE_LLM_TEST_RIGHT", "the-right-key");
   const right = question({ endpoint: { ...endpoint.endpoint, api_key_env: "HONE_LLM_TEST_RIGHT" } });
@@ -173,17 +173,17 @@ Deno.test("ask() refuses what is no answer of the API: too large, no JSON, neste
   const large = new Uint8Array(MAX_REPLY_BYTES + 1).fill(32);
   const answers: [Response, string, string][] = [
     [new Response(large), "LLM_TOO_LARGE", "it is larger than 8 MiB"],
-    [new Response("<html>\u0000"), "LLM_UNREADABLE", 'wanted an OpenAI chat completion, got "<html>\\u0000"'],
-    [new Response("[1]"), "LLM_UNREADABLE", 'wanted an OpenAI chat completion, got "[1]"'],
+    [new Response("<html>\u0000"), "LLM_UNREADABLE", 'expected an OpenAI chat completion, got "<html>\\u0000"'],
+    [new Response("[1]"), "LLM_UNREADABLE", 'expected an OpenAI chat completion, got "[1]"'],
     [
       new Response('{"a":'.repeat(300) + "1" + "}".repeat(300)),
       "LLM_UNREADABLE",
-      `wanted an OpenAI chat completion, got ${JSON.stringify('{"a":'.repeat(300)).slice(0, 77)}…`,
+      `expected an OpenAI chat completion, got ${JSON.stringify('{"a":'.repeat(300)).slice(0, 77)}…`,
     ],
     [
       Response.json({ choices: [{ message: { content: 7 } }] }),
       "LLM_UNREADABLE",
-      `wanted an OpenAI chat completion, got ${JSON.stringify('{"choices":[{"message":{"content":7}}]}')}`,
+      `expected an OpenAI chat completion, got ${JSON.stringify('{"choices":[{"message":{"content":7}}]}')}`,
     ],
   ];
   await using endpoint = rawEndpoint((index) => answers[index]![0]);
@@ -192,7 +192,7 @@ Deno.test("ask() refuses what is no answer of the API: too large, no JSON, neste
   for (const [seed, [, code, words]] of answers.entries()) {
     await assert.rejects(run.llm.ask(question({ endpoint: endpoint.endpoint, seed })), {
       code,
-      message: `Cannot read what model "judge-1" at ${url} answered: ${words}`,
+      message: `Cannot read the response of model "judge-1" at ${url}: ${words}`,
     });
   }
   assert.equal(endpoint.asked, answers.length);
@@ -205,7 +205,7 @@ Deno.test("ask() does not follow a redirect, which would take the key along", as
   await assert.rejects(run.llm.ask(question({ endpoint: endpoint.endpoint })), {
     code: "LLM_ENDPOINT_REFUSED",
     message: `Cannot ask model "judge-1" at ${endpoint.endpoint.base_url}/chat/completions: it answered 307: `,
-    hint: "Set `base_url` to where it redirects: keys do not follow redirects.",
+    hint: "Set `base_url` to the address that it redirects to: keys are not sent to redirect targets.",
   });
   assert.equal(thief.asked, 0);
 });

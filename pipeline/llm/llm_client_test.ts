@@ -171,7 +171,7 @@ Deno.test("ask() keeps only what can be used, and goes on where the cache cannot
   assert.equal(warnings.length, 1);
   assert.match(
     warnings[0]!,
-    /^Cannot keep replies of language models in ".*blocked\/llm": ENOTDIR.*; equal questions will be asked again$/,
+    /^Cannot cache replies of language models in ".*blocked\/llm": ENOTDIR.*; repeated requests will be sent again$/,
   );
 });
 

@@ -147,7 +147,7 @@ Deno.test("a replay says what it was asked and what the tape has, or asks the en
       code: "TAPE_MISS",
       message: `The tape has no such answer: stage "${stage}" asked model "judge-1" after ` +
         `user ${JSON.stringify(request.messages.at(-1)!.content)}; the tape ${has}`,
-      hint: "Record the tape anew, or set `tape.on_miss: live`.",
+      hint: "Record the tape again, or set `tape.on_miss: live`.",
     });
   const other = { ...asked, messages: [{ role: "user" as const, content: "How bad is it?" }] };
   await misses(other, "rubric", "has 1 answer for this stage, none after that message");
@@ -155,7 +155,7 @@ Deno.test("a replay says what it was asked and what the tape has, or asks the en
   await misses(
     { ...asked, max_tokens: 65, seed: 1 },
     "rubric",
-    "has 1 answer for this stage, one after that message (not the same: max_tokens, seed)",
+    "has 1 answer for this stage, one after that message (different: max_tokens, seed)",
   );
   assert.equal((await run.llm.ask(asked)).text, "answer 0");
   assert.deepEqual(run.calls.map(({ outcome }) => outcome), ["TAPE_MISS", "TAPE_MISS", "TAPE_MISS", "ok"]);

@@ -49,9 +49,9 @@ Deno.test("ask() fails after one repair, with what was wrong and what was said",
   const url = `${endpoint.endpoint.base_url}/chat/completions`;
   await assert.rejects(run.llm.ask(question({ endpoint: endpoint.endpoint, schema: SCORE })), {
     code: "LLM_NOT_AS_ASKED",
-    message: `Cannot use the reply of model "judge-1" at ${url}, not as JSON that fits its schema: ` +
-      'there is no JSON in it; it said "Really\\u001b[31m very good."',
-    hint: "Ask a model that keeps to a schema, or make the schema simpler.",
+    message: `Cannot use the reply of model "judge-1" at ${url}: not JSON that matches the schema (` +
+      'there is no JSON in it); it replied "Really\\u001b[31m very good."',
+    hint: "Use a model that follows a schema, or simplify the schema.",
   });
   // It took the schema and paid no heed to it: from now on it is told in words.
   await run.llm.ask(question({ endpoint: endpoint.endpoint, schema: SCORE, seed: 1 })).catch(() => {});
@@ -68,12 +68,12 @@ Deno.test("ask() tells an empty reply, a refusal and a cut-off apart, under both
     [
       openai({ content: '{"sco' }, "length"),
       "LLM_CUT_OFF",
-      "it was cut off, at `max_tokens` (64) or where its context ends",
+      "it was cut off at `max_tokens` (64) or at the end of its context",
     ],
     [
       openai({ content: "" }, "length"),
       "LLM_CUT_OFF",
-      "it was cut off, at `max_tokens` (64) or where its context ends",
+      "it was cut off at `max_tokens` (64) or at the end of its context",
     ],
   ];
   const claude: [JsonObject, string, string][] = [

@@ -59,15 +59,16 @@ class Machine implements AsyncDisposable {
 const realPython = () =>
   execFileSync("python3", ["-c", "import sys; print(sys.executable)"], { encoding: "utf8" }).trim();
 
-const NETWORK_HINT = "The first use of a local trainer downloads about 250 MB from PyPI; connect once, or set your " +
-  "index in pip's own configuration.";
+const NETWORK_HINT = "The first use of a local trainer downloads about 250 MB from PyPI; connect to the internet " +
+  "once, or configure another index in pip's own configuration.";
 
 Deno.test("ensureWorkerEnv() asks for Python when there is none", async () => {
   await using machine = await Machine.make();
   assert.deepEqual(machine.first_use(), {
     code: "NO_PYTHON",
-    message: "Cannot make the worker's environment: no Python 3.11 or newer found",
-    hint: "Install Python from your system's packages, or uv, or set `python:` in the trainer's `with:`.",
+    message: "Cannot create the worker's environment: no Python 3.11 or newer found",
+    hint:
+      "Install Python with your system's package manager, or install uv, or set `python:` in the trainer's `with:`.",
   });
 });
 
@@ -76,7 +77,7 @@ Deno.test("ensureWorkerEnv() names the Python that is too old", async () => {
   await machine.program("python3", "echo 3.9");
   assert.equal(
     machine.first_use().message,
-    "Cannot make the worker's environment: no Python 3.11 or newer found (found python3 3.9)",
+    "Cannot create the worker's environment: no Python 3.11 or newer found (found python3 3.9)",
   );
 });
 
@@ -86,7 +87,7 @@ Deno.test("ensureWorkerEnv() says what is missing when Python cannot make enviro
   await machine.program("python3", `if [ "$1" = -c ]; then echo 3.12; else printf "${complaint}" >&2; exit 1; fi`);
   assert.deepEqual(machine.first_use(), {
     code: "NO_VENV",
-    message: 'Cannot make a virtual environment with "python3": ensurepip is not available',
+    message: 'Cannot create a virtual environment with "python3": ensurepip is not available',
     hint: "On Debian and Ubuntu: `apt install python3-venv`; or install uv.",
   });
   assert.deepEqual(await readdir(machine.cache), []);
@@ -130,8 +131,10 @@ Deno.test("ensureWorkerEnv() says that no space is left, on a disk that is reall
     }
     assert.deepEqual(machine.first_use(), {
       code: "NO_SPACE",
-      message: `Cannot write to ${JSON.stringify(machine.cache)}: no space is left (No space left on device)`,
-      hint: "About 2 GB are needed; set HONE_CACHE_DIR to a folder with more room.",
+      message: `Cannot write to ${
+        JSON.stringify(machine.cache)
+      }: no space left on the device (No space left on device)`,
+      hint: "About 2 GB is needed; set HONE_CACHE_DIR to a folder with more room.",
     });
   } finally {
     if (mounted) spawnSync("umount", [machine.cache]);

@@ -56,8 +56,8 @@ Deno.test("request() throws WORKER_DIED with the last words when the process die
   const died = {
     code: "WORKER_DIED",
     message:
-      'Cannot finish "die": the worker process is gone (it ended with exit code 137; its last words: out of memory)',
-    hint: "Nothing acknowledged is lost: `hone resume` continues from the last step.",
+      'Cannot finish "die": the worker process exited (it ended with exit code 137; its last words: out of memory)',
+    hint: "No acknowledged record is lost: `hone resume` continues from the last step.",
   };
   await assert.rejects(worker.request("die", {}), died);
   assert.equal((await worker.lost).message, "it ended with exit code 137; its last words: out of memory");
@@ -69,7 +69,7 @@ Deno.test("request() throws WORKER_DIED when something other than the protocol i
   const cause = "it wrote a line that is not JSON: Fetching 3 files: 100%";
   await assert.rejects(worker.request("garbage", {}), {
     code: "WORKER_DIED",
-    message: `Cannot finish "garbage": the worker process is gone (${cause})`,
+    message: `Cannot finish "garbage": the worker process exited (${cause})`,
   });
 });
 
@@ -120,7 +120,7 @@ Deno.test("request() gives up a worker that sends no sign of life, and keeps one
   const cause = "it gave no sign of life for 1.5 s";
   await assert.rejects(worker.request("silent", {}), {
     code: "WORKER_DIED",
-    message: `Cannot finish "silent": the worker process is gone (${cause})`,
+    message: `Cannot finish "silent": the worker process exited (${cause})`,
   });
   assert.equal((await worker.lost).message, cause);
 });

@@ -37,12 +37,12 @@ Deno.test("bindAll() holds a binding to what its row says", async () => {
   await bound({ consumes: ["run.started"], produces: ["run.ended"] }, on);
   await assert.rejects(
     bound({ consumes: ["run.started"], produces: [] }, on),
-    new Error("binding one may not publish run.ended: the flow does not say so"),
+    new Error("binding one may not publish run.ended: not in its row of the flow"),
   );
   for (const consumes of [[], ["run.started", "run.ended"]] as const) {
     await assert.rejects(
       bound({ consumes, produces: [] }, on),
-      /binding one: the flow and its handlers disagree about run/,
+      /binding one: its row in the flow and its handlers differ: run/,
     );
   }
 });

@@ -74,9 +74,9 @@ Deno.test("chooseAll() refuses with the numbers what cannot fit", () => {
       }, {
         code: "TOOLS_UNKNOWN",
         message:
-          'Cannot choose tools for scenario "mute" (and 1 other): it does not say which it needs, and all 253 take ' +
-          "about 25,300 tokens, which is over agent.tool_budget_tokens 1,050",
-        hint: "give it tools, calls.expected or a solution; or set agent.tool_budget_tokens to 25300 or more",
+          'Cannot choose tools for scenario "mute" (and 1 other): it does not name the tools that it needs, and all 253 take ' +
+          "about 25,300 tokens, more than agent.tool_budget_tokens 1,050",
+        hint: "add tools, calls.expected or a solution to it; or set agent.tool_budget_tokens to 25300 or more",
       }]);
       return true;
     },

@@ -207,7 +207,7 @@ Deno.test("findRun() takes a folder, an id, its beginning or latest, and says wh
     assert.equal(await findRun("latest", runs_dir), join(runs_dir, "files-3"));
     assert.deepEqual((await listRuns(runs_dir)).map(({ id }) => id), ["files-3", "files-2", "notes-1"]);
     for (
-      const [word, hint] of [["files", "There are: files-3, files-2."], ["x", "There are: files-3, files-2, notes-1."]]
+      const [word, hint] of [["files", "Runs: files-3, files-2."], ["x", "Runs: files-3, files-2, notes-1."]]
     ) {
       await assert.rejects(findRun(word!, runs_dir), {
         code: "NO_SUCH_RUN",

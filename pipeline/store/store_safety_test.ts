@@ -73,7 +73,7 @@ Deno.test("Store.read() refuses other files of the machine", async () => {
 
 Deno.test("Store.open() refuses a live file when another process or this one has it open", async () => {
   await onStore(async (_store, _bus, path) => {
-    const message = `Cannot open ${JSON.stringify(path)}: another process is writing it`;
+    const message = `Cannot open ${JSON.stringify(path)}: another process is writing to it`;
     await assert.rejects(Store.open(path, { run_id: "r", mode: "read" }), { code: "RUN_BUSY", message });
     const program = `import { Store } from ${JSON.stringify(join(ROOT, "pipeline/store/store.ts"))};
       try { await Store.open(${JSON.stringify(path)}, { run_id: "r", mode: "resume" }); console.log("opened"); }
@@ -206,7 +206,10 @@ Deno.test("Store says so, and stays readable to the last acknowledged record, wh
       })().catch((error) => error);
       assert.ok(failure instanceof HoneError, String(failure));
       assert.equal(failure.code, "STORE_WRITE_FAILED");
-      assert.ok(failure.message.startsWith(`Cannot record the run in ${JSON.stringify(path)}: `), failure.message);
+      assert.ok(
+        failure.message.startsWith(`Cannot write the run's records to ${JSON.stringify(path)}: `),
+        failure.message,
+      );
       await assert.rejects(bus.publish("runner", "run.ended", { status: "failed" }), { code: failure.code });
       await assert.rejects(store.flush(), { code: failure.code });
     }

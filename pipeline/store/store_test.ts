@@ -187,7 +187,9 @@ Deno.test("Store.open() refuses a file from a newer hone", async () => {
     assert.equal(error.code, "RUN_NEWER");
     assert.equal(
       error.message,
-      `Cannot read ${JSON.stringify(dir.path)}: it was written by a newer hone (schema 99, this one knows 1)`,
+      `Cannot read ${
+        JSON.stringify(dir.path)
+      }: it was written by a newer version of hone (schema 99, this version supports 1)`,
     );
     return true;
   });

@@ -55,8 +55,9 @@ export async function readTape(path: string): Promise<TapeContent> {
       if (unread) throw refuse(unread);
       const line = parse(text);
       if (typeof line === "string") unread = { number, cause: line };
-      else if ((number === 1) !== (line.type === "tape")) throw refuse({ number, cause: "wanted one header, first" });
-      else add(content, line);
+      else if ((number === 1) !== (line.type === "tape")) {
+        throw refuse({ number, cause: "expected one header, on the first line" });
+      } else add(content, line);
     }
   } catch (error) {
     if (error instanceof HoneError) throw error;

@@ -31,7 +31,7 @@ Deno.test("TapeWriter.write() has every line on disk when it resolves, also of m
   }
   assert.equal((await readTape(path)).rollouts.size, 50);
   await assert.rejects(TapeWriter.open(path, { resumed: false }), {
-    message: `Cannot record to ${JSON.stringify(path)}: the file exists, and a tape is never overwritten`,
+    message: `Cannot record to ${JSON.stringify(path)}: the file already exists, and a tape is never overwritten`,
   });
 });
 
@@ -85,19 +85,19 @@ Deno.test("readTape() refuses what is missing, newer, empty or broken, naming th
   };
   const header = JSON.stringify(HEADER);
   await refused(null, `Cannot replay tape ${quoted}: no such file`);
-  await refused("", `Cannot replay tape ${quoted}: line 1 is no line of a tape (the file is empty)`);
-  await refused("hello", `Cannot replay tape ${quoted}: line 1 is no line of a tape (it is not JSON)`);
+  await refused("", `Cannot replay tape ${quoted}: line 1 is not valid (the file is empty)`);
+  await refused("hello", `Cannot replay tape ${quoted}: line 1 is not valid (it is not JSON)`);
   await refused(
     `${JSON.stringify(begun("a"))}\n`,
-    `Cannot replay tape ${quoted}: line 1 is no line of a tape (wanted one header, first)`,
+    `Cannot replay tape ${quoted}: line 1 is not valid (expected one header, on the first line)`,
   );
   await refused(
     `${header}\n{"type":"rollout","rollout":7}\n${header}\n`,
-    `Cannot replay tape ${quoted}: line 2 is no line of a tape (rollout: Invalid input: expected string, received number)`,
+    `Cannot replay tape ${quoted}: line 2 is not valid (rollout: Invalid input: expected string, received number)`,
   );
   await refused(
     `${JSON.stringify({ ...HEADER, version: 2 })}\n`,
-    `Cannot replay tape ${quoted}: it has version 2, and this hone reads up to 1`,
+    `Cannot replay tape ${quoted}: it has version 2, and this version of hone supports up to 1`,
   );
 });
 
@@ -188,18 +188,18 @@ Deno.test("findTape() refuses a tape of another pipeline and replies that traini
   assert.equal((await find({ servers: { a: { command: "x" } } }))!.path, path);
   await assert.rejects(find({ servers: { b: { command: "x" } } }), {
     code: "TAPE_OTHER_PIPELINE",
-    message: `Cannot replay tape ${quoted}: it is of another pipeline, with the servers a, and not b`,
+    message: `Cannot replay tape ${quoted}: it was recorded by another pipeline, with the servers a, not b`,
   });
   await assert.rejects(find({ servers: { a: { command: "x", tools: ["read", "move"] } } }), {
     message:
-      `Cannot replay tape ${quoted}: it was recorded with other tools of server "a":\n  tool a/write is gone\n  tool a/move is not on the tape`,
+      `Cannot replay tape ${quoted}: it was recorded with different tools of server "a":\n  tool a/write is gone\n  tool a/move is not on the tape`,
   });
   await assert.rejects(find({ servers: { a: { command: "x" } } }, { replies: true }), {
-    message: `Cannot replay the model's replies from tape ${quoted}: it holds none`,
+    message: `Cannot replay the model's replies from tape ${quoted}: it has none`,
   });
   await assert.rejects(find({ servers: { a: { command: "x" } } }, { replies: true }, true), {
     message:
-      "Cannot replay the model's replies in a run that trains (ladder: warm_start, rl): what is learned must have been sampled by the policy that learns",
+      "Cannot replay the model's replies in a run that trains (ladder: warm_start, rl): a policy must be trained on its own samples",
   });
   await assert.rejects(find({}, { mode: "record" }), { code: "TAPE_EXISTS" });
   assert.equal(await find({}, { mode: "live" }), null);

@@ -151,10 +151,13 @@ Deno.test("export() says so in the log and on the card when the adapter changes 
     const context = fakeContext({});
     const role = await plugin.create(context);
     await role.export(args(dir, { changed_tensors: 0 }));
-    assert.equal(context.lines[0], "warn: the adapter of tuned changes nothing: no step had anything to learn from");
+    assert.equal(
+      context.lines[0],
+      "warn: the adapter of tuned equals the base model: no training step had a learning signal",
+    );
     assert.match(
       await readFile(join(dir, "README.md"), "utf8"),
-      /^This adapter changes nothing: it is the base model\.$/m,
+      /^This adapter has no effect: it equals the base model\.$/m,
     );
     await role.export(args(dir, { changed_tensors: 1 }));
     assert.doesNotMatch(await readFile(join(dir, "README.md"), "utf8"), /changes nothing/);

@@ -150,7 +150,7 @@ Deno.test("judge() reads every kind of check", async () => {
     [{ directory: "t.txt" }, 'there is no folder "t.txt"'],
     [{ file: "docs" }, 'there is no file "docs"'],
     [{ absent: "docs" }, '"docs" is still there'],
-    [{ file: "bin.dat", contains: "x" }, '"bin.dat" is large or no text'],
+    [{ file: "bin.dat", contains: "x" }, '"bin.dat" is too large or not text'],
   ];
   for (const [check, reason] of reasons) {
     const verdict = await judge({ checks: [check], after });
@@ -182,7 +182,7 @@ Deno.test("judge() reads tool answers as text, as structure and at a path", asyn
   assert.equal("reason" in broken && broken.reason, 'broken failed: "no table"');
   const late = { outcome: "timeout" as const, text: "no answer within 1 s", result: null, seconds: 1 };
   assert.deepEqual(await judge({ checks: [{ call: call("late"), contains: "x" }], answers: { late } }), {
-    invalid: 'the world was not observed (timeout: "no answer within 1 s")',
+    invalid: 'the end state was not observed (timeout: "no answer within 1 s")',
   });
   const lost = await judge({ checks: [{ call: call("rows"), path: "items.1.name", equals: "Ann" }], answers });
   assert.equal("reason" in lost && lost.reason, "rows answered nothing at items.1.name");

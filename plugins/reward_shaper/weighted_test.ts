@@ -26,7 +26,7 @@ Deno.test("shape() is invalid where a judgement is, or is not there", async () =
   assert.deepEqual(await shape({ state: 1 }, { state: { invalid: "not observed" } }), {
     invalid: "state: not observed",
   });
-  assert.deepEqual(await shape({ stat: 1 }, { state }), { invalid: 'no judge is called "stat": there are state' });
+  assert.deepEqual(await shape({ stat: 1 }, { state }), { invalid: 'unknown judge "stat": expected one of state' });
   assert.deepEqual(await shape({ "calls.wrong": 1 }, { calls }), { invalid: 'calls has no part "wrong"' });
   assert.deepEqual(await shape({ state: 1 }, { state, calls: { invalid: "not weighed" } }), {
     value: 0.5,

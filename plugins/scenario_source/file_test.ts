@@ -130,7 +130,7 @@ Deno.test("produce() finds ids used twice across files", async () => {
   const file = '[{"id": "x", "task": "t"}]';
   assert.match(
     await problems({ "a.json": file, "b.json": file }),
-    /^b\.json:1:9 error\[DUPLICATE_SCENARIO\] Scenario id "x" is taken by a\.json:1: ids are unique/,
+    /^b\.json:1:9 error\[DUPLICATE_SCENARIO\] Scenario id "x" is taken by a\.json:1: ids must be unique/,
   );
 });
 
@@ -147,11 +147,11 @@ s.yaml:6:15 error[INVALID_VALUE] [1].checks[1].file is "../b.txt": must be a pat
    6 |     - { file: ../b.txt }
      |               ^^^^^^^^
 
-s.yaml:7:7 error[DUPLICATE_SCENARIO] Scenario id "one" is taken by s.yaml:1: ids are unique
+s.yaml:7:7 error[DUPLICATE_SCENARIO] Scenario id "one" is taken by s.yaml:1: ids must be unique
    7 | - id: one
      |       ^^^
 
-s.yaml:10:21 error[SCENARIO_UNKNOWN_TOOL] Scenario "one" names tool "write_fil" in solution, and no server has it: did you mean "write_file"?
+s.yaml:10:21 error[SCENARIO_UNKNOWN_TOOL] Scenario "one" names tool "write_fil" in solution, which no server has: did you mean "write_file"?
   10 |     calls: [{ tool: write_fil, arguments: {} }]
      |                     ^^^^^^^^^
 
@@ -176,7 +176,7 @@ s.jsonl:4:1 error[SCENARIOS_SYNTAX] Cannot read the JSON: Expected property name
    4 | {oops
      | ^
 
-s.jsonl:5:8 error[DUPLICATE_SCENARIO] Scenario id "a" is taken by s.jsonl:1: ids are unique
+s.jsonl:5:8 error[DUPLICATE_SCENARIO] Scenario id "a" is taken by s.jsonl:1: ids must be unique
    5 | {"id": "a", "task": "3"}
      |        ^
 

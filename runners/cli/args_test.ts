@@ -73,11 +73,11 @@ Deno.test("parseLine() says which flag is missing, and that a server's command g
     }
   };
   assert.deepEqual(refused(["--", "npx", "-y", "some-server"]), [
-    "Cannot call: --tool is missing. The tool, by its server's own name.",
+    "Cannot call: --tool is missing. Name of the tool, as its server lists it.",
     "`hone discover` with the same server lists its tools.",
   ]);
   assert.deepEqual(refused(["--input", "{}", "npx", "-y", "some-server"]), [
-    'Cannot tell the flags of "npx -y some-server" from those of hone: a command goes after --',
+    'Cannot tell the flags of "npx -y some-server" from those of hone: write a command after --',
     "hone call --input {} -- npx -y some-server",
   ]);
 });

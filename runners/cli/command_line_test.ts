@@ -16,29 +16,29 @@ Deno.test("main() refuses an unknown verb and says what was meant", async () => 
   assert.deepEqual(await hone("validte"), {
     code: 2,
     out: "",
-    err: 'error[UNKNOWN_VERB] Cannot do "validte": there is no such verb, and it is not a .yaml file\n' +
+    err: 'error[UNKNOWN_VERB] Unknown command "validte": expected a command or a .yaml file\n' +
       '  hint: did you mean "validate"?\n',
   });
-  assert.match((await hone("zzzzzz")).err, /hint: `hone --help` lists the verbs\.\n$/);
+  assert.match((await hone("zzzzzz")).err, /hint: `hone --help` lists the commands\.\n$/);
 });
 
 Deno.test("main() refuses an unknown flag and says what was meant", async () => {
   assert.deepEqual(await hone("run", "a.yaml", "--verbos"), {
     code: 2,
     out: "",
-    err: 'error[UNKNOWN_FLAG] Cannot read "--verbos": run has no such flag\n  hint: did you mean --verbose?\n',
+    err: 'error[UNKNOWN_FLAG] Unknown flag "--verbos" of run\n  hint: did you mean --verbose?\n',
   });
 });
 
 Deno.test("main() refuses missing and surplus arguments and a bad format", async () => {
   assert.equal(
     (await hone("run")).err,
-    "error[MISSING_ARGUMENT] Cannot run: <pipeline> is missing\n  hint: `hone run --help` shows its form.\n",
+    "error[MISSING_ARGUMENT] Cannot run: <pipeline> is missing\n  hint: `hone run --help` shows the usage.\n",
   );
   assert.equal(
     (await hone("run", "a.yaml", "b.yaml")).err,
-    'error[EXTRA_ARGUMENT] Cannot run with "b.yaml": that is one argument too many\n' +
-      "  hint: `hone run --help` shows its form.\n",
+    'error[EXTRA_ARGUMENT] Cannot run with "b.yaml": too many arguments\n' +
+      "  hint: `hone run --help` shows the usage.\n",
   );
   assert.equal(
     (await hone("runs", "--format", "xml")).err,

@@ -111,7 +111,7 @@ function row({ scenario, doing, server, tool, turns, seconds }: RunningRollout, 
     environment: ["", "starting servers"],
     model: ["model", `turn ${turns + 1}`],
     tool: [server, tool],
-    observation: ["", "observed by the judges"],
+    observation: ["", "observed by judges"],
   }[doing];
   const cells = [cell(oneLine(scenario, WIDEST), first), cell(oneLine(where, WIDEST), second)];
   const spent = seconds < 100 ? `${seconds.toFixed(1)} s` : duration(seconds);

@@ -53,8 +53,8 @@ Deno.test("inFlight() gives scenario, server, tool and how long, in as many line
   assert.deepEqual(inFlight({ ...snapshot, rollouts }, 5, 70), [
     "  rename-1                files           move_file              2.3 s",
     "  copy-2                  model           turn 2                  2:05",
-    "  a-very-long-name-of-a…                  starts its servers     2.3 s",
-    "  ファイル                                is looked at by the…   2.3 s",
+    "  a-very-long-name-of-a…                  starting servers       2.3 s",
+    "  ファイル                                observed by judges     2.3 s",
     "  and 32 more in flight",
   ]);
   assert.equal(inFlight({ ...snapshot, rollouts }, 2, 70).length, 2);

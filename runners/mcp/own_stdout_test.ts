@@ -21,7 +21,7 @@ export default definePlugin({
   name: "loud",
   summary: "Prints.",
   config: z.strictObject({}),
-  examples: [{ title: "As it is", with: {} }],
+  examples: [{ title: "Defaults", with: {} }],
   create: () => ({ export: () => Promise.reject(new Error("never called")) }),
 });
 `;

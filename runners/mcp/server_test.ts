@@ -99,7 +99,7 @@ Deno.test("serve() without --allow-run loads no code that a pipeline or a caller
     assert.match(checked.text, /UNKNOWN_FIELD/);
     const { tools } = await client.listTools();
     assert.ok(tools.find(({ name }) => name === "validate")!.description!.endsWith(
-      " This server looks at the text alone: plugins of your own are not loaded, paths and variables not looked up.",
+      " This server checks only the text: custom plugins are not loaded, paths and environment variables not looked up.",
     ));
     const listed = await called(client, "list", { plugin: join(dir, "loud.ts") });
     assert.equal(listed.failed, true);
@@ -124,8 +124,8 @@ Deno.test("status, query and the run's resource answer while a run lives and aft
     assert.deepEqual(resources.map(({ uri }) => uri), ["hone://runs/files-1/status"]);
     const { contents } = await client.readResource({ uri: resources[0]!.uri });
     assert.equal(JSON.parse((contents[0] as { text: string }).text).status, "paused");
-    await assert.rejects(client.readResource({ uri: "hone://runs/files-1/control.json" }), /nothing is at/);
-    await assert.rejects(client.readResource({ uri: "hone://runs/..%2Fruns%2Ffiles-1/run.log" }), /nothing is at/);
+    await assert.rejects(client.readResource({ uri: "hone://runs/files-1/control.json" }), /no resource at/);
+    await assert.rejects(client.readResource({ uri: "hone://runs/..%2Fruns%2Ffiles-1/run.log" }), /no resource at/);
     const wrong = await called(client, "query", { run: "files-9", sql: "SELECT 1" });
     assert.equal(wrong.failed, true);
     assert.match(wrong.text, /^error\[NO_SUCH_RUN\] /);
@@ -159,6 +159,6 @@ Deno.test("serve() refuses a flag that it does not know and suggests the nearest
   assert.equal(code, 2);
   assert.equal(
     new TextDecoder().decode(stderr),
-    'error[UNKNOWN_FLAG] Cannot read "--alow-run": --mcp has no such flag\n  hint: did you mean --allow-run?\n',
+    'error[UNKNOWN_FLAG] Unknown flag "--alow-run" of --mcp\n  hint: did you mean --allow-run?\n',
   );
 });

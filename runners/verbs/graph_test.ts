@@ -20,7 +20,7 @@ stages:
 const TRACKER = `import { definePlugin } from "@hone/hone";
 import { z } from "zod";
 export default definePlugin({
-  kind: "tracker", name: "own", summary: "Listens.", config: z.strictObject({}), examples: [{ title: "As it is", with: {} }],
+  kind: "tracker", name: "own", summary: "Listens.", config: z.strictObject({}), examples: [{ title: "Defaults", with: {} }],
   create: () => ({ on() {} }),
 });
 `;

@@ -59,7 +59,7 @@ Deno.test("evaluate measures a run's published checkpoint and compares it with w
   }
 });
 
-Deno.test("hone evaluate fails when nothing could be judged, and keeps a key that an endpoint repeats", async () => {
+Deno.test("hone evaluate fails when no valid judgement, and keeps a key that an endpoint repeats", async () => {
   await using home = await folder();
   await using endpoint = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, (request) => {
     return new Response(`no such key: ${request.headers.get("authorization")}`, { status: 401 });
@@ -89,7 +89,7 @@ Deno.test("hone evaluate fails when nothing could be judged, and keeps a key tha
   const run_dir = join(home.path, "run");
   const { code, out } = await hone("evaluate", join(home.path, "pipeline.yaml"), "--yes", "--run-dir", run_dir);
   assert.equal(code, 1, out);
-  assert.equal(out.split("\n")[0], "base on heldout, greedy: nothing could be judged");
+  assert.equal(out.split("\n")[0], "base on heldout, greedy: no valid judgement");
   assert.match(out, /answered 401: no such key: Bearer \[redacted\]: 1\)/);
   assert(!(await readFile(join(run_dir, "report.html"), "utf8")).includes("s3cr3t-of-an-endpoint"));
 });

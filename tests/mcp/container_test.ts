@@ -84,10 +84,10 @@ test("a server's memory and processes have limits in a container", async () => {
 test("a missing image is said, with what to do", async () => {
   await assert.rejects(openPool({ it: contained({ image: "localhost/no-such-image:1" }) }), (error: HoneError) => {
     assert.equal(error.code, "SERVER_START_FAILED");
-    assert.match(error.message, /^Server "it" cannot be used: it exited with code 125\. It wrote:\n.*no-such-image/);
+    assert.match(error.message, /^Server "it" failed to start: it exited with code 125\. Its stderr:\n.*no-such-image/);
     assert.equal(
       error.hint,
-      'is the image "localhost/no-such-image:1" on this machine, and its program in it? hone pulls and builds nothing',
+      'check that the image "localhost/no-such-image:1" is on this machine and contains the program: hone does not pull or build images',
     );
     return true;
   });

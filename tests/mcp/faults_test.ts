@@ -137,9 +137,9 @@ Deno.test("a server that cannot be discovered is a clear message each", async ()
     [
       ["--exit"],
       "SERVER_START_FAILED",
-      /^Server "it" cannot be used: it exited with code 3\. It wrote:\nno licence found$/,
+      /^Server "it" failed to start: it exited with code 3\. Its stderr:\nno licence found$/,
     ],
-    [["--silent"], "SERVER_START_TIMEOUT", /^Server "it" did not answer within 8 s of its start$/],
+    [["--silent"], "SERVER_START_TIMEOUT", /^Server "it" did not answer within 8 s of starting$/],
     [["--deaf"], "SERVER_LIST_FAILED", /^Server "it" cannot list its tools: /],
   ];
   await Promise.all(START.map(async ([flags, code, message]) => {
@@ -160,7 +160,7 @@ Deno.test("a server that starts only once fails the next rollout and not the one
   const one = await made.pool.lease(wanted);
   await assert.rejects(made.pool.lease(wanted), {
     code: "SERVER_START_FAILED",
-    message: 'Server "it" cannot be used: it exited with code 4. It wrote:\nstarted once already',
+    message: 'Server "it" failed to start: it exited with code 4. Its stderr:\nstarted once already',
   });
   assert.equal((await one.call("notes", {})).outcome, "ok");
   await Deno.remove(dir, { recursive: true });

@@ -137,7 +137,7 @@ test("a refusal says what to do, and is not asked for again", async () => {
   assert.equal(error.code, "AUTH_REFUSED");
   assert.equal(
     error.message,
-    `The authorization server of ${servers.url} gave no token (refresh_token): invalid_grant: ` +
+    `The authorization server of ${servers.url} issued no token (refresh_token): invalid_grant: ` +
       "what it was given is not good, or not any more",
   );
   assert.equal(error.hint, `run hone login ${servers.url} again`);
@@ -171,7 +171,7 @@ test("secrets go to no other authorization server than the one they are for", as
   const error = await refusal(open(servers.url, { ...credentials, issuer: "https://login.example.com" }));
   assert.deepEqual([error.code, error.message], [
     "AUTH_OTHER_ISSUER",
-    `${servers.url} sends its clients to ${servers.issuer}, but the secrets are for https://login.example.com: ` +
+    `${servers.url} refers clients to ${servers.issuer}, but the secrets are for https://login.example.com: ` +
     "nothing was sent",
   ]);
   assert.deepEqual(servers.seen.grants, {});

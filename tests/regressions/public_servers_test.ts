@@ -27,7 +27,7 @@ Deno.test("hone discover lets an installer that it gives up on clean up (npx: a 
   const installer = `trap 'echo cleaned > "${mark}"; exit 1' TERM; while :; do sleep 0.05; done`;
   const { code, err } = await hone("discover", "--start-timeout-secs", "5", "--", "sh", "-c", installer);
   assert.equal(code, 1);
-  assert.match(err, /^error\[SERVER_START_TIMEOUT\] Server "sh" did not answer within 5 s of its start/);
+  assert.match(err, /^error\[SERVER_START_TIMEOUT\] Server "sh" did not answer within 5 s of starting/);
   assert.equal(await Deno.readTextFile(mark), "cleaned\n");
 });
 
@@ -66,7 +66,7 @@ Deno.test("hone discover says of what a server died that was asked for its tools
   assert.equal(code, 1);
   assert.equal(
     err.replace(CHECK, ""),
-    'error[SERVER_LIST_FAILED] Server "odd_server" cannot list its tools: it exited with code 9. It wrote:\nno database\n',
+    'error[SERVER_LIST_FAILED] Server "odd_server" cannot list its tools: it exited with code 9. Its stderr:\nno database\n',
   );
 });
 
@@ -83,10 +83,10 @@ Deno.test("hone discover passes variables on, and says how where a server asks f
   assert.equal(code, 1);
   assert.equal(
     err.replace(CHECK, ""),
-    `error[SERVER_START_FAILED] Server "odd_server" cannot be used: it exited with code 1. It wrote:
+    `error[SERVER_START_FAILED] Server "odd_server" failed to start: it exited with code 1. Its stderr:
 Reading settings
 Please set EXAMPLE_API_KEY
-  hint: few variables are passed on: name those that it needs in servers.odd_server.env (or with --env NAME)
+  hint: a server inherits few environment variables: set those that it needs in servers.odd_server.env (or with --env NAME)
 `,
   );
   const server = await discovered("--env", "EXAMPLE_API_KEY=x", ...odd("wants_key"));
@@ -94,6 +94,6 @@ Please set EXAMPLE_API_KEY
   const unset = await hone("discover", "--env", "NOT_SET_ANYWHERE", ...odd("wants_key"));
   assert.match(
     unset.err,
-    /Variable "NOT_SET_ANYWHERE" cannot be read: expected NAME=value, or the NAME of one that is set/,
+    /Variable "NOT_SET_ANYWHERE" is invalid: expected NAME=value, or the NAME of a variable that is set/,
   );
 });

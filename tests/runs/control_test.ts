@@ -66,12 +66,12 @@ Deno.test("hone run and resume refuse a folder that another process works in", a
   running.kill("SIGKILL");
   await running.ended;
   const locked = `error[RUN_LOCKED] Cannot run in "{dir}": process ${running.pid} is using this run\n` +
-    "  hint: Wait for it, end it (`hone cancel`), or choose another folder (`--run-dir`).\n";
+    "  hint: Wait for it, stop it (`hone cancel`), or choose another folder (`--run-dir`).\n";
   assert.deepEqual([resume.code, messages(resume.err, run_dir)], [2, locked]);
   assert.deepEqual([run.code, run.err], [
     2,
-    `error[RUN_EXISTS] Cannot start a run in "${run_dir}": a run is there already\n` +
-    "  hint: `hone resume` continues it; another --run-dir starts anew.\n",
+    `error[RUN_EXISTS] Cannot start a run in "${run_dir}": a run already exists there\n` +
+    "  hint: `hone resume` continues it; another --run-dir starts a new one.\n",
   ]);
   assert.deepEqual([query.code, query.out], [0, '[{"n":6}]\n']);
 });
@@ -92,7 +92,7 @@ Deno.test("hone refuses the run folder of a newer version", async () => {
     const { code, err } = await hone(...words);
     assert.deepEqual([code, messages(err, run_dir)], [
       2,
-      `error[RUN_NEWER] Cannot read "{dir}/run.duckdb": it was written by a newer hone (schema 99, this one knows ${SCHEMA_VERSION})\n` +
+      `error[RUN_NEWER] Cannot read "{dir}/run.duckdb": it was written by a newer version of hone (schema 99, this version supports ${SCHEMA_VERSION})\n` +
       "  hint: Update hone, or start a new run.\n",
     ]);
   }

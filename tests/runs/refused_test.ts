@@ -22,7 +22,7 @@ const CASES: Case[] = [
     name: "a server whose command is missing",
     values: { "servers.files.command": "no-such-program", "servers.files.args": [] },
     message: `error[COMMAND_NOT_FOUND] Cannot start "no-such-program": no such program on PATH
-  hint: install it, or write its full path in command:
+  hint: install it, or set its full path in command:
 `,
   },
   {
@@ -31,7 +31,7 @@ const CASES: Case[] = [
       "servers.files.command": "sh",
       "servers.files.args": ["-c", "echo cannot find my settings >&2; exit 3"],
     },
-    message: `error[SERVER_START_FAILED] Server "files" cannot be used: it exited with code 3. It wrote:
+    message: `error[SERVER_START_FAILED] Server "files" failed to start: it exited with code 3. It wrote:
 cannot find my settings
 `,
   },
@@ -42,9 +42,9 @@ cannot find my settings
       "servers.files.args": ["-c", "echo still warming up >&2; exec sleep 600"],
       "servers.files.start_timeout_secs": 1,
     },
-    message: `error[SERVER_START_TIMEOUT] Server "files" did not answer within 1 s of its start. It wrote:
+    message: `error[SERVER_START_TIMEOUT] Server "files" did not answer within 1 s of starting. It wrote:
 still warming up
-  hint: raise servers.files.start_timeout_secs (or --start-timeout-secs) if it is only slow, as a first download is
+  hint: if it is only slow, for example during a first download, raise servers.files.start_timeout_secs (or --start-timeout-secs)
 `,
   },
   {
@@ -67,7 +67,8 @@ together("hone run explains the whole of", CASES, ({ name }) => name, async ({ v
   const run_dir = join(dir.path, "run");
   const { code, out, err } = await startRun(run_dir, values, join(dir.path, "pipeline.yaml")).ended;
   assert.deepEqual(await leftovers(run_dir), []);
-  const closing = "failed before the first rollout was finished: nothing is kept; mend it and run it again\n";
+  const closing =
+    "failed before the first rollout finished; the run folder was deleted: fix the cause and run it again\n";
   assert.equal(messages(err, run_dir).replaceAll(dir.path, "{home}"), message + closing);
   assert.deepEqual([code, out], [1, ""]);
   assert.equal(existsSync(run_dir), false);
@@ -82,7 +83,7 @@ Deno.test("hone run refuses bad scenarios before it starts anything, and a folde
   assert.deepEqual([occupied.code, messages(occupied.err, dir.path)], [
     2,
     'error[FOLDER_NOT_EMPTY] Cannot start a run in "{dir}": the folder is not empty (it holds asking_judge.ts, blind_judge.ts, hosted.yaml, …)\n' +
-    "  hint: Give --run-dir a folder that is new or empty.\n",
+    "  hint: Set --run-dir to a new or empty folder.\n",
   ]);
   assert.equal(await readFile(pipeline, "utf8"), text);
   await writeFile(
@@ -94,7 +95,7 @@ Deno.test("hone run refuses bad scenarios before it starts anything, and a folde
   const { code, err } = await startRun(run_dir, {}, pipeline).ended;
   assert.deepEqual([code, err.replaceAll(dir.path, "{home}")], [
     2,
-    `{home}/scenarios.yaml:2:9 error[DUPLICATE_SCENARIO] Scenario id "one" is taken by {home}/scenarios.yaml:1: ids are unique
+    `{home}/scenarios.yaml:2:9 error[DUPLICATE_SCENARIO] Scenario id "one" is taken by {home}/scenarios.yaml:1: ids must be unique
    2 | - { id: one, tags: [write], task: Write., checks: [{ file: a.txt }] }
      |         ^^^
 `,
@@ -119,7 +120,7 @@ Deno.test("a run that fails after its first rollouts is kept, and resume goes on
   );
   assert.ok(
     failed.endsWith(
-      "failed: mend it (the run reads {dir}/pipeline.yaml), then `hone resume {dir}` continues the run\n",
+      "failed: fix the cause (the run reads {dir}/pipeline.yaml), then `hone resume {dir}` continues the run\n",
     ),
     failed,
   );
@@ -135,7 +136,7 @@ Deno.test("a run that fails after its first rollouts is kept, and resume goes on
   const again = await hone("resume", run_dir);
   assert.deepEqual([again.code, again.out, again.err], [
     0,
-    `complete: there is nothing left to do; the report is ${relative(ROOT, run_dir)}/report.html\n`,
+    `complete: nothing left to do; report: ${relative(ROOT, run_dir)}/report.html\n`,
     "",
   ]);
 });
@@ -148,7 +149,7 @@ export default definePlugin({
   name: "closed",
   summary: "Fails.",
   config: z.strictObject({}),
-  examples: [{ title: "As it is", with: {} }],
+  examples: [{ title: "Defaults", with: {} }],
   create: () => ({ export: () => Promise.reject(new Error("the shop is closed")) }),
 });
 `;

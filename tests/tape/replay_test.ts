@@ -56,7 +56,7 @@ Deno.test("a call that the tape does not have ends its rollout with tape_miss an
       outcome_end: "tape_miss",
       cause: 'The tape has no such call: rollout "eval-base-heldout-greedy-missing-r0" asked ' +
         'files.write_file {"path":"heard.txt","content":"none"}; ' +
-        'the tape has next files.write_file {"path":"said.txt","content":"none"}',
+        'next on the tape: files.write_file {"path":"said.txt","content":"none"}',
     },
     { rollout_id: "eval-base-heldout-greedy-where-r0", outcome_end: "answered", cause: null },
   ]);
@@ -74,7 +74,7 @@ Deno.test("a reply or a rollout that the tape does not have ends its rollout wit
   const asked = '"eval-base-heldout-greedy-copy-r0" asked the model after user "Copy \\"a.txt\\" to \\"b.txt\\"."';
   assert.equal(
     (await causes("settings", "agent.max_tokens=65"))[0],
-    `tape_miss: The tape has no such reply: rollout ${asked}; the tape has next its reply after ` +
+    `tape_miss: The tape has no such reply: rollout ${asked}; next on the tape: the reply after ` +
       'user "Copy \\"a.txt\\" to \\"b.txt\\"." (not the same: the model or its sampling)',
   );
   const tried = await causes("tries", "evaluate.tries=2");
@@ -115,7 +115,7 @@ Deno.test("a recording holds no secret and no path of its run, and is refused wh
   assert.ok(text.includes("Done: [redacted], [redacted]."));
   for (const hidden of [dir.path, "in-its-environment", "key-of-the-endpoint"]) assert.ok(!text.includes(hidden));
   await assert.rejects(evaluateTaped(join(dir.path, "again"), ["tape=record"]), {
-    message: `Cannot record to ${JSON.stringify(TAPE)}: the file exists, and a tape is never overwritten`,
+    message: `Cannot record to ${JSON.stringify(TAPE)}: the file already exists, and a tape is never overwritten`,
   });
   assert.ok(!existsSync(join(dir.path, "again")));
 });

@@ -42,11 +42,11 @@ Deno.test("a list that does not fit the model's context is refused with the numb
   const run_dir = join(home.path, "run");
   const { code, err } = await runVerb(run, { positional: [pipeline], args: { run_dir, yes: true } });
   assert.deepEqual([code, err.slice(1)], [1, [
-    "error[TOOLS_DO_NOT_FIT] Cannot offer 253 tools: they need about 38,446 tokens, which makes the first prompt of " +
-    'scenario "one" about 38,449, and an answer may take 256; the context of "scripted" is 8,192\n' +
-    "  hint: set agent.tool_budget_tokens to 7933 or less, so that each scenario is offered what it needs and as many " +
-    "others as fit; or offer fewer with tools: or deny: of the server",
-    "failed before the first rollout was finished: nothing is kept; mend it and run it again",
+    "error[TOOLS_DO_NOT_FIT] Cannot offer 253 tools: they take about 38,446 tokens, which brings the first " +
+    'prompt of scenario "one" to about 38,449; with a reply of up to 256 that exceeds the context of "scripted", 8,192\n' +
+    "  hint: set agent.tool_budget_tokens to 7933 or less, so that each scenario gets the tools that it needs and as " +
+    "many others as fit; or offer fewer tools with tools: or deny: of the server",
+    "failed before the first rollout finished; the run folder was deleted: fix the cause and run it again",
   ]]);
   assert.equal(endpoint.requests.length, 0);
   const narrow = ["agent.endpoint.context_tokens=100000"];

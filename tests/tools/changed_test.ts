@@ -56,7 +56,7 @@ Deno.test("a run is not resumed in silence on a server that changed, and an eval
   await writeTools(tools, [tool("say", "number", ["text"]), tool("sing", "string")], "2.0.0");
   const refused = await runVerb(resume, { positional: [run_dir], args: { yes: true } });
   assert.deepEqual([refused.code, refused.out, refused.err], [3, [], [
-    "error[CATALOG_CHANGED] Cannot go on: the servers are not what this run began with:\n" +
+    "error[CATALOG_CHANGED] Cannot resume: tools have changed since the run started:\n" +
     CHANGES.map((line) => `  ${line}`).join("\n") +
     "\n  hint: Bring the old servers back (pin their versions under `servers:`), or go on with what there is now: " +
     "`hone resume --accept-changes`.",
@@ -65,10 +65,10 @@ Deno.test("a run is not resumed in silence on a server that changed, and an eval
 
   const measured = await runVerb(evaluate, { positional: [run_dir], args: { yes: true }, format: "json" });
   const { notes, run_dir: evaluation } = JSON.parse(measured.out[0]!);
-  assert.equal(notes.at(-1), `The servers are not what this policy was trained with: ${CHANGES.join("; ")}.`);
+  assert.equal(notes.at(-1), `Tools have changed since this policy was trained: ${CHANGES.join("; ")}.`);
   const log = await readFile(join(evaluation, "run.log"), "utf8");
   const lines = log.split("\n").map((line) => line.slice(31));
-  const at = lines.indexOf("The servers are not what this policy was trained with:");
+  const at = lines.indexOf("Tools have changed since this policy was trained:");
   assert.deepEqual(lines.slice(at + 1, at + 6), CHANGES.map((line) => `  ${line}`), log);
 
   const accept = { yes: true, accept_changes: true };

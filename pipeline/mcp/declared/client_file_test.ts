@@ -81,8 +81,8 @@ Deno.test("declareServers() says so when every server of a file is switched off"
   const off = JSON.stringify({ mcpServers: { a: { command: "a", disabled: true } } });
   const error = await read("mcp.json", off).catch((error) => error);
   assert.equal(error.code, "SERVERS_ALL_OFF");
-  assert.match(error.message, /^Every server of ".*mcp\.json" is switched off there: a$/);
-  assert.equal(error.hint, "name the one that you mean");
+  assert.match(error.message, /^Every server in ".*mcp\.json" is disabled: a$/);
+  assert.equal(error.hint, "name the one to use");
 });
 
 Deno.test("declareServers() leaves the address of an entry without one to MCP_URL", async () => {

@@ -152,7 +152,7 @@ Deno.test("EnvironmentPool.discover() warns of the tools that a shared server wi
   await using _made = await openPool({ it }, { log });
   assert.deepEqual(warned, [
     'Server "it" is shared by all rollouts: calls of 2 of its 3 tools will be refused (append, pid); ' +
-    "name those that only read in servers.it.read_only_tools, or say allow_writes: true there",
+    "list the read-only ones in servers.it.read_only_tools, or set allow_writes: true there",
   ]);
 });
 

@@ -40,12 +40,12 @@ const REFUSALS: [string, ResponseInit, string, (string | undefined)[]][] = [
   ]],
   ["404", { status: 404 }, "<html><title>Not  Found</title><body>…</body></html>", [
     'Server "it" at URL answered HTTP 404: Not Found',
-    "check the path of the url",
+    "check the path of the URL",
   ]],
-  ["405", { status: 405 }, "", ['Server "it" at URL answered HTTP 405', "check the path of the url"]],
+  ["405", { status: 405 }, "", ['Server "it" at URL answered HTTP 405', "check the path of the URL"]],
   ["429", { status: 429, headers: { "retry-after": "7" } }, '{"error":{"message":"slow down"}}', [
     'Server "it" at URL answered HTTP 429: slow down',
-    "it asks to wait 7 s",
+    "retry after 7 s",
   ]],
   ["500", { status: 500 }, "it fell over", ['Server "it" at URL answered HTTP 500: it fell over', undefined]],
   ["503", { status: 503 }, "<h1>Down</h1>\n<p>for a while</p>", [
@@ -79,8 +79,8 @@ Deno.test("Session.open() says so when nothing listens, there is no such host, o
   await using silent = serve(() => hold.promise);
   assert.deepEqual(await told(silent.url, 1), [
     "SERVER_START_TIMEOUT",
-    'Server "it" did not answer within 1 s of its start',
-    "raise servers.it.start_timeout_secs (or --start-timeout-secs) if it is only slow, as a first download is",
+    'Server "it" did not answer within 1 s of starting',
+    "if it is only slow, for example during a first download, raise servers.it.start_timeout_secs (or --start-timeout-secs)",
   ]);
   hold.resolve(new Response());
 });
@@ -90,13 +90,13 @@ Deno.test("Session.open() says so when a web page answers", async () => {
   assert.deepEqual(await told(page.url), [
     "SERVER_NOT_MCP",
     'Server "it" at URL answered text/html, not MCP',
-    "check the path of the url: servers often answer at /mcp or /sse",
+    "check the path of the URL: most servers answer at /mcp or /sse",
   ]);
   await using other = serve(() => Response.json({ hello: "world" }));
   assert.deepEqual(await told(other.url), [
     "SERVER_NOT_MCP",
     'Server "it" at URL answered JSON that is no JSON-RPC, not MCP',
-    "check the path of the url: servers often answer at /mcp or /sse",
+    "check the path of the URL: most servers answer at /mcp or /sse",
   ]);
 });
 
@@ -111,7 +111,7 @@ Deno.test("Session.open() does not trust a certificate that nobody signed, nor p
   assert(made.success, "openssl is needed to make a certificate");
   const [cert, key] = await Promise.all(["cert", "key"].map((name) => Deno.readTextFile(`${folder}/${name}.pem`)));
   await Deno.remove(folder, { recursive: true });
-  const hint = "for a certificate of your own, name its issuer's file in DENO_CERT; for http, write http://";
+  const hint = "for a private certificate, set DENO_CERT to its issuer's file; for plain HTTP, write http://";
   await using server = serve(() => new Response("secret"), { cert: cert!, key: key! });
   assert.deepEqual(await told(server.url), [
     "SERVER_TLS",
@@ -141,7 +141,7 @@ Deno.test("Session.open() takes no key across a redirect to another origin", asy
     error.message,
     `Server "it" at ${server.url} answered HTTP 307: it redirects to ${other.url}, which is another origin or another method`,
   );
-  assert.equal(error.hint, "write the address that it redirects to as the url");
+  assert.equal(error.hint, "set url to the address that it redirects to");
   assert.deepEqual(seen, []);
 });
 

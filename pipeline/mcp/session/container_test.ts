@@ -108,6 +108,6 @@ Deno.test("a server wants isolation and container both or neither", async () => 
   const server = serverConfig({ command: "deno", isolation: "container" });
   await assert.rejects(openPool({ it: server }), {
     code: "CONTAINER_MISSING",
-    message: "servers.it has isolation: container and no container",
+    message: "servers.it has isolation: container but no container settings",
   });
 });

@@ -37,13 +37,13 @@ async function failure(flags: string[], start_timeout_secs?: number): Promise<Ho
 Deno.test("Session.open() says why and shows stderr when the server exits", async () => {
   const { code, message } = await failure(["--exit"]);
   assert.equal(code, "SERVER_START_FAILED");
-  assert.equal(message, 'Server "it" cannot be used: it exited with code 3. It wrote:\nno licence found');
+  assert.equal(message, 'Server "it" failed to start: it exited with code 3. Its stderr:\nno licence found');
 });
 
 Deno.test("Session.open() gives up in time when the server never answers", async () => {
   const { code, message } = await failure(["--silent"], 1);
   assert.equal(code, "SERVER_START_TIMEOUT");
-  assert.equal(message, 'Server "it" did not answer within 1 s of its start');
+  assert.equal(message, 'Server "it" did not answer within 1 s of starting');
 });
 
 Deno.test("Session.open() says what is missing when there is no such program", async () => {

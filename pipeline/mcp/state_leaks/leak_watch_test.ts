@@ -5,10 +5,10 @@ import type { JsonObject } from "../../events.ts";
 import { FreshProbe } from "./fresh_probe.ts";
 
 const signal = new AbortController().signal;
-const POINT_IT = "; point it below ${workdir} with args: or env: of servers.it (for example " +
+const POINT_IT = "; have it write below ${workdir}, with args: or env: of servers.it (for example " +
   '`env: { MEMORY_FILE_PATH: "${workdir}/memory.jsonl" }`), or use isolation: container';
 const outside = (path: string) =>
-  `Server "it" leaks state between rollouts: ${path} changed while one ran, and all share it${POINT_IT}`;
+  `Server "it" leaks state between rollouts: ${path}, which all of them share, changed during one${POINT_IT}`;
 
 /** Three rollouts one after another, each of which writes; what was warned of. */
 async function warnings(it: ServerConfig, write: [string, JsonObject], partial = {}): Promise<string[]> {
@@ -81,8 +81,8 @@ Deno.test("a server whose fresh environments are not alike is warned of, by what
     const server = testServer({}, `--state=${dir}/notes.json`);
     const checks = [{ call: { tool: "notes", arguments: {} }, contains: "first" }];
     assert.deepEqual(await warnings(server, ["append", { text: "first" }], { checks }), [
-      'Server "it" leaks state between rollouts: in a fresh environment notes answers "[\\"first\\"]", ' +
-      `and answered "[]" before others wrote${POINT_IT}`,
+      'Server "it" leaks state between rollouts: in a fresh environment notes now answers "[\\"first\\"]"; ' +
+      `before other rollouts ran it answered "[]"${POINT_IT}`,
     ]);
   });
 });
@@ -96,8 +96,11 @@ Deno.test("@modelcontextprotocol/server-memory is warned of as it comes, and not
     const slow = { command: "deno", args, start_timeout_secs: 120 };
     const leaky = await warnings(serverConfig({ ...slow, env }), ["create_entities", { entities }], { checks });
     assert.equal(leaky.length, 2);
-    assert.match(leaky[0]!, /server-memory\/2026\.8\.31\/dist\/memory\.jsonl changed while one ran, and all share it;/);
-    assert.match(leaky[1]!, /in a fresh environment read_graph answers ".*Ada/);
+    assert.match(
+      leaky[0]!,
+      /server-memory\/2026\.8\.31\/dist\/memory\.jsonl, which all of them share, changed during one;/,
+    );
+    assert.match(leaky[1]!, /in a fresh environment read_graph now answers ".*Ada/);
     const own = serverConfig({ ...slow, env: { ...env, MEMORY_FILE_PATH: "${workdir}/memory.jsonl" } });
     assert.deepEqual(await warnings(own, ["create_entities", { entities }], { checks }), []);
   });

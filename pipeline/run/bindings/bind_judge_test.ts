@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Judgement } from "../../events.ts";
 import { type JudgedGroup, judgedGroup, type Judges } from "../../../tests/fixtures/judged_group.ts";
 
-const good = (): Judgement => ({ score: 1, reason: "as wanted" });
+const good = (): Judgement => ({ score: 1, reason: "as expected" });
 const always: Judges = { always: { judge: ({ group }) => group.map(good) } };
 
 /** What the judges said of the rollouts, and what became of each. */
@@ -90,7 +90,7 @@ Deno.test("a judge that abstains is absent from the reward, and all that abstain
       ...reward,
       success,
     })),
-    [{ invalid: "nobody could judge it: shy: not mine", success: false }],
+    [{ invalid: "no decisive judge returned a score: shy: not mine", success: false }],
   );
 });
 
