@@ -101,8 +101,11 @@ export class Bus {
   }
 
   /** Calls `tap` for every event, asynchronously; a slow tap misses events and never slows the run. */
-  tap(tap: (envelope: Envelope) => void | Promise<void>, options: { limit?: number } = {}): () => void {
-    const entry = new Tap(tap, options.limit ?? TAP_LIMIT);
+  tap(
+    tap: (envelope: Envelope) => void | Promise<void>,
+    { name = "", limit = TAP_LIMIT }: { name?: string; limit?: number } = {},
+  ): () => void {
+    const entry = new Tap(name, tap, limit);
     this.#taps.add(entry);
     return () => this.#taps.delete(entry);
   }
@@ -110,6 +113,12 @@ export class Bus {
   /** Resolves when no event is queued and no handler is running. */
   async idle(): Promise<void> {
     if (this.#busy > 0) await new Promise<void>((resolve) => this.#at_rest.push(resolve));
+  }
+
+  /** Named taps that have not received all events published so far, and how many they lack. */
+  missed(): { name: string; events: number }[] {
+    return [...this.#taps].filter(({ name, lacks }) => name !== "" && lacks > 0)
+      .map(({ name, lacks }) => ({ name, events: lacks }));
   }
 
   /** Resolves when every tap has received all events published before. */
@@ -229,13 +238,22 @@ class Tap {
   drained: Promise<void> = AT_ONCE;
   #queue: Envelope[] = [];
   #running = false;
+  #offered = 0;
+  #handled = 0;
 
   constructor(
+    readonly name: string,
     private readonly tap: (envelope: Envelope) => void | Promise<void>,
     private readonly limit: number,
   ) {}
 
+  /** Events that it has not received. */
+  get lacks(): number {
+    return this.#offered - this.#handled;
+  }
+
   offer(envelope: Envelope): boolean {
+    this.#offered++;
     if (this.#queue.length >= this.limit) return false;
     this.#queue.push(envelope);
     if (!this.#running) this.drained = this.#drain();
@@ -250,8 +268,10 @@ class Tap {
         try {
           const pending = this.tap(envelope);
           if (pending) await pending;
+          this.#handled++;
         } catch {
           // Errors of taps are ignored.
+          this.#handled++;
         }
       }
     }

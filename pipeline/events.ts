@@ -173,21 +173,25 @@ export interface ChatMessage {
   reasoning?: string;
 }
 
+/** Ways in which a rollout ends. */
+export const OUTCOME_ENDS = [
+  "answered",
+  "completed",
+  "max_turns",
+  "length",
+  "context_full",
+  "invalid_calls",
+  "repeated_calls",
+  "timeout",
+  "server_failed",
+  "endpoint_failed",
+  "tape_miss",
+  "cancelled",
+] as const;
+
 /** How a rollout ended. Some ends say nothing about the policy. */
 export interface Outcome {
-  end:
-    | "answered"
-    | "completed"
-    | "max_turns"
-    | "length"
-    | "context_full"
-    | "invalid_calls"
-    | "repeated_calls"
-    | "timeout"
-    | "server_failed"
-    | "endpoint_failed"
-    | "tape_miss"
-    | "cancelled";
+  end: typeof OUTCOME_ENDS[number];
   answer: string | null;
   /** Human-readable cause of ends other than `answered` and `completed`. */
   cause?: string;
@@ -321,7 +325,14 @@ export interface Batch {
 
 /** Events by name. Payloads are plain records; long arrays of numbers are typed arrays. */
 export interface EventMap {
-  "run.started": { name: string; seed: number; hone_version: string; resumed: boolean };
+  /** `measured` in a run that only evaluates: the policy, and its weights (a checkpoint's id, or a folder). */
+  "run.started": {
+    name: string;
+    seed: number;
+    hone_version: string;
+    resumed: boolean;
+    measured?: { policy: string; weights?: string };
+  };
   "catalog.discovered": Catalog;
   "catalog.changed": CatalogChange;
   "scenario.produced": Scenario;
@@ -348,7 +359,8 @@ export interface EventMap {
   "policy.requested": { name: string; version: number; checkpoint: string };
   "policy.published": { name: string; version: number; model: string; checkpoint: string };
   "dataset.ready": { train: string; validation: string | null; rows: number; grader: JsonObject };
-  "job.submitted": { job_id: string };
+  /** `after_step`: steps that earlier jobs of the run took; the job's own are counted from there. */
+  "job.submitted": { job_id: string; after_step: number };
   "evaluation.requested": EvaluationTarget & { scenarios: number; tries: number };
   "evaluation.completed": EvaluationTarget & { success: Interval; seconds: number };
   /** The last rung is complete; `policy` is the exported one. `checkpoint` is empty for the base policy. */

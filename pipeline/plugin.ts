@@ -116,7 +116,11 @@ export interface Roles {
   trainer:
     | { mode: "online"; open(args: OpenOnlineArgs): Promise<OnlineTrainer> }
     | { mode: "hosted"; open(args: OpenArgs): Promise<HostedTrainer> };
-  exporter: { export(args: ExportArgs): Promise<{ dir: string; proof: JsonObject }> };
+  exporter: {
+    /** Weight formats that it asks for, so that a trainer without them is refused before the run. */
+    needs?: WeightsFormat[];
+    export(args: ExportArgs): Promise<{ dir: string; proof: JsonObject }>;
+  };
   tracker: {
     /** Receives every event after it was recorded, asynchronously. A slow tracker misses events. */
     on(event: Envelope): void | Promise<void>;

@@ -2,6 +2,7 @@
  * A time limit that leaves nothing behind: timer and listener are gone when the work is, whichever way it ended.
  * @module
  */
+import { setImmediate } from "node:timers/promises";
 
 /** The reason of a signal that `within` aborted. */
 export class TimeUp extends Error {
@@ -18,13 +19,18 @@ export async function within<T>(
   const follow = () => inner.abort(signal.reason);
   if (signal.aborted) follow();
   signal.addEventListener("abort", follow, { once: true });
-  const timer = setTimeout(() => inner.abort(new TimeUp(`no answer within ${seconds} s`)), seconds * 1000);
+  const timer = setTimeout(() => inner.abort(new TimeUp(`no answer within ${seconds} s`)), timerMs(seconds));
   try {
     return await work(inner.signal);
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", follow);
   }
+}
+
+/** Milliseconds that a timer can wait, which is 24.8 days at most: with more it would fire at once. */
+export function timerMs(seconds: number): number {
+  return Math.max(0, Math.min(seconds * 1000, 2 ** 31 - 1));
 }
 
 /** As `within`, for work that may not heed its signal: rejects when the time is up, whatever the work does. */
@@ -46,6 +52,34 @@ export async function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): P
     return await Promise.race([work, promise]);
   } finally {
     signal.removeEventListener("abort", stop);
+  }
+}
+
+/** Time that a generator has to clean up when it is left before its end. */
+const CLEAN_UP_SECS = 2;
+
+/**
+ * The values of a generator until it ends or the signal is aborted, whatever the generator does. Left before its end, by
+ * the signal or by `return`, the generator is closed.
+ */
+export async function* untilAborted<T, R>(signal: AbortSignal, values: AsyncGenerator<T, R>): AsyncGenerator<T, R> {
+  let open = true;
+  try {
+    for (let count = 1;; count++) {
+      const { done, value } = await unlessAborted(signal, values.next());
+      if (done) {
+        open = false;
+        return value;
+      }
+      yield value;
+      // A generator that never waits would keep timers and signals from being heard.
+      if (count % 100 === 0) await setImmediate();
+      signal.throwIfAborted();
+    }
+  } finally {
+    if (open) {
+      await limited(CLEAN_UP_SECS, new AbortController().signal, () => values.return(undefined as R)).catch(() => {});
+    }
   }
 }
 

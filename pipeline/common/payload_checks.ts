@@ -104,7 +104,7 @@ type Shapes = { [K in EventName]: Record<keyof AllKeys<EventMap[K]>, Test> };
 type AllKeys<T> = { [K in T extends unknown ? keyof T : never]: unknown };
 
 const shapes: Shapes = {
-  "run.started": { name: text, seed: number, hone_version: text, resumed: bool },
+  "run.started": { name: text, seed: number, hone_version: text, resumed: bool, measured: maybe(object) },
   "catalog.discovered": { servers: list, tools: list, schema_hash: text },
   "catalog.changed": { found: text, changes: list, schema_hash: text, catalog: maybe(object) },
   "scenario.produced": {
@@ -188,7 +188,7 @@ const shapes: Shapes = {
   "policy.requested": { name: text, version: number, checkpoint: text },
   "policy.published": { name: text, version: number, model: text, checkpoint: text },
   "dataset.ready": { train: text, validation: either(text, nothing), rows: number, grader: object },
-  "job.submitted": { job_id: text },
+  "job.submitted": { job_id: text, after_step: number },
   "evaluation.requested": { ...evaluation, scenarios: number, tries: number },
   "evaluation.completed": { ...evaluation, success: interval, seconds: number },
   "ladder.completed": { policy: text, checkpoint: text },

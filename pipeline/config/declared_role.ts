@@ -15,6 +15,8 @@ export interface DeclaredRole {
   mode?: Roles["trainer"]["mode"];
   /** True for an exporter with a handler for events, which only trackers receive. */
   listens?: boolean;
+  /** Weight formats that an exporter asks for. */
+  needs?: string[];
 }
 
 const CREATE_MS = 10_000;
@@ -31,7 +33,7 @@ export async function declaredRole(
     const role = await plugin.create({ config, stage, log: quiet, signal: AbortSignal.timeout(CREATE_MS), base_dir });
     await role[Symbol.asyncDispose]?.();
     if ("open" in role) return { mode: role.mode };
-    if ("export" in role) return { listens: "on" in role };
+    if ("export" in role) return { listens: "on" in role, needs: role.needs ?? [] };
     if (!("judge" in role)) return {};
     return { scale: role.scale, decisive: role.decisive, has_grader: role.toGrader !== undefined };
   } catch {

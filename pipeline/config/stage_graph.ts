@@ -4,7 +4,7 @@
  * Findings carry the path that they concern.
  * @module
  */
-import { config, type Diagnostic } from "../diagnostics/mod.ts";
+import { config, type Diagnostic, runner } from "../diagnostics/mod.ts";
 import { KIND_NAMES, KINDS } from "../kinds.ts";
 import type { Kind, Plugin } from "../plugin.ts";
 import { missingKinds } from "../run/bindings.ts";
@@ -67,7 +67,7 @@ export function checkGraph(raw: unknown, stages: Placed[], builtin_uses: string[
   return [
     ...findings,
     ...checkJudges(of("judge"), hosted),
-    ...(hosted ? checkHosted(raw) : []),
+    ...(hosted ? [...checkHosted(raw), ...checkWeights(of("exporter"))] : []),
     ...checkTraining(raw, trainer, hosted),
     ...checkServers(servers),
   ];
@@ -93,6 +93,15 @@ function checkJudges(judges: Placed[], hosted: boolean): Finding[] {
 function checkHosted(raw: unknown): Finding[] {
   return ONLINE_ONLY.filter((field) => valueAt(raw, [field]) !== undefined)
     .map((field) => ({ diagnostic: config.online_only(field), path: [field], side: "key" }));
+}
+
+/** A hosted trainer keeps its weights. */
+function checkWeights(exporters: Placed[]): Finding[] {
+  return exporters.flatMap(({ id, index, plugin, says }) => {
+    const [format] = says.needs ?? [];
+    const named = id ?? plugin.name;
+    return format ? [{ diagnostic: runner.no_weights(named, format), path: ["stages", index] }] : [];
+  });
 }
 
 /** Checks ladder, model and policies against the trainer, or its absence. */

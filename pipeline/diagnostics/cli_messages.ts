@@ -82,6 +82,12 @@ export const cli = {
       `Cannot evaluate ${quote(policy)}: a pipeline file has no trained weights`,
       "Name a run instead of a pipeline, or add --adapter with a run's adapter/ folder.",
     ),
+  adapter_of_hosted: () =>
+    say(
+      "ADAPTER_OF_HOSTED",
+      "Cannot evaluate an adapter: the trainer of this pipeline is hosted and serves only its own checkpoints",
+      "Name one of them with --checkpoint.",
+    ),
   weights_without_trainer: () =>
     say(
       "WEIGHTS_WITHOUT_TRAINER",

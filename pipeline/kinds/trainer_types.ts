@@ -139,8 +139,11 @@ export interface HostedTrainer extends Partial<AsyncDisposable> {
   watch(job: Job, signal: AbortSignal): AsyncGenerator<HostedStep, Checkpoint>;
   /** Pauses the job; called whenever the run ends before it. No effect on a finished job. */
   pause(job: Job): Promise<void>;
-  /** Resumes a paused job; no effect on a running job. */
-  resume(job: Job): Promise<void>;
+  /**
+   * Resumes a paused job; no effect on one that runs or is done. Resolves to false where it cannot go on, because it failed
+   * or is gone: another job is submitted then.
+   */
+  resume(job: Job): Promise<boolean>;
   /** Checkpoints of the job, oldest first. */
   checkpoints(job: Job): Promise<Checkpoint[]>;
   /** A policy served from a checkpoint. */

@@ -82,7 +82,8 @@ const middle: Binding[] = [
       "rollout.completed",
       "group.completed",
     ],
-    concurrency: mostRollouts,
+    // Twice the rollouts: while some groups wait for the disk, others play.
+    concurrency: (settings) => 2 * mostRollouts(settings),
     load: () => import("./bindings/bind_rollout.ts"),
   },
   {

@@ -4,6 +4,14 @@
  * @module
  */
 import { HoneError, runner as messages } from "../diagnostics/mod.ts";
+import {
+  checkedCheckpoint,
+  checkedJob,
+  checkedMetric,
+  checkedPolicy,
+  checkedReport,
+  checkedStep,
+} from "../kinds/trainer_results.ts";
 import type { HostedTrainer, OnlineTrainer } from "../plugin.ts";
 
 /** The parts of a stage that messages show. */
@@ -20,37 +28,73 @@ export function stageOf(error: Error): string {
   return stages.get(error) ?? "runner";
 }
 
-/** Runs a plugin's function; errors are attributed to the stage. */
-export async function blaming<T>(stage: Blamed, work: () => T | Promise<T>): Promise<T> {
+/** Runs a plugin's function; errors, those of `check` among them, are attributed to the stage. */
+export async function blaming<T>(
+  stage: Blamed,
+  work: () => T | Promise<T>,
+  check: (value: T) => T = (value) => value,
+): Promise<T> {
   try {
-    return await work();
+    return check(await work());
   } catch (error) {
     throw attributed(stage, error);
   }
 }
 
-/** Delegates to a plugin's generator; errors are attributed to the stage. */
+/** How the values and the result of a generator are checked. */
+interface Checks<T, R> {
+  each?: (value: T) => unknown;
+  result?: (value: R) => unknown;
+}
+
+/** Delegates to a plugin's generator; errors, those of the checks among them, are attributed to the stage. */
 export async function* blamingEach<T, R>(
   stage: Blamed,
-  values: () => AsyncIterable<T, R> | Iterable<T, R>,
+  values: () => AsyncGenerator<T, R> | AsyncIterable<T, R> | Iterable<T, R>,
+  { each, result }: Checks<T, R> = {},
 ): AsyncGenerator<T, R> {
   try {
-    return yield* values();
+    const returned = yield* checkedEach(values(), each);
+    result?.(returned);
+    return returned;
   } catch (error) {
     throw attributed(stage, error);
   }
 }
 
-/** A trainer whose errors are attributed to the stage. */
+async function* checkedEach<T, R>(
+  values: AsyncIterable<T, R> | Iterable<T, R>,
+  each: (value: T) => unknown = () => {},
+): AsyncGenerator<T, R> {
+  const iterator = Symbol.asyncIterator in values ? values[Symbol.asyncIterator]() : values[Symbol.iterator]();
+  let open = true;
+  try {
+    for (;;) {
+      const { done, value } = await iterator.next();
+      if (done) {
+        open = false;
+        return value;
+      }
+      each(value);
+      yield value;
+    }
+  } finally {
+    if (open) await iterator.return?.();
+  }
+}
+
+/** A trainer whose results are checked, and whose errors are attributed to the stage. */
 export function blamedTrainer(stage: Blamed, trainer: OnlineTrainer): OnlineTrainer {
+  checkedPolicy(trainer?.base);
+  const steps = (step: number) => ({ each: checkedMetric, result: (report: unknown) => checkedReport(report, step) });
   return {
     base: trainer.base,
     model: trainer.model,
     lost: trainer.lost,
     demonstrate: (demonstrations) => blaming(stage, () => trainer.demonstrate(demonstrations)),
-    supervise: (args) => blamingEach(stage, () => trainer.supervise(args)),
-    step: (args) => blamingEach(stage, () => trainer.step(args)),
-    publish: (args) => blaming(stage, () => trainer.publish(args)),
+    supervise: (args) => blamingEach(stage, () => trainer.supervise(args), steps(args.step)),
+    step: (args) => blamingEach(stage, () => trainer.step(args), steps(args.step)),
+    publish: (args) => blaming(stage, () => trainer.publish(args), checkedPolicy),
     save: (dir) => blaming(stage, () => trainer.save(dir)),
     weights: (args) => blaming(stage, () => trainer.weights(args)),
     [Symbol.asyncDispose]: () => Promise.resolve(trainer[Symbol.asyncDispose]()),
@@ -59,15 +103,17 @@ export function blamedTrainer(stage: Blamed, trainer: OnlineTrainer): OnlineTrai
 
 /** The same for a hosted trainer. */
 export function blamedService(stage: Blamed, trainer: HostedTrainer): HostedTrainer {
+  checkedPolicy(trainer?.base);
+  const checks = { each: checkedStep, result: checkedCheckpoint };
   return {
     base: trainer.base,
     model: trainer.model,
-    submit: (args) => blaming(stage, () => trainer.submit(args)),
-    watch: (job, signal) => blamingEach(stage, () => trainer.watch(job, signal)),
+    submit: (args) => blaming(stage, () => trainer.submit(args), checkedJob),
+    watch: (job, signal) => blamingEach(stage, () => trainer.watch(job, signal), checks),
     pause: (job) => blaming(stage, () => trainer.pause(job)),
     resume: (job) => blaming(stage, () => trainer.resume(job)),
     checkpoints: (job) => blaming(stage, () => trainer.checkpoints(job)),
-    policy: (args) => blaming(stage, () => trainer.policy(args)),
+    policy: (args) => blaming(stage, () => trainer.policy(args), checkedPolicy),
     ...(trainer[Symbol.asyncDispose] && {
       [Symbol.asyncDispose]: () => Promise.resolve(trainer[Symbol.asyncDispose]!()),
     }),

@@ -10,8 +10,10 @@ import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Bus } from "../bus.ts";
 import { cacheDir } from "../common/cache_dir.ts";
+import { unlessAborted } from "../common/deadline.ts";
 import { redact } from "../common/redact.ts";
 import { VERSION } from "../common/version.ts";
+import { measuredAlone } from "../config/measured_alone.ts";
 import type { LoadedPipeline } from "../config/pipeline_file.ts";
 import { control, HoneError, runner as messages, store as store_messages } from "../diagnostics/mod.ts";
 import type { Catalog, Envelope, EventMap } from "../events.ts";
@@ -29,7 +31,7 @@ import { stageOf } from "./blame.ts";
 import type { Measured, Run } from "./context.ts";
 import { Progress, type ProgressSnapshot } from "./progress/progress.ts";
 import { RunLog, warnLines } from "./progress/run_log.ts";
-import { createRoles } from "./roles.ts";
+import { createRoles, disposed } from "./roles.ts";
 
 /** Options for starting a run. */
 export interface RunOptions {
@@ -44,6 +46,8 @@ export interface RunOptions {
   trained_with?: Catalog;
   /** Evaluate one policy instead of running the ladder. */
   measure?: Measured;
+  /** Time that plugins have to end once the run is stopped, in seconds; one that does not is abandoned. Default: 30. */
+  grace_secs?: number;
   on_event?: (event: Envelope) => void;
   /** Called at each new unit of work and message; `read` returns the current progress. */
   on_progress?: (read: () => ProgressSnapshot) => void;
@@ -74,8 +78,7 @@ export const STOPPED = ["TRAINER_LOST", "WORKER_DIED", "STORE_WRITE_FAILED", "TA
 
 /** Time limit for trackers to receive the last events before the run is closed. */
 const TRACKERS_MS = 5000;
-/** Time limit for handlers to end once the run is stopped; a plugin that ignores its signal is abandoned. */
-const HANDLERS_MS = 30_000;
+const GRACE_SECS = 30;
 
 /** Runs a pipeline to its verdict. Resolves with the status; throws only if it cannot start in the folder. */
 export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): Promise<RunResult> {
@@ -92,13 +95,22 @@ export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): 
       folder.kept = false;
     }
     stack.defer(() => folder.kept ? undefined : empty(run_dir));
-    const run = await open(loaded, options, stack, source);
-    const result = await toTheEnd(run, loaded);
+    const measure = options.measure ?? (resume ? await recordedMeasure(run_dir) : undefined);
+    const pipeline = measure ? measuredAlone(loaded, measure.policy) : loaded;
+    const run = await open(pipeline, { ...options, measure }, stack, source);
+    const result = await toTheEnd(run, pipeline, options.grace_secs);
     folder.kept ||= result.kept;
     return { ...result, kept: folder.kept };
   } finally {
     if (!folder.kept && made) await rmdir(run_dir);
   }
+}
+
+/** What a folder's run evaluates, where it does nothing else. */
+async function recordedMeasure(run_dir: string): Promise<Measured | undefined> {
+  await using store = await Store.open(join(run_dir, "run.duckdb"), { run_id: basename(run_dir), mode: "read" });
+  const [first] = await store.query("SELECT payload FROM events WHERE type = 'run.started' ORDER BY seq LIMIT 1");
+  return typeof first?.payload === "string" ? JSON.parse(first.payload).measured : undefined;
 }
 
 /** A new run requires an empty folder, so that it overwrites nothing. */
@@ -155,8 +167,7 @@ async function open(
   const parts = { run_dir, roles, bus, store, environments, tape, llm, signal, progress, log, stop: fail };
   const run: Run = { ...parts, ...await atItsBeginning(loaded, options, store) };
   stack.defer(async () => {
-    await run.online?.[Symbol.asyncDispose]();
-    await run.hosted?.[Symbol.asyncDispose]?.();
+    if (roles.trainer) await disposed(roles.trainer, run.online ?? run.hosted, log);
   });
   const kinds = new Set(stages.map(({ plugin }) => plugin.kind));
   await bindAll(run, flowOf((kind) => kinds.has(kind), roles.trainer?.role.mode === "hosted"));
@@ -229,14 +240,24 @@ async function openLlm(
 }
 
 /** Starts the run and waits until the bus is idle: the run then has its verdict, was stopped, or failed. */
-async function toTheEnd(run: Run, { config: { name, seed } }: LoadedPipeline): Promise<RunResult> {
+async function toTheEnd(
+  run: Run,
+  { config: { name, seed } }: LoadedPipeline,
+  grace_secs = GRACE_SECS,
+): Promise<RunResult> {
   const { bus, signal, run_dir } = run;
   try {
     for (const rollout_id of await unfinished(run.store)) {
       await bus.publish("runner", "rollout.abandoned", { rollout_id, reason: "hone exited before it finished" });
     }
-    await bus.publish("runner", "run.started", { name, seed, hone_version: VERSION, resumed: run.resumed });
-    await bus.idle();
+    await bus.publish("runner", "run.started", {
+      name,
+      seed,
+      hone_version: VERSION,
+      resumed: run.resumed,
+      ...(run.measured && { measured: run.measured }),
+    });
+    await unlessAborted(signal, bus.idle());
     signal.throwIfAborted();
     if (!run.verdict) throw new Error("the run became idle before its verdict");
     run.progress.end();
@@ -244,7 +265,7 @@ async function toTheEnd(run: Run, { config: { name, seed } }: LoadedPipeline): P
     return { status: "completed", run_dir, kept: true, verdict: run.verdict };
   } catch (thrown) {
     // The signal ends handlers; their resources are closed after them.
-    await Promise.race([bus.idle(), sleep(HANDLERS_MS, undefined, { ref: false })]);
+    await Promise.race([bus.idle(), sleep(grace_secs * 1000, undefined, { ref: false })]);
     const reason = run.failure ?? (signal.aborted ? signal.reason : thrown);
     if (run.failure || !signal.aborted || reason instanceof HoneError) return await failed(run, reason);
     const status = reason instanceof Stop ? reason.status : "cancelled";
@@ -252,7 +273,7 @@ async function toTheEnd(run: Run, { config: { name, seed } }: LoadedPipeline): P
     return { status, run_dir, kept: true, verdict: run.verdict };
   } finally {
     await Promise.race([bus.seen(), sleep(TRACKERS_MS, undefined, { ref: false })]);
-    if (bus.dropped > 0) run.log.warn(`trackers or watchers were too slow and missed ${bus.dropped} events`);
+    for (const { name, events } of bus.missed()) run.log.warn(`${name} was too slow and missed ${events} events`);
   }
 }
 

@@ -5,7 +5,10 @@
  */
 import type { LoadedPipeline, LoadedStage } from "../config/pipeline_file.ts";
 import type { Kind, Log, Roles } from "../plugin.ts";
-import { blamedService, blamedTrainer, blaming, blamingEach } from "./blame.ts";
+import { mustHave } from "../kinds/kind.ts";
+import { limited } from "../common/deadline.ts";
+import { messageOf } from "../diagnostics/mod.ts";
+import { type Blamed, blamedService, blamedTrainer, blaming, blamingEach } from "./blame.ts";
 import type { RunRoles, Staged } from "./context.ts";
 
 /** Creates every stage's role; disposable roles are disposed with the stack. */
@@ -17,7 +20,7 @@ export async function createRoles(
   for (const stage of loaded.stages) {
     const context = { config: stage.with, stage: stage.id, log: named(log, stage), signal, base_dir: loaded.base_dir };
     const role = await blaming(stage, () => stage.plugin.create(context));
-    if (Symbol.asyncDispose in role && role[Symbol.asyncDispose]) stack.use(role as AsyncDisposable);
+    stack.defer(() => disposed(stage, role, log));
     made.push({ stage, role: blamed(stage, role) });
   }
   const of = <K extends Kind>(kind: K) =>
@@ -54,13 +57,43 @@ function blamed(stage: LoadedStage, role: Roles[Kind]): Roles[Kind] {
     return { discover: (servers, connect) => blaming(stage, () => role.discover(servers, connect)) };
   }
   if ("produce" in role) {
-    return { produce: (catalog, parts) => blamingEach(stage, () => role.produce(catalog, parts)) };
+    return {
+      produce: (catalog, parts) => blamingEach(stage, () => role.produce(catalog, parts), { each: checkedScenario }),
+    };
   }
-  if ("export" in role) return { export: (args) => blaming(stage, () => role.export(args)) };
+  if ("export" in role) return { export: (args) => blaming(stage, () => role.export(args), checkedExport) };
   if (!("open" in role)) return role;
   return role.mode === "online"
     ? { mode: "online", open: (args) => blaming(stage, async () => blamedTrainer(stage, await role.open(args))) }
     : { mode: "hosted", open: (args) => blaming(stage, async () => blamedService(stage, await role.open(args))) };
+}
+
+const SPLITS = ["train", "validation", "heldout"];
+
+function checkedScenario(value: unknown): void {
+  const scenario = mustHave(value, "a scenario", { id: "string", task: "string", tags: "array", checks: "array" });
+  if (!SPLITS.includes(String(scenario.split))) {
+    throw new Error(`scenario ${scenario.id} has split ${JSON.stringify(scenario.split)}: wanted ${SPLITS.join(", ")}`);
+  }
+}
+
+function checkedExport<T>(value: T): T {
+  mustHave(value, "what an exporter returns", { dir: "string", proof: "object" });
+  return value;
+}
+
+/** Time that a role has to dispose of itself. */
+const DISPOSE_SECS = 30;
+
+/** Disposes of what a plugin made. A failure is logged: the run's result stands. */
+export async function disposed({ id, use }: Blamed, made: unknown, log: Log): Promise<void> {
+  const dispose = (made as Partial<AsyncDisposable> | null)?.[Symbol.asyncDispose];
+  if (!dispose) return;
+  try {
+    await limited(DISPOSE_SECS, new AbortController().signal, async () => await dispose.call(made));
+  } catch (error) {
+    log.warn(`stage ${id} (${use}) could not be closed: ${messageOf(error)}`);
+  }
 }
 
 function named(log: Log, stage: LoadedStage): Log {

@@ -60,7 +60,7 @@ export interface Completed {
   exports: Map<string, EventMap["export.completed"]>;
   /** The data set of a hosted trainer, and its job; null if not recorded yet. */
   dataset: EventMap["dataset.ready"] | null;
-  job_id: string | null;
+  job: EventMap["job.submitted"] | null;
   /** Finished rollouts, sampled tokens, and seconds of all starts of the run so far. */
   spent: { rollouts: number; tokens: number; seconds: number };
 }
@@ -105,7 +105,9 @@ export async function completed(store: Store): Promise<Completed> {
     ),
     evaluations: new Map(evaluations.map((one) => [evaluationKey(one), one])),
     validations: new Map(
-      evaluations.filter(({ split }) => split === "validation").map(({ policy, success }) => [policy, success.mean]),
+      evaluations.filter(({ split, policy }) => split === "validation" && /^step-\d+$/.test(policy)).map((
+        { policy, success },
+      ) => [policy, success.mean]),
     ),
     scenarios: new Set(scenarios.map((row) => String(row.scenario_id))),
     catalog: await recordedCatalog(store),
@@ -115,7 +117,7 @@ export async function completed(store: Store): Promise<Completed> {
       return [exporter, { exporter, dir, proof: parsed(row.proof) as JsonObject }];
     })),
     dataset: await last_of("dataset.ready"),
-    job_id: (await last_of("job.submitted"))?.job_id ?? null,
+    job: await last_of("job.submitted"),
     spent: {
       rollouts: Number(spent?.rollouts ?? 0),
       tokens: Number(spent?.tokens ?? 0),

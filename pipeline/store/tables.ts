@@ -207,7 +207,9 @@ export class RowWriter {
     if (!rows) return { ref: "", payload: envelope.data };
     const ref = rows(envelope.data as never, at, add, envelope.run_id);
     if (envelope.type === "rollout.completed" || envelope.type === "rollout.abandoned") this.#ids.delete(ref);
-    return { ref };
+    // No table has it, and resume needs it.
+    const { measured } = envelope.data as EventMap["run.started"];
+    return envelope.type === "run.started" && measured ? { ref, payload: { measured } } : { ref };
   }
 
   #turn({ rollout_id, turn }: EventMap["turn.completed"], add: AddRow): string {

@@ -41,6 +41,7 @@ const plugin: Plugin<"exporter"> = definePlugin({
     { title: "With a license in the model card", with: { license: "apache-2.0" } },
   ],
   create: ({ config, log }) => ({
+    needs: ["peft"],
     async export(args) {
       const { dir, policy } = args;
       const written = await args.weights({ format: "peft", dir });

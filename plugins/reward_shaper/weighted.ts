@@ -27,6 +27,7 @@ const plugin: Plugin<"reward-shaper"> = definePlugin({
   create: ({ config: { weights } }) => ({
     shape(_trajectory, judgements) {
       const judges = Object.keys(judgements).filter((judge) => !("abstain" in judgements[judge]!));
+      if (judges.length === 0) return { invalid: "every judge abstains" };
       const entries = Object.entries(weights);
       const alike = judges.map((judge) => [judge, 1 / judges.length] as const);
       const parts: Record<string, number> = {};
@@ -36,7 +37,6 @@ const plugin: Plugin<"reward-shaper"> = definePlugin({
         if (found === null) continue;
         parts[source] = weight * found;
       }
-      if (Object.keys(parts).length === 0) return { invalid: "no judge with a weight returned a score" };
       return { value: Object.values(parts).reduce((sum, part) => sum + part, 0), parts };
     },
   }),

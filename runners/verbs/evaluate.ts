@@ -11,7 +11,6 @@ import { type LoadedPipeline, loadPipeline } from "../../pipeline/config/pipelin
 import { findRun, openRun } from "../../pipeline/store/live_run.ts";
 import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import type { Catalog, Split } from "../../pipeline/events.ts";
-import { measuredAlone } from "../../pipeline/config/measured_alone.ts";
 import type { Measured as MeasuredPolicy } from "../../pipeline/run/context.ts";
 import { runPipeline } from "../../pipeline/run/open_run.ts";
 import { recordedCatalog } from "../../pipeline/store/recorded.ts";
@@ -96,7 +95,7 @@ export default defineVerb({
       loaded,
       call,
       (hooks) =>
-        runPipeline(measuredAlone(loaded, policy), {
+        runPipeline(loaded, {
           run_dir,
           signal,
           measure: { policy, weights },
@@ -130,6 +129,7 @@ async function load(word: string, source: string | null, given: z.output<typeof 
 async function subject(args_: z.output<typeof args>, source: string | null, hosted: boolean) {
   const { adapter, checkpoint } = args_;
   if (adapter && checkpoint) throw new HoneError(cli.weights_twice());
+  if (hosted && adapter) throw new HoneError(cli.adapter_of_hosted());
   const named = adapter ?? checkpoint;
   if (named) {
     const weights = hosted ? named : resolve(named);

@@ -1,7 +1,7 @@
 /** Hosted training through the command line: a data set out, one job in, whatever interrupts it. @module */
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { JsonObject } from "../../pipeline/events.ts";
 import { openaiStandIn } from "../fixtures/llm_endpoints.ts";
 import { type Ended, folder, hone, messages, ROOT, rows, settings, start, until } from "./hone_process.ts";
@@ -77,6 +77,12 @@ Deno.test("a hosted trainer is given data set and grader, and what it trains is 
   const { code, out, err } = await hone("evaluate", run_dir, "--policy", "tuned", "--tries", "2", "--yes");
   assert.equal(code, 0, err);
   assert.match(out, /tuned/);
+  const refused = await hone("evaluate", run_dir, "--adapter", dirname(run_dir), "--yes");
+  assert.equal(refused.code, 2);
+  assert.match(
+    refused.err,
+    /^error\[ADAPTER_OF_HOSTED\] Cannot evaluate an adapter: the trainer of this pipeline is hosted/m,
+  );
 });
 
 for (const [signal, log] of [["SIGINT", ["paused", "running"]], ["SIGKILL", ["running"]]] as const) {
@@ -98,14 +104,27 @@ for (const [signal, log] of [["SIGINT", ["paused", "running"]], ["SIGKILL", ["ru
   });
 }
 
-Deno.test("a job that fails ends the run with the service's reason", async () => {
+Deno.test("a job that fails ends the run with the service's reason, and another one goes on when it is resumed", async () => {
   await using trained = await service({ "stages.service.with.fails_at": 2 });
+  const { run_dir } = trained;
   const { code, err } = await trained.start().ended;
   assert.equal(code, 4);
   assert.match(
-    messages(err, trained.run_dir),
+    messages(err, run_dir),
     /error\[STAGE_FAILED\] Stage "service" \(\.\/hosted_trainer\.ts\) failed: job-1 failed: the grader refused every sample/,
   );
+  const resumed = await hone("resume", run_dir);
+  assert.equal(resumed.code, 0, resumed.err);
+  assert.match(resumed.err, /job job-1 cannot go on: submitting another one/);
+  const steps = await rows(run_dir, "SELECT step, checkpoint FROM train_steps ORDER BY step");
+  assert.deepEqual(steps.map(({ step, checkpoint }) => `${step} ${checkpoint}`), [
+    "1 job-1:step-1",
+    "2 job-2:step-1",
+    "3 job-2:step-2",
+    "4 job-2:step-3",
+  ]);
+  const [tuned] = await rows(run_dir, "SELECT checkpoint FROM policies WHERE name = 'tuned'");
+  assert.equal(tuned!.checkpoint, "job-2:step-3");
 });
 
 Deno.test("limits.wall_clock_secs pauses a job, and measures the last checkpoint that it has", async () => {
@@ -122,6 +141,6 @@ Deno.test("limits.wall_clock_secs pauses a job, and measures the last checkpoint
   assert.equal(policy!.checkpoint, `job-1:step-${job.step}`);
   assert.match(
     err,
-    /limits\.wall_clock_secs leaves no more time: job job-1 is paused, its last checkpoint is job-1:step-/,
+    /limits\.wall_clock_secs is reached: job job-1 is paused, its last checkpoint is job-1:step-/,
   );
 });

@@ -27,17 +27,19 @@ export function isJudgeable({ outcome }: Pick<Trajectory, "outcome">): boolean {
 export function bind(run: Run): Bound[] {
   return run.roles.judges.map((judge) => ({
     stage: judge.id,
-    on: { "group.completed": ({ data }, out) => judgeGroup(run, judge, run.groups.get(data.group_id)!, out) },
+    on: { "group.completed": ({ data }, out) => judgeGroup(run, judge, run.groups.get(data.group_id), out) },
   }));
 }
 
-/** Runs one judge on a group. */
-async function judgeGroup(run: Run, judge: StagedJudge, group: Group, { deliver, cause }: Out) {
-  const judgeable = group.trajectories.filter(isJudgeable);
-  if (judgeable.length === 0) return;
+/** Runs one judge on a group. A group in which nothing can be judged may be shaped, and gone, before it gets here. */
+async function judgeGroup(run: Run, judge: StagedJudge, group: Group | undefined, { deliver, cause }: Out) {
+  const judgeable = group?.trajectories.filter(isJudgeable) ?? [];
+  if (!group || judgeable.length === 0) return;
   const ids = judgeable.map(({ rollout_id }) => rollout_id);
   const stored = run.resumed ? await storedJudgements(run.store, judge.id, ids) : null;
-  const known = ids.every((id) => stored?.has(id));
+  // A judge that failed may succeed now: nothing was trained or measured with what it failed to say.
+  const known = ids.every((id) => stored?.has(id) && !hasFailed(stored.get(id)!));
+  if (!known) group.judged_anew = true;
   const made = known ? ids.map((id) => stored!.get(id)!) : await ask(run, judge, group, judgeable, cause);
   const { group_id } = group.request;
   await Promise.all(
@@ -69,8 +71,14 @@ async function ask(
   } catch (error) {
     run.signal.throwIfAborted();
     const cause = error instanceof TimeUp ? `no judgement within ${timeout_secs} s` : messageOf(error);
-    return all({ invalid: `judge failed: ${redact(cause)}${hint(error)}` });
+    return all({ invalid: `${FAILED}${redact(cause)}${hint(error)}` });
   }
+}
+
+const FAILED = "judge failed: ";
+
+function hasFailed(judgement: Judgement): boolean {
+  return "invalid" in judgement && judgement.invalid.startsWith(FAILED);
 }
 
 /** Hint for a judge written for an earlier version of hone, whose argument was the group. */

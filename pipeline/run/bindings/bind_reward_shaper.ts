@@ -38,8 +38,8 @@ async function shapeWhenJudged(run: Run, group: Group | undefined, { publish, de
   if (waiting) return;
   group.judged = [];
   const ids = group.trajectories.map(({ rollout_id }) => rollout_id);
-  const stored = run.resumed ? await storedRewards(run.store, ids) : null;
-  const recalled = ids.every((id) => stored?.has(id));
+  const stored = run.resumed && !group.judged_anew ? await storedRewards(run.store, ids) : null;
+  const recalled = ids.every((id) => stored?.has(id) && !hasFailed(stored.get(id)!.reward));
   group.judged = recalled
     ? group.trajectories.map((trajectory) => ({ trajectory, ...stored!.get(trajectory.rollout_id)! }))
     : await Promise.all(group.trajectories.map((trajectory) => shape(run, group, trajectory)));
@@ -71,8 +71,14 @@ async function shaped({ roles }: Run, trajectory: Trajectory, made: Record<strin
       : { invalid: `reward shaper returned the value ${reward.value}: expected a number` };
   } catch (error) {
     // A server's error text may contain secrets that were passed to it.
-    return { invalid: `reward shaper failed: ${redact(messageOf(error))}` };
+    return { invalid: `${FAILED}${redact(messageOf(error))}` };
   }
+}
+
+const FAILED = "reward shaper failed: ";
+
+function hasFailed(reward: RewardValue): boolean {
+  return "invalid" in reward && reward.invalid.startsWith(FAILED);
 }
 
 /** Whether the rollout succeeded according to the decisive judges, or why that is unknown. */

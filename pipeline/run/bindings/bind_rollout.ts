@@ -6,10 +6,11 @@
  * @module
  */
 import type { Out, Publish } from "../../bus.ts";
-import { limited, TimeUp, within } from "../../common/deadline.ts";
+import { limited, timerMs, TimeUp, untilAborted, within } from "../../common/deadline.ts";
 import { hash32 } from "../../common/random.ts";
 import { redact, withoutHanded } from "../../common/redact.ts";
 import { HoneError, messageOf } from "../../diagnostics/mod.ts";
+import { OUTCOME_ENDS } from "../../events.ts";
 import type { GroupRequest, Json, Outcome, RolloutRef, Scenario, Trajectory } from "../../events.ts";
 import type { Lease } from "../../mcp/pool/pool.ts";
 import type { Environment } from "../../plugin.ts";
@@ -20,6 +21,7 @@ import { agentOf, type Run } from "../context.ts";
 import { replaySolution } from "../online/warm_start.ts";
 import type { Tracked } from "../progress/in_flight.ts";
 import { Semaphore } from "../../common/semaphore.ts";
+import { mustHave } from "../../kinds/kind.ts";
 import { isJudgeable } from "./bind_judge.ts";
 
 /** A group in progress. */
@@ -54,7 +56,8 @@ async function runGroup(run: Run, slots: Semaphore, request: GroupRequest, { pub
   const { group_id, scenario_id, step, size } = request;
   const scenario = run.scenarios.find(({ id }) => id === scenario_id)!;
   const stored = run.resumed ? await storedGroup(run.store, group_id) : null;
-  const whole = stored !== null && stored.trajectories.length >= size;
+  // A group of failures alone tells nothing: what failed then may work now.
+  const whole = stored !== null && stored.trajectories.length >= size && stored.trajectories.some(isJudgeable);
   const attempt = (stored?.attempt ?? 0) + 1;
   const trajectories = whole
     ? stored.trajectories
@@ -70,7 +73,7 @@ async function runRollouts(slots: Semaphore, group: Omit<Playing, "signal" | "le
   const late = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
   const leased = () => {
-    timer ??= setTimeout(() => late.abort(new GroupTimeout()), run.config.train.group_timeout_secs * 1000);
+    timer ??= setTimeout(() => late.abort(new GroupTimeout()), timerMs(run.config.train.group_timeout_secs));
   };
   const playing = { ...group, signal: AbortSignal.any([run.signal, late.signal]), leased };
   try {
@@ -171,6 +174,9 @@ async function inEnvironment(
   }
 }
 
+/** More than any rollout needs: one that yields for ever ends. */
+const MOST_RECORDS = 10_000;
+
 async function recordTurns(
   { run, request, scenario, publish, signal }: Playing,
   trajectory: Trajectory,
@@ -185,23 +191,31 @@ async function recordTurns(
   const { temperature } = request;
   const sampled = { ...named, sampling: { ...named.sampling, temperature } };
   const policy = run.tape?.policy(lease, sampled) ?? sampled;
-  const records = request.purpose === "demonstration"
-    ? replaySolution(run, scenario, environment)
-    : run.roles.rollout.role.run({ rollout_id, scenario, policy, environment, agent, seed, signal });
-  for (;;) {
-    const { done, value } = await records.next();
-    if (done) return value;
-    // Recorded while the rollout continues; everything is on disk before the rollout's closing record.
-    if (value.type === "turn") {
-      trajectory.turns.push(value);
-      tracked.turned();
-      run.progress.tokens(value.output_tokens);
-      run.spent.tokens += value.output_tokens;
-      recorded.push(publish("turn.completed", { rollout_id, turn: value }));
-    } else {
-      trajectory.tool_calls.push(value);
-      recorded.push(publish("tool.called", { rollout_id, call: value }));
+  const records = untilAborted(
+    signal,
+    request.purpose === "demonstration"
+      ? replaySolution(run, scenario, environment)
+      : run.roles.rollout.role.run({ rollout_id, scenario, policy, environment, agent, seed, signal }),
+  );
+  try {
+    for (let count = 1;; count++) {
+      const { done, value } = await records.next();
+      if (done) return checkedOutcome(value);
+      if (count > MOST_RECORDS) throw new Error(`the rollout has more than ${MOST_RECORDS} turns and calls`);
+      // Recorded while the rollout continues; everything is on disk before the rollout's closing record.
+      if (value.type === "turn") {
+        trajectory.turns.push(value);
+        tracked.turned();
+        run.progress.tokens(value.output_tokens);
+        run.spent.tokens += value.output_tokens;
+        recorded.push(publish("turn.completed", { rollout_id, turn: value }));
+      } else {
+        trajectory.tool_calls.push(value);
+        recorded.push(publish("tool.called", { rollout_id, call: value }));
+      }
     }
+  } finally {
+    await records.return({ end: "cancelled", answer: null });
   }
 }
 
@@ -214,6 +228,7 @@ async function observe({ run, scenario, publish, signal }: Playing, trajectory: 
       const expected = part ? partOf(scenario, part) : undefined;
       const look = () => limited(timeout_secs, signal, () => role.observe!(environment, scenario, expected));
       observation = await (run.tape ? run.tape.observed(environment, id, look) : look());
+      if (observation === undefined) throw new Error("observe returned nothing: wanted JSON");
     } catch (error) {
       // Without an observation the judge cannot judge, and returns `invalid`; the rollout itself is unaffected.
       run.log.warn(`${id}: could not observe ${rollout_id}: ${message(error)}`);
@@ -222,6 +237,19 @@ async function observe({ run, scenario, publish, signal }: Playing, trajectory: 
     trajectory.observations[id] = observation;
     await publish("observation.made", { rollout_id, judge: id, observation });
   }
+}
+
+function checkedOutcome(outcome: unknown): Outcome {
+  const { end, answer } = mustHave(outcome, "the outcome of a rollout", { end: "string" });
+  if (!OUTCOME_ENDS.some((known) => known === end)) {
+    throw new Error(
+      `the outcome of a rollout has end ${JSON.stringify(end)}: wanted one of ${OUTCOME_ENDS.join(", ")}`,
+    );
+  }
+  if (answer !== null && typeof answer !== "string") {
+    throw new Error("the outcome of a rollout has no answer (string or null)");
+  }
+  return outcome as Outcome;
 }
 
 function ended(signal: AbortSignal): Outcome {

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Out } from "../../bus.ts";
+import { untilAborted } from "../../common/deadline.ts";
 import { counted, type Diagnostic, HoneError, nearest, runner as messages } from "../../diagnostics/mod.ts";
 import type { Catalog, Scenario, Split } from "../../events.ts";
 import type { ScenarioPart } from "../../plugin.ts";
@@ -22,7 +23,7 @@ export function bind(run: Run): Bound[] {
     on: {
       "catalog.discovered": async (_, out) => {
         run.progress.begin("scenarios", 0);
-        for await (const scenario of role.produce(run.catalog, run.parts)) {
+        for await (const scenario of untilAborted(run.signal, eachOf(role.produce(run.catalog, run.parts)))) {
           produced[index]!.push(scenario);
           await out.deliver("scenario.produced", scenario, run.recorded.scenarios.has(scenario.id));
         }
@@ -30,6 +31,10 @@ export function bind(run: Run): Bound[] {
       },
     },
   }));
+}
+
+async function* eachOf(scenarios: AsyncIterable<Scenario> | Iterable<Scenario>): AsyncGenerator<Scenario> {
+  yield* scenarios;
 }
 
 async function complete(run: Run, scenarios: Scenario[], { deliver }: Out) {

@@ -9,12 +9,13 @@ export function bind(run: Run): Bound[] {
     let told = false;
     run.bus.tap(async (event) => {
       try {
-        await role.on(event);
+        // A copy: handlers and the store use the same object.
+        await role.on(structuredClone(event));
       } catch (error) {
         if (!told) run.log.warn(`tracker ${id} (${use}) failed and may miss events: ${messageOf(error)}`);
         told = true;
       }
-    });
+    }, { name: `tracker ${id} (${use})` });
   }
   return [];
 }

@@ -4,7 +4,7 @@
  * paused, so that it incurs no cost until the run is resumed.
  * @module
  */
-import { limited, unlessAborted } from "../../common/deadline.ts";
+import { limited, timerMs, untilAborted } from "../../common/deadline.ts";
 import { messageOf } from "../../diagnostics/mod.ts";
 import type { Out } from "../../bus.ts";
 import type { EventMap } from "../../events.ts";
@@ -39,17 +39,18 @@ export function bind(run: Run): Bound[] {
 async function train(run: Run, dataset: EventMap["dataset.ready"], out: Out) {
   run.progress.begin("training job", 0, { phase: "job" });
   const job = await jobOf(run, dataset, out);
-  run.progress.say(`training job ${job.id}`);
+  const id = job.job_id;
+  run.progress.say(`training job ${id}`);
   const time_up = timeUp(run);
   const reached = { steps: run.recorded.step, checkpoint: "" };
   try {
     await follow(run, job, AbortSignal.any([run.signal, time_up]), reached, out);
   } catch (error) {
-    await pause(run, job);
+    await pause(run, { id });
     if (run.signal.aborted || !time_up.aborted) throw error;
-    reached.checkpoint = (await run.hosted!.checkpoints(job)).at(-1)?.id ?? "";
+    reached.checkpoint = (await run.hosted!.checkpoints({ id })).at(-1)?.id ?? "";
     const found = reached.checkpoint ? `its last checkpoint is ${reached.checkpoint}` : "it has no checkpoint yet";
-    run.log.warn(`limits.wall_clock_secs is reached: job ${job.id} is paused, ${found}`);
+    run.log.warn(`limits.wall_clock_secs is reached: job ${id} is paused, ${found}`);
   }
   run.progress.stepped();
   await out.publish("rung.completed", { rung: "rl", ...reached });
@@ -58,42 +59,52 @@ async function train(run: Run, dataset: EventMap["dataset.ready"], out: Out) {
 /** Aborted when the time left is just enough to evaluate the tuned policy. */
 function timeUp({ deadline, measuring_secs }: Run): AbortSignal {
   if (deadline === Infinity) return new AbortController().signal;
-  return AbortSignal.timeout(Math.max(0, deadline - Date.now() - measuring_secs * 1200));
+  return AbortSignal.timeout(timerMs((deadline - Date.now()) / 1000 - measuring_secs * 1.2));
 }
 
-/** The run's job: submitted, or resumed. */
-async function jobOf(run: Run, { train, validation, grader }: EventMap["dataset.ready"], out: Out): Promise<Job> {
-  if (run.recorded.job_id !== null) {
-    const job = { id: run.recorded.job_id };
-    await run.hosted!.resume(job);
-    return job;
-  }
+/** The run's job: the one on record, where it can go on; otherwise one that is submitted now. */
+async function jobOf(
+  run: Run,
+  { train, validation, grader }: EventMap["dataset.ready"],
+  out: Out,
+): Promise<EventMap["job.submitted"]> {
+  const known = run.recorded.job;
+  if (known && await run.hosted!.resume({ id: known.job_id })) return known;
+  if (known) run.log.warn(`job ${known.job_id} cannot go on: submitting another one`);
   const { run_id } = run.bus;
   const job = await run.hosted!.submit({ train, validation, grader, run_id, signal: run.signal });
+  const submitted = { job_id: job.id, after_step: run.recorded.step };
   try {
-    await out.publish("job.submitted", { job_id: job.id });
+    await out.publish("job.submitted", submitted);
   } catch (error) {
     await pause(run, job);
     throw error;
   }
   run.log.info(`submitted training job ${job.id}`);
-  return job;
+  return submitted;
 }
 
-/** Publishes the job's steps until it is done; those of earlier starts are recorded already. */
-async function follow(run: Run, job: Job, signal: AbortSignal, reached: Reached, { publish }: Out) {
-  const steps = run.hosted!.watch(job, signal);
+/** Publishes the job's steps until it is done; recorded ones are skipped. */
+async function follow(
+  run: Run,
+  { job_id: id, after_step }: EventMap["job.submitted"],
+  signal: AbortSignal,
+  reached: Reached,
+  { publish }: Out,
+) {
+  const steps = untilAborted(signal, run.hosted!.watch({ id }, signal));
   for (;;) {
-    const { done, value } = await unlessAborted(signal, steps.next());
+    const { done, value } = await steps.next();
     if (done) {
       reached.checkpoint = value.id;
       return;
     }
     const { checkpoint, ...report } = value;
-    if (report.step <= reached.steps) continue;
-    reached.steps = report.step;
-    await publish("train.stepped", { ...report, checkpoint: checkpoint?.id ?? "", staleness: 0 });
-    run.log.info(`job ${job.id}, step ${report.step}: loss ${report.loss.toFixed(4)}`);
+    const step = after_step + report.step;
+    if (step <= reached.steps) continue;
+    reached.steps = step;
+    await publish("train.stepped", { ...report, step, checkpoint: checkpoint?.id ?? "", staleness: 0 });
+    run.log.info(`job ${id}, step ${report.step}: loss ${report.loss.toFixed(4)}`);
   }
 }
 

@@ -11,6 +11,7 @@ import { offeredTools, opening, templateTools } from "../../chat/conversation.ts
 import { writeAside } from "../../common/write_aside.ts";
 import type { JsonObject, Scenario, Split } from "../../events.ts";
 import { partOf } from "../../scenario/parts.ts";
+import { type Blamed, blaming } from "../blame.ts";
 import type { Bound } from "../bindings.ts";
 import { agentOf, type Run } from "../context.ts";
 
@@ -21,13 +22,14 @@ export function bind(run: Run): Bound[] {
     on: {
       "rung.started": async (_, { publish, deliver }) => {
         const { dataset } = run.recorded;
-        if (dataset) return await deliver("dataset.ready", dataset, true);
+        // Made again until a job has it: a plugin may have been fixed meanwhile.
+        if (dataset && run.recorded.job !== null) return await deliver("dataset.ready", dataset, true);
         const [train, validation] = [await write(run, "train"), await write(run, "validation")];
         await publish("dataset.ready", {
           train: train.path,
           validation: validation.rows > 0 ? validation.path : null,
           rows: train.rows,
-          grader: grader(run),
+          grader: await grader(run),
         });
       },
     },
@@ -64,14 +66,20 @@ function line(run: Run, scenario: Scenario) {
 }
 
 /** The graders for the service. A judge without a grader counts in the verdict, but not in training. */
-function grader({ roles: { judges, shaper }, log }: Run): JsonObject {
-  const graders = judges.map(({ id, role }) => [id, role.toGrader?.()] as const);
+async function grader({ roles: { judges, shaper }, log }: Run): Promise<JsonObject> {
+  const graders = await Promise.all(
+    judges.map(async ({ id, use, role }) => [id, await graderOf({ id, use }, role)] as const),
+  );
   for (const [id, made] of graders) {
     if (!made) log.warn(`judge ${id} has no grader: its scores are not used in training`);
   }
-  const reward = shaper.role.toGrader?.();
+  const reward = await graderOf(shaper, shaper.role);
   return {
     judges: Object.fromEntries(graders.flatMap(([id, made]) => made ? [[id, made]] : [])),
     ...(reward && { reward }),
   };
+}
+
+function graderOf(stage: Blamed, role: { toGrader?(): JsonObject }): Promise<JsonObject | undefined> {
+  return blaming(stage, () => role.toGrader?.());
 }

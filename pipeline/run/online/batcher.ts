@@ -32,7 +32,7 @@ export function bind(run: Run): Bound[] {
         if (purpose === "demonstration") {
           demonstrations.push(group);
           wanted ??= demonstrated(run).length;
-          if (demonstrations.length === wanted) await warmStart(run, inOrder(demonstrations), out);
+          if (demonstrations.length === wanted) await warmStart(run, inOrder(demonstrations.splice(0)), out);
           return;
         }
         steps.set(step, [...steps.get(step) ?? [], group]);

@@ -88,6 +88,8 @@ class RlRung {
     this.#policy = run.policies.has("warm_start") ? "warm_start" : "base";
     this.#latest = (this.#taken > 0 ? recorded.checkpoint : pinned.warm_start) ?? "";
     this.#best = bestOf(run);
+    // Before the first step prunes: the best checkpoint may be older than the last one.
+    if (this.#best.checkpoint) pinned.best = this.#best.checkpoint;
   }
 
   /** Continues from the records: requests the policy of the last recorded step. */
@@ -168,7 +170,8 @@ class RlRung {
     const { run } = this;
     const left = Math.max(0, run.deadline - Date.now()) / 1000;
     const reserve = run.measuring_secs * 1.2 + 15;
-    const why = left < this.#longest_secs * 1.1 + reserve
+    const steps = this.#asked - this.#taken + 1;
+    const why = left < steps * this.#longest_secs * 1.1 + reserve
       ? `${left.toFixed(0)} s left of limits.wall_clock_secs`
       : overspent(run);
     if (!why) return false;
