@@ -200,18 +200,19 @@ function hostedTrainer(changes: Partial<HostedTrainer> = {}): Roles["trainer"] {
 const graded: Roles["judge"] = { ...alternating, toGrader: () => ({ type: "same" }) };
 const nothing = () => Promise.resolve(undefined) as Promise<never>;
 
+/** A step that reports this. */
+const stepping = (report: object) =>
+  async function* () {
+    yield await Promise.resolve({ name: "seen", value: 1 });
+    return { kind: "rl", metrics: {}, seconds: 0, ...report } as never;
+  };
+
 const BAD_RESULTS: [string, GivenRoles, RegExp][] = [
   ["a job", { trainer: hostedTrainer({ submit: nothing }) }, /"trainer" .* failed: a job is not an object/],
   [
-    "the checkpoint of a job",
-    {
-      trainer: hostedTrainer({
-        watch: async function* () {
-          return await nothing();
-        },
-      }),
-    },
-    /"trainer" .* failed: a checkpoint is not an object/,
+    "the step of a job",
+    { trainer: hostedTrainer({ watch: stepping({}) as never }) },
+    /"trainer" .* failed: the report of a step has no step \(number\)/,
   ],
   ["a policy", { trainer: hostedTrainer({ policy: nothing }) }, /"trainer" .* failed: a policy is not an object/],
   [
@@ -231,24 +232,12 @@ const BAD_RESULTS: [string, GivenRoles, RegExp][] = [
   ],
   [
     "a loss",
-    {
-      trainer: onlineTrainer({
-        async *step({ step }) {
-          return await Promise.resolve({ step, kind: "rl" as const, loss: NaN, metrics: {}, seconds: 0 });
-        },
-      }),
-    },
+    { trainer: onlineTrainer({ step: stepping({ step: 1, loss: NaN }) }) },
     /"trainer" .* failed: step 1 has loss NaN: wanted a number/,
   ],
   [
     "a step",
-    {
-      trainer: onlineTrainer({
-        async *step() {
-          return await Promise.resolve({ step: 7, kind: "rl" as const, loss: 1, metrics: {}, seconds: 0 });
-        },
-      }),
-    },
+    { trainer: onlineTrainer({ step: stepping({ step: 7, loss: 1 }) }) },
     /"trainer" .* failed: step 1 was reported as step 7/,
   ],
   [
