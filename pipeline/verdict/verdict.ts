@@ -33,9 +33,9 @@ async function catalogNotes(store: Queryable): Promise<string[]> {
 }
 
 const SINCE: Record<CatalogChange["found"], string> = {
-  resumed: "The servers changed between two parts of this run",
-  evaluated: "The servers are not what this policy was trained with",
-  notified: "A server changed its tools during the run, which went on offering what it began with",
+  resumed: "Tools changed between two starts of this run",
+  evaluated: "Tools have changed since this policy was trained",
+  notified: "A server changed its tools during the run, which continued to offer the original ones",
 };
 
 /** The verdict over given rollouts. Pure. */
@@ -108,7 +108,7 @@ function notes(findings: Findings, rollouts: readonly EvaluatedRollout[], config
       const asked = mine.filter((e) => e.sampling === findings.sampling).length;
       found.push(
         `${total - counted} of ${total} rollouts of ${label(name)} are left out (${causes}). ` +
-          `Were they all failures, its ${findings.sampling} success would be ${worst} of ${asked}.`,
+          `If all of them counted as failures, its ${findings.sampling} success would be ${worst} of ${asked}.`,
       );
     }
     const seen = new Set(mine.map((e) => e.scenario_id)).size;
@@ -120,7 +120,7 @@ function notes(findings: Findings, rollouts: readonly EvaluatedRollout[], config
     if (judged.length > 0 && mute > judged.length / 2) {
       found.push(
         `In ${mute} of ${judged.length} rollouts ${label(name)} made no valid tool call: ` +
-          `what beats it learned the form of calls, and perhaps more.`,
+          `a policy that beats it may have learned little more than the format of calls.`,
       );
     }
   }

@@ -117,7 +117,7 @@ Deno.test("verdictOver() counts invalid rollouts by cause and leaves their pairs
   );
   assert.ok(
     verdict.notes.includes(
-      "1 of 64 rollouts of tuned are left out (server died: 1). Were they all failures, its greedy success would be 40 of 64.",
+      "1 of 64 rollouts of tuned are left out (server died: 1). If all of them counted as failures, its greedy success would be 40 of 64.",
     ),
   );
   assert.ok(verdict.notes.includes("Not evaluated: the warm start."));
@@ -191,7 +191,7 @@ Deno.test("verdictOver() warns when base never made a valid call", () => {
     verdictOver(rollouts, { ...CONFIG, evaluate: { ...CONFIG.evaluate, policies: ["base", "tuned"] } }).notes;
   assert.equal(
     note,
-    "In 8 of 8 rollouts base made no valid tool call: what beats it learned the form of calls, and perhaps more.",
+    "In 8 of 8 rollouts base made no valid tool call: a policy that beats it may have learned little more than the format of calls.",
   );
 });
 

@@ -31,7 +31,7 @@ const CASES: Case[] = [
       "servers.files.command": "sh",
       "servers.files.args": ["-c", "echo cannot find my settings >&2; exit 3"],
     },
-    message: `error[SERVER_START_FAILED] Server "files" failed to start: it exited with code 3. It wrote:
+    message: `error[SERVER_START_FAILED] Server "files" failed to start: it exited with code 3. Its stderr:
 cannot find my settings
 `,
   },
@@ -42,7 +42,7 @@ cannot find my settings
       "servers.files.args": ["-c", "echo still warming up >&2; exec sleep 600"],
       "servers.files.start_timeout_secs": 1,
     },
-    message: `error[SERVER_START_TIMEOUT] Server "files" did not answer within 1 s of starting. It wrote:
+    message: `error[SERVER_START_TIMEOUT] Server "files" did not answer within 1 s of starting. Its stderr:
 still warming up
   hint: if it is only slow, for example during a first download, raise servers.files.start_timeout_secs (or --start-timeout-secs)
 `,
@@ -53,7 +53,7 @@ still warming up
 - { id: two, split: heldout, tags: [w], task: Write., checks: [{ call: { tool: read_txt_file, arguments: { path: a } }, equals: x }] }
 `,
     message:
-      `{home}/scenarios.yaml:2:80 error[SCENARIO_UNKNOWN_TOOL] Scenario "two" names tool "read_txt_file" in checks, and no server has it: did you mean "read_text_file"?
+      `{home}/scenarios.yaml:2:80 error[SCENARIO_UNKNOWN_TOOL] Scenario "two" names tool "read_txt_file" in checks, which no server has: did you mean "read_text_file"?
    2 | - { id: two, split: heldout, tags: [w], task: Write., checks: [{ call: { tool: read_txt_file, arguments: { path: a } }, equals: x }] }
      |                                                                                ^^^^^^^^^^^^^
 `,

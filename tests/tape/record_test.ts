@@ -30,7 +30,10 @@ Deno.test("a recording killed with SIGKILL has lost no call, is resumed, and is 
   const absent = settings({ "servers.files.command": "no-such-program" });
   const { code, err } = await hone("run", SCRIPTED, "--run-dir", replayed, ...set, ...absent);
   assert.equal(code, 0, err);
-  assert.match(err, /Training on replayed tool results: calls that the tape does not have tell the policy nothing/);
+  assert.match(
+    err,
+    /Training on replayed tool results: the policy learns nothing about the server from calls that are not on the tape/,
+  );
   const ends = "SELECT DISTINCT outcome_end FROM rollouts WHERE abandoned IS NULL";
   assert.deepEqual(await rows(replayed, ends), [{ outcome_end: "answered" }]);
   const rewards = `SELECT scenario_id, policy, step, try, value FROM rewards JOIN rollouts USING (rollout_id)

@@ -54,7 +54,7 @@ Deno.test("a call that the tape does not have ends its rollout with tape_miss an
     {
       rollout_id: "eval-base-heldout-greedy-missing-r0",
       outcome_end: "tape_miss",
-      cause: 'The tape has no such call: rollout "eval-base-heldout-greedy-missing-r0" asked ' +
+      cause: 'The tape has no such call: rollout "eval-base-heldout-greedy-missing-r0" called ' +
         'files.write_file {"path":"heard.txt","content":"none"}; ' +
         'next on the tape: files.write_file {"path":"said.txt","content":"none"}',
     },
@@ -75,7 +75,7 @@ Deno.test("a reply or a rollout that the tape does not have ends its rollout wit
   assert.equal(
     (await causes("settings", "agent.max_tokens=65"))[0],
     `tape_miss: The tape has no such reply: rollout ${asked}; next on the tape: the reply after ` +
-      'user "Copy \\"a.txt\\" to \\"b.txt\\"." (not the same: the model or its sampling)',
+      'user "Copy \\"a.txt\\" to \\"b.txt\\"." (different: the model or its sampling)',
   );
   const tried = await causes("tries", "evaluate.tries=2");
   assert.deepEqual(tried.filter((cause) => cause.startsWith("tape_miss")), [

@@ -58,7 +58,7 @@ Deno.test("a run is not resumed in silence on a server that changed, and an eval
   assert.deepEqual([refused.code, refused.out, refused.err], [3, [], [
     "error[CATALOG_CHANGED] Cannot resume: tools have changed since the run started:\n" +
     CHANGES.map((line) => `  ${line}`).join("\n") +
-    "\n  hint: Bring the old servers back (pin their versions under `servers:`), or go on with what there is now: " +
+    "\n  hint: Restore the previous servers (pin their versions under `servers:`), or accept the changes: " +
     "`hone resume --accept-changes`.",
     `failed: \`hone resume ${dir}\` continues the run`,
   ]]);
@@ -74,7 +74,7 @@ Deno.test("a run is not resumed in silence on a server that changed, and an eval
   const accept = { yes: true, accept_changes: true };
   assert.equal((await runVerb(resume, { positional: [run_dir], args: accept })).code, 0);
   const verdict = JSON.parse(await readFile(join(run_dir, "verdict.json"), "utf8"));
-  assert.equal(verdict.notes.at(-1), `The servers changed between two parts of this run: ${CHANGES.join("; ")}.`);
+  assert.equal(verdict.notes.at(-1), `Tools changed between two starts of this run: ${CHANGES.join("; ")}.`);
   await withoutItsEnd(run_dir);
   assert.equal((await runVerb(resume, { positional: [run_dir], args: { yes: true } })).code, 0, "accepted for good");
   await using records = await openRun(run_dir);

@@ -79,12 +79,14 @@ Deno.test("a run records how a server's tools changed while it was under way", a
   assert.deepEqual(rows.map(({ payload }) => JSON.parse(String(payload)).changes), [CHANGES]);
   const log = await Deno.readTextFile(join(run_dir, "run.log"));
   const lines = log.split("\n").map((line) => line.slice(31));
-  const at = lines.indexOf('Server "it" changed its tools during the run, which goes on offering what it began with:');
+  const at = lines.indexOf(
+    'Server "it" changed its tools during the run; the run continues to offer the original ones:',
+  );
   assert.deepEqual(lines.slice(at + 1, at + 4), CHANGES.map((line) => `  ${line}`), log);
   const verdict = JSON.parse(await Deno.readTextFile(join(run_dir, "verdict.json")));
   assert.equal(
     verdict.notes.at(-1),
-    `A server changed its tools during the run, which went on offering what it began with: ${CHANGES.join("; ")}.`,
+    `A server changed its tools during the run, which continued to offer the original ones: ${CHANGES.join("; ")}.`,
   );
   assert.deepEqual(endpoint.requests.at(-1)!.tools!.length, 3);
 });
