@@ -29,7 +29,7 @@ function pluginPage(plugins: Record<string, Plugin>): string {
     });
     return [`## ${use}`, summary, markdownTable(fieldRows(config)), ...shown].join("\n\n");
   });
-  const head = ["| plugin | what |", "|---|---|", ...overview].join("\n");
+  const head = ["| plugin | description |", "|---|---|", ...overview].join("\n");
   return [GENERATED, "# Built-in plugins", head, ...sections].join("\n\n") + "\n";
 }
 
@@ -42,8 +42,8 @@ function pipelinePage(): string {
   return [
     GENERATED,
     "# The pipeline file",
-    "Every field of a pipeline, with its default. Settings of plugins (`with:`) are in [plugins](../plugins/README.md). " +
-    "`${NAME}` is read from the environment, `${workdir}` is the rollout's own folder, `$${NAME}` stays as text. " +
+    "Every field of a pipeline file, with its default. Settings of plugins (`with:`) are in [plugins](../plugins/README.md). " +
+    "`${NAME}` is read from the environment, `${workdir}` is the rollout's own folder, `$${NAME}` is literal text. " +
     "Paths are relative to the file.",
     markdownTable(fieldRows(pipeline_schema)),
   ].join("\n\n") + "\n";
@@ -61,7 +61,7 @@ function verbSection(verb: Verb): string {
     type: formats,
     default: '"text"',
     required: false,
-    description: "Form of the result.",
+    description: "Format of the result.",
   };
   return [
     `## hone ${[verb.name, ...words].join(" ")}`,

@@ -1,6 +1,6 @@
 /**
- * Talks to an OpenAI-compatible endpoint, one turn at a time and never streaming: `return_token_ids` is only reliable
- * that way. Whatever a server leaves out of its answer is left out here too; retries stay within the caller's signal.
+ * Client for an OpenAI-compatible endpoint, one turn at a time and without streaming, because `return_token_ids` is only
+ * reliable that way. Fields missing in a response are missing in the result; retries end with the caller's signal.
  * @module
  */
 import { chat as say, messageOf } from "../diagnostics/mod.ts";
@@ -25,7 +25,7 @@ export interface CompletionRequest {
   signal: AbortSignal;
 }
 
-/** One sampled turn. Token arrays are there when the endpoint gave them. */
+/** One sampled turn. Token arrays are present if the endpoint returned them. */
 export interface Completion {
   /** Raw text, without the end token. */
   text: string;

@@ -1,6 +1,6 @@
 /**
- * The conversation that a policy sees: how a rollout opens, how results and corrections come back. Rollouts and
- * demonstrations are made of the same parts here, so that what is learned is what will be seen.
+ * The conversation that a policy sees: the opening of a rollout, results and corrections. Rollouts and demonstrations use
+ * the same functions, so that training data has the same form as rollouts.
  * @module
  */
 import type { ChatMessage, Scenario, ToolSpec } from "../events.ts";

@@ -1,7 +1,7 @@
 /**
- * What an endpoint was found not to take, learned from its own refusals: OpenAI's newer models want
- * `max_completion_tokens`, some servers know no `seed`. Only a field whose value changes nothing is left out; a
- * temperature that cannot be had stays an error. Kept per address and model for the life of the process.
+ * Fields that an endpoint does not accept, learned from its error responses: OpenAI's newer models require
+ * `max_completion_tokens`, some servers do not support `seed`. Only a field whose value has no effect is omitted; an
+ * unsupported temperature remains an error. Kept per address and model for the lifetime of the process.
  * @module
  */
 import type { JsonObject } from "../events.ts";

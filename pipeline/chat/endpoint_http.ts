@@ -1,6 +1,6 @@
 /**
- * What all that ask a model's endpoint over HTTP have in common: one POST and its answer, refusals in words, which of
- * them pass, and how long to wait before another try. Knows neither what is asked nor how an answer is read.
+ * Shared HTTP code for model endpoints: one POST and its response, messages of error responses, which of them are
+ * temporary, and how long to wait before another try. Independent of the API's request and response formats.
  * @module
  */
 import { bounded } from "../common/bounded_body.ts";
@@ -36,7 +36,7 @@ export const TRIES = 5;
 /** How OpenAI, vLLM, SGLang, llama.cpp, TGI, LM Studio, Gemini and Anthropic say that a conversation is too long. */
 const CONTEXT_FULL =
   /context_length_exceeded|exceed_context_size|context (?:length|size|window)|maximum context|too many tokens|prompt is too long|input (?:length|token count|is too long)|max_new_tokens/i;
-/** What waiting does not mend, though it comes with a 429. */
+/** Errors that are permanent although their status is 429. */
 const MONEY = /insufficient_quota|billing|credit_balance|spend_limit/i;
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 20_000;
@@ -60,9 +60,9 @@ export interface Post {
   headers: HeadersInit;
   body: string;
   signal: AbortSignal;
-  /** Bytes of the answer; no bound when left out. */
+  /** Maximum bytes of the response. Default: no limit. */
   max_bytes?: number;
-  /** `manual` leaves a redirect to the caller, as an answer of its own; it is followed when left out. */
+  /** `manual` returns a redirect to the caller as a response. Default: redirects are followed. */
   redirect?: "manual";
 }
 

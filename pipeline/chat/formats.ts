@@ -1,7 +1,7 @@
 /**
- * How tools are shown to a model and how its calls are read: the one place that knows the formats of tool calls.
- * `native` leaves both to the endpoint's chat template; every other format is rendered into the system prompt by hone
- * and read from the model's raw text. Malformed calls come back as `invalid`, never as an exception.
+ * The formats of tool calls: how tools are shown to a model and how its calls are parsed. `native` leaves both to the
+ * endpoint's chat template; for every other format, hone renders tools into the system prompt and parses calls from the
+ * model's raw text. Malformed calls are returned as `invalid`, never thrown.
  * @module
  */
 import type { CallOutcome, ChatMessage, Json, JsonObject, ToolSpec } from "../events.ts";

@@ -1,8 +1,8 @@
 /**
- * A conversation kept within what the policy can read: where it grows too long, its oldest tool results are cut to
- * their beginning, then, if that is not enough, to the mark of what was left out. Everything else stays, and so do the
- * newest results. It is brought well below the limit, so that the next turns extend it and need not rewrite it again.
- * The same conversation and the same answers of the endpoint give the same cuts.
+ * Keeps a conversation within the policy's context: if it grows too long, its oldest tool results are truncated, then, if
+ * that is not enough, replaced by a mark. Everything else is kept, including the newest results. It is shortened to well
+ * below the limit, so that the next turns only extend it. Deterministic for the same conversation and the same responses
+ * of the endpoint.
  * @module
  */
 import type { ChatMessage, Shortened, ToolSpec } from "../events.ts";
@@ -14,7 +14,7 @@ import { CHARS_PER_TOKEN, estimateTool } from "./tool_text.ts";
 const KEPT_CHARS = [200, 0];
 /** What is too long is brought down to this share of the limit. */
 const TARGET = 0.75;
-/** Times that one turn is asked anew after the endpoint found it too long. */
+/** Maximum retries of one turn after the endpoint found it too long. */
 const RETRIES = 3;
 
 /** Results of tools, all those of one message. */
@@ -46,7 +46,7 @@ export class History {
     this.#tools_chars = sent.reduce((sum, tool) => sum + estimateTool(tool, "native"), 0) * CHARS_PER_TOKEN;
   }
 
-  /** Adds messages that stay as they are; returns them. */
+  /** Adds messages that are never shortened; returns them. */
   add(messages: ChatMessage[]): ChatMessage[] {
     for (const message of messages) this.#chars += size(message);
     this.messages.push(...messages);
@@ -64,7 +64,7 @@ export class History {
     return this.add(resultMessages(results, format));
   }
 
-  /** Makes the conversation fit, as far as it is known what fits. */
+  /** Makes the conversation fit, as far as the limit is known. */
   fit(): void {
     this.#retries = 0;
     const limit = this.#limit();

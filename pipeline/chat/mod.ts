@@ -1,5 +1,5 @@
 /**
- * What plugins may use to talk to a policy: endpoints, formats of tool calls, conversations, time limits.
+ * API for plugins that query a policy: endpoints, formats of tool calls, conversations, time limits.
  * @module
  */
 export { completionTool, correction, demonstration, offeredTools, opening, templateTools } from "./conversation.ts";

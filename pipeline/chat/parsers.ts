@@ -1,8 +1,8 @@
 /**
- * One reader per format of tool calls: text in, calls or the reason why there are none out. What does not look like a
- * call is an answer; what looks like one and cannot be read is `invalid`, and then none of its calls is made: what a
- * server's own parser would refuse is not learned here either. Nothing throws, whatever a model wrote, and the time is
- * linear in the length of its text.
+ * One parser per format of tool calls: from text to calls, or to the reason why there are none. Text that does not look
+ * like a call is an answer; text that looks like one but cannot be parsed is `invalid`, and none of its calls is made:
+ * calls that a server's own parser would reject must not be learned. Never throws, and takes time linear in the length of
+ * the text.
  * @module
  */
 import type { Json, ToolSpec } from "../events.ts";

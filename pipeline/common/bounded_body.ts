@@ -1,4 +1,4 @@
-/** Answers over HTTP that are read up to a size and no further. @module */
+/** HTTP responses with a limit on their size. @module */
 
 /** An answer was larger than it may be. */
 export class TooLarge extends Error {

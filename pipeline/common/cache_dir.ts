@@ -1,4 +1,4 @@
-/** Where hone keeps what it downloads and makes once: `HONE_CACHE_DIR`, or the platform's cache folder. @module */
+/** Folder for downloads, environments and caches: `HONE_CACHE_DIR`, or the platform's cache folder. @module */
 import { homedir } from "node:os";
 import { join } from "node:path";
 

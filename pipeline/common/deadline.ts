@@ -1,5 +1,5 @@
 /**
- * A time limit that leaves nothing behind: timer and listener are gone when the work is, whichever way it ended.
+ * Time limits that clean up after themselves: timer and listener are removed when the work ends, successfully or not.
  * @module
  */
 import { setImmediate } from "node:timers/promises";
@@ -33,7 +33,7 @@ export function timerMs(seconds: number): number {
   return Math.max(0, Math.min(seconds * 1000, 2 ** 31 - 1));
 }
 
-/** As `within`, for work that may not heed its signal: rejects when the time is up, whatever the work does. */
+/** Like `within`, for work that may ignore its signal: rejects when the time limit is reached, whatever the work does. */
 export function limited<T>(
   seconds: number,
   signal: AbortSignal,
@@ -42,7 +42,7 @@ export function limited<T>(
   return within(seconds, signal, (inner) => unlessAborted(inner, work(inner)));
 }
 
-/** What the work gives, or the signal's reason as soon as it is aborted, whatever the work does. */
+/** The result of the work, or the signal's reason as soon as it is aborted, whatever the work does. */
 export async function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   const { promise, reject } = Promise.withResolvers<never>();
   const stop = () => reject(signal.reason);

@@ -1,6 +1,6 @@
 /**
  * Seeded randomness: the same seed and purpose give the same numbers on every machine and after every resume,
- * because each use draws from a stream of its own.
+ * because each purpose has its own stream.
  * @module
  */
 

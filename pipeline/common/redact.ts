@@ -1,7 +1,7 @@
 /**
- * Keeps secrets out of logs, of what is shown before a start, of what coding agents read, and of what servers answer:
- * values of environment variables whose names say that they are secret, values that hone hands to servers and endpoints,
- * and, but for servers' answers, tokens that look like bearer credentials.
+ * Redacts secrets in logs, in text shown to people and coding agents, and in servers' results: values of environment
+ * variables with names of secrets, values that hone passes to servers and endpoints, and, except in servers' results,
+ * tokens that look like bearer credentials.
  * @module
  */
 import type { Json } from "../events.ts";
@@ -12,7 +12,7 @@ const MIN_LENGTH = 8;
 
 const MAX_DEPTH = 1000;
 
-/** What hone handed out: unlike hone's own variables, a server can repeat it. */
+/** Secrets that hone passed on: unlike hone's own variables, a server can echo them. */
 let handed: string[] = [];
 let own: string[] | undefined;
 

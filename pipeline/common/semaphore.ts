@@ -1,6 +1,6 @@
 /** A counting semaphore: first come, first served. @module */
 
-/** Bounds how many tasks run at once. */
+/** Limits how many tasks run concurrently. */
 export class Semaphore {
   #free: number;
   #waiting: (() => void)[] = [];
@@ -28,7 +28,7 @@ export class Semaphore {
     this.#waiting.push(resolve);
     const leave = () => {
       const at = this.#waiting.indexOf(resolve);
-      // Not there any more: the place was given, and whoever has it gives it back.
+      // No longer queued: the place was assigned, and its holder will release it.
       if (at < 0) return;
       this.#waiting.splice(at, 1);
       reject(signal!.reason);

@@ -1,9 +1,9 @@
-/** Ends a server on loopback: politely, then without waiting. @module */
+/** Shuts down a server on loopback: gracefully, then forcibly. @module */
 
-/** Milliseconds that answers under way have: a reader that has stopped reading takes for ever. */
+/** Time limit, in milliseconds, for responses in progress: a client that has stopped reading would block forever. */
 const GOODBYE_MS = 1000;
 
-/** Stops listening and waits for answers under way, a second at most. Never keeps the process alive. */
+/** Stops listening and waits at most a second for responses in progress. Never keeps the process alive. */
 export async function shutDown(server: Deno.HttpServer): Promise<void> {
   server.unref();
   let timer: ReturnType<typeof setTimeout> | undefined;

@@ -1,7 +1,7 @@
-/** A file that is whole or absent: written aside, synced, renamed. @module */
+/** Atomic writes: a temporary file is written, synced and renamed. @module */
 import { open, rename, rm } from "node:fs/promises";
 
-/** Replaces the file at `path`; whoever reads it sees the old text or the new. */
+/** Replaces the file at `path`; readers see either the old text or the new. */
 export async function writeAside(path: string, text: string): Promise<void> {
   const aside = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
   try {

@@ -106,5 +106,5 @@ export function markdownTable(table: FieldRow[]): string {
       cell(row.description)
     } |`
   );
-  return ["| field | type | default | what |", "|---|---|---|---|", ...lines].join("\n");
+  return ["| field | type | default | description |", "|---|---|---|---|", ...lines].join("\n");
 }

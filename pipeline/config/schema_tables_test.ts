@@ -54,7 +54,7 @@ Deno.test("markdownTable() has a row for every field, nested ones by dotted name
   assert.equal(
     markdownTable(fieldRows(judge.config)),
     [
-      "| field | type | default | what |",
+      "| field | type | default | description |",
       "|---|---|---|---|",
       '| `mode` | `"a" \\| "b"` | `"a"` | How \\| why. |',
       "| `where` | `map` | required | Where. |",

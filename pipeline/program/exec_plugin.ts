@@ -4,7 +4,7 @@
  * hone asks `{"v":1,"id":0,"method":"hello"}`; the program answers `{"id":0,"result":{kind, name, summary, config?,
  * examples?, scale?, decisive?, observe?, expects?}}`, `config` and `expects` being JSON Schemas (`hello.ts`). Then hone
  * calls `create {config, stage, base_dir}` and the role's own method (`discover`, `produce`, `observe`, `judge`, `shape`,
- * `export`, `on`), any number of times and possibly at once; the answer is `{"id":n,"result":…}` or `{"id":n,"error":{"message":…}}`. While it answers call `n`,
+ * `export`, `on`), any number of times and possibly concurrently; the answer is `{"id":n,"result":…}` or `{"id":n,"error":{"message":…}}`. While it answers call `n`,
  * the program may use what the role was given: `{"call":"connect","of":n,"id":"a","params":[…]}`, answered by
  * `{"return":"a","result":…}` or `{"return":"a","error":{…}}`. End of stdin is the end of the program.
  * @module
@@ -42,7 +42,7 @@ export async function loadProgram(use: string, base_dir: string, signal?: AbortS
   };
 }
 
-/** A file that may be run is run; others by the interpreter that their name asks for. */
+/** Executable files are run directly; others with the interpreter for their extension. */
 function commandOf(path: string, executable: boolean): string[] {
   const interpreters: Record<string, string[]> = {
     ".py": ["python3", path],

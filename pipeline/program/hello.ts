@@ -1,4 +1,4 @@
-/** What a program says of itself when it is greeted. @module */
+/** A program's answer to the handshake. @module */
 import { z } from "zod";
 
 const schema = z.record(z.string(), z.unknown());

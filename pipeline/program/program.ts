@@ -56,7 +56,7 @@ type Line =
 const GRACE_MS = 2_000;
 const STDERR_CHARS = 2_000;
 
-/** A running program. Calls reject with a plain Error that ends in the program's last words. */
+/** A running program. Calls reject with a plain Error that ends with the end of the program's stderr. */
 export class Program implements AsyncDisposable {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #open = new Map<number, Open>();
@@ -65,7 +65,7 @@ export class Program implements AsyncDisposable {
   readonly #abort?: AbortSignal;
   readonly #on_event?: (event: ProgramEvent) => void;
   readonly #gone = Promise.withResolvers<Error>();
-  /** Resolves with the cause when the program is gone, whoever ended it. */
+  /** Resolves with the cause when the program has exited for any reason. */
   readonly lost: Promise<Error> = this.#gone.promise;
   #ids = 0;
   #stderr = "";

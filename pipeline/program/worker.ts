@@ -1,6 +1,6 @@
 /**
- * The Python worker process: starts `python -m hone_worker`, sends requests one at a time, passes on its events, and
- * turns its refusals and its death into HoneErrors. Its end of input is its end, so it never outlives hone.
+ * The Python worker process: starts `python -m hone_worker`, sends requests one at a time, forwards its events, and turns
+ * its errors and its exit into HoneErrors. The worker exits when its stdin closes, so it never outlives hone.
  * @module
  */
 import { HoneError, worker as messages } from "../diagnostics/mod.ts";
@@ -27,7 +27,7 @@ const LOOKS = 10;
 
 /** A running worker. */
 export class Worker implements AsyncDisposable {
-  /** Resolves with the cause when the process is gone. */
+  /** Resolves with the cause when the process has exited. */
   readonly lost: Promise<Error>;
   #program: Program;
   #hung = new AbortController();

@@ -1,6 +1,6 @@
 /**
- * The worker's Python environment, made on first use from a hashed requirements file: with uv where it is present,
- * else with venv and pip. Keyed by the requirements' hash, marked complete last, so that a broken attempt is made anew.
+ * The worker's Python environment, created on first use from a hashed requirements file: with uv if available, otherwise
+ * with venv and pip. Keyed by the requirements' hash and marked as complete last, so that a failed attempt is repeated.
  * @module
  */
 import { spawn } from "node:child_process";
@@ -42,7 +42,7 @@ function interpreter(home: string): string {
   return join(home, Deno.build.os === "windows" ? "Scripts/python.exe" : "bin/python");
 }
 
-/** Returns the environment's Python, making the environment when it is absent. Throws a HoneError when it cannot be made. */
+/** Returns the environment's Python, creating the environment if needed. Throws a HoneError if that fails. */
 export async function ensureWorkerEnv(options: WorkerEnvOptions): Promise<{ python: string; created: boolean }> {
   const { home, python, complete } = await workerEnvState(options.backend);
   if (complete) return { python, created: false };

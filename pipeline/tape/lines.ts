@@ -1,8 +1,7 @@
 /**
- * What a tape holds: one JSON object a line, a header first, then only additions. A `rollout` line begins a rollout's
- * sequence (anew, where a resumed run did it again); calls, observations and replies belong to the last one of their
- * name, `llm` lines to none. Texts are masked: no path of the run, no secret. Lines carry no time of day and no random
- * name.
+ * The format of a tape: JSON lines, append-only, with a header first. A `rollout` line starts a rollout's sequence (again,
+ * if a resumed run repeated it); calls, observations and replies belong to the last one of their name, `llm` lines to
+ * none. Texts are masked: they contain no paths of the run and no secrets. Lines contain no times and no random names.
  * @module
  */
 import { createHash } from "node:crypto";

@@ -1,6 +1,6 @@
 /**
- * What a tape has of language models' answers to stages, while a replay asks for them: several answers to one question
- * come in the order of the recording, and the last one again and again.
+ * The language models' replies to stages on a tape, during a replay: several replies to one request are returned in the
+ * order of the recording, then the last one repeatedly.
  * @module
  */
 import { canonical } from "../common/json.ts";

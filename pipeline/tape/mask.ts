@@ -1,6 +1,6 @@
 /**
- * What a tape must not hold: secrets become `[redacted]`, the rollout's own folder becomes `${workdir}`, the run's
- * becomes `${run_dir}`. What is looked up on a tape is masked in the same way first.
+ * Masks what a tape must not contain: secrets become `[redacted]`, the rollout's own folder becomes `${workdir}`, the
+ * run's becomes `${run_dir}`. Requests are masked in the same way before they are looked up.
  * @module
  */
 import { realpathSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * Opens a run's tape as its pipeline says: to record, to replay, or not at all. Refuses what cannot work before anything
- * is started or written.
+ * Opens a run's tape according to its pipeline: to record, to replay, or not at all. Rejects invalid combinations before
+ * anything is started or written.
  * @module
  */
 import { existsSync, statSync } from "node:fs";
@@ -37,7 +37,7 @@ export async function findTape(
 ): Promise<TapeSource | null> {
   if (tape.mode === "live") return null;
   const path = fileOf(tape.path ?? join(run_dir, TAPE_FILE));
-  // Sampled by a policy that hone itself serves, replies are worth as much as their tokens.
+  // By default, replies of a policy that hone itself serves are not taped: training needs their tokens.
   const wanted = tape.replies ?? (!trainer && agent.endpoint !== undefined);
   if (tape.mode === "record") {
     if (!resumed && existsSync(path)) throw new HoneError(messages.exists(path));

@@ -1,7 +1,6 @@
 /**
- * Reads a tape into sequences by rollout. A last line that was torn by a crash is left out; any other line that cannot
- * be read refuses the tape. What a rollout asks for is taken in the order of the recording, except that calls which
- * were under way at the same time may come in any order.
+ * Reads a tape into sequences by rollout. A last line truncated by a crash is ignored; any other unreadable line is an
+ * error. A rollout's requests must come in the order of the recording, except that concurrent calls may come in any order.
  * @module
  */
 import { createReadStream } from "node:fs";

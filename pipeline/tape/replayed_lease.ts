@@ -1,6 +1,6 @@
 /**
- * The environment of one replayed rollout. It has no server and no folder until a call is missed under `on_miss: live`;
- * from then on it is a real one, in the state that the recorded calls so far left behind.
+ * The environment of one replayed rollout. It has no server and no folder until a call is missed with `on_miss: live`;
+ * from then on it is a real one, in the state after the recorded calls so far.
  * @module
  */
 import { offeredTools } from "../chat/conversation.ts";
@@ -95,7 +95,7 @@ export class ReplayedLease implements Lease {
     await (await this.#going_live?.catch(() => undefined))?.release();
   }
 
-  /** Goes live, or remembers what was missed. Throws where there is no live server to go on with. */
+  /** Goes live, or records the miss. Throws if there is no live server to continue with. */
   async missed(diagnostic: Diagnostic): Promise<Lease> {
     if (this.replay.options.on_miss === "fail") {
       this.miss ??= diagnostic;

@@ -1,7 +1,6 @@
 /**
- * Stands between a rollout and its policy's endpoint, on 127.0.0.1: a rollout plugin talks to it as to any other
- * OpenAI-compatible endpoint and cannot tell. Every rollout has an address of its own that nobody can guess, so that
- * what is asked there is known to be that rollout's; what the client sends (keys too) goes on as it came.
+ * A proxy between a rollout and its policy's endpoint, on 127.0.0.1, transparent to rollout plugins. Every rollout has its
+ * own unguessable address, so that requests can be attributed to it; requests are forwarded unchanged, including keys.
  * @module
  */
 import { Buffer } from "node:buffer";
@@ -81,7 +80,7 @@ export class ReplyDesk implements AsyncDisposable {
       });
       response.end(typeof body === "string" ? body : JSON.stringify(body));
     } catch {
-      // The client is gone, or its request cannot be read: nobody waits for an answer.
+      // The client has disconnected, or its request cannot be read: there is no one to answer.
       response.destroy();
     }
   }

@@ -1,7 +1,7 @@
 /**
- * What the runner sees of a tape, whether it records or replays: environments in place of the pool's, the policy as a
- * rollout reaches it, observations, what language models answered to stages, and how a rollout ended. Rollout and judge
- * plugins do not know of it.
+ * The interface of a tape for the runner, for recording and replay: environments in place of the pool's, the policy's
+ * address for a rollout, observations, language models' replies to stages, and how a rollout ended. Transparent to rollout
+ * and judge plugins.
  * @module
  */
 import type { Json, JsonObject, Outcome } from "../events.ts";

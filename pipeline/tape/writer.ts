@@ -1,7 +1,6 @@
 /**
- * Writes a tape: lines are only ever added, and one is on disk before `write` resolves. Lines that arrive while others
- * are being written share the next write. A line torn by a crash was acknowledged to nobody and is cut off when the
- * tape is continued.
+ * Writes a tape: append-only, and a line is on disk before `write` resolves. Lines that arrive during a write share the
+ * next one. A line truncated by a crash was not acknowledged, and is removed when the tape is continued.
  * @module
  */
 import { createReadStream } from "node:fs";
@@ -18,7 +17,7 @@ export class TapeWriter implements AsyncDisposable {
 
   private constructor(readonly path: string, private readonly file: FileHandle) {}
 
-  /** Makes a tape, or goes on with the one at `path`. Throws a HoneError where it cannot be written. */
+  /** Creates a tape, or continues the one at `path`. Throws a HoneError if it cannot be written. */
   static async open(path: string, { resumed }: { resumed: boolean }): Promise<{ writer: TapeWriter; fresh: boolean }> {
     try {
       await mkdir(dirname(path), { recursive: true });
@@ -35,7 +34,7 @@ export class TapeWriter implements AsyncDisposable {
   /** Resolves when the line is on disk. Throws a HoneError where it cannot be. */
   async write(line: TapeLine): Promise<void> {
     this.#pending.push(JSON.stringify(line) + "\n");
-    // A flush under way may have begun before this line came: then the next one has it.
+    // A flush in progress may have started before this line was added: the next one then includes it.
     if (this.#flushing) await this.#flushing.catch(() => {});
     await (this.#flushing ??= this.#flush().finally(() => this.#flushing = undefined));
   }

@@ -80,7 +80,7 @@ function reinforcement(findings: Findings, difference: NonNullable<Verdict["diff
   return `${start}; RL did not measurably improve on the warm start: ${signed(added.mean)} ${range}.`;
 }
 
-/** The other way of sampling, where it was evaluated too. */
+/** The other sampling, if it was evaluated too. */
 function sampled({ policies, sampling }: Findings): string {
   const other = sampling === "greedy" ? "sampled_success" : "greedy_success";
   const parts = Object.entries(policies).flatMap(([name, summary]) => {

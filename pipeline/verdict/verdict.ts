@@ -17,13 +17,13 @@ import type {
   VerdictConfig,
 } from "./verdict_types.ts";
 
-/** Makes the verdict. Works on a live run too: what is not judged yet is counted as left out, with that cause. */
+/** Makes the verdict. Also works on a live run: rollouts not judged yet are excluded, with that cause. */
 export async function makeVerdict({ store, config }: { store: Queryable; config: VerdictConfig }): Promise<Verdict> {
   const verdict = verdictOver(await evaluatedRollouts(store, config.evaluate.split), config);
   return { ...verdict, notes: [...verdict.notes, ...await catalogNotes(store)] };
 }
 
-/** What the reader must know of servers that changed. */
+/** Notes about servers that changed. */
 async function catalogNotes(store: Queryable): Promise<string[]> {
   const rows = await store.query("SELECT payload FROM events WHERE type = 'catalog.changed' ORDER BY seq");
   return rows.map(({ payload }) => {

@@ -19,7 +19,7 @@ export interface EvaluatedRollout {
   end: string;
   success: boolean;
   reward: number | null;
-  /** Why this rollout tells nothing about the policy, or null where it counts. */
+  /** Why this rollout says nothing about the policy, or null if it is counted. */
   invalid: string | null;
   turns: number;
   tool_calls: number;
@@ -59,7 +59,7 @@ export interface PolicySummary {
   error_recovery: Interval | null;
   /** Share of the rollouts in which earlier tool results were shortened to fit the context. */
   shortened: number;
-  /** Rollouts asked for, those that count, and those left out by cause. */
+  /** Requested rollouts, counted ones, and excluded ones by cause. */
   rollouts: { total: number; counted: number; excluded: Record<string, number> };
   /** Rollouts that count and did not succeed, by cause. */
   failures: Record<string, number>;
@@ -96,7 +96,7 @@ export interface Verdict {
   /** Success of `tuned` against `base` (or the last policy against the first); null where only one was evaluated. */
   difference: (Interval & { policy: string; against: string }) | null;
   sentence: string;
-  /** What a reader should know before trusting the figures. */
+  /** Caveats about the figures. */
   notes: string[];
 }
 

@@ -1,6 +1,5 @@
 /**
- * Writes what a run leaves for its reader: `verdict.json`, `report.md` and `report.html`, each written aside and
- * renamed, so that a reader never sees half a file.
+ * Writes the results of a run: `verdict.json`, `report.md` and `report.html`, each atomically.
  * @module
  */
 import { join } from "node:path";

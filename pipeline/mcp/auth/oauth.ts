@@ -1,7 +1,7 @@
 /**
- * Access tokens for one server, shared by every session of this process: renewed shortly before they end or when the
- * server refuses them, once for all who wait (single flight, also between processes), kept privately. A refusal that
- * only a person can mend is remembered until something changes, so that a run does not storm the authorization server.
+ * Access tokens for one server, shared by every session of this process: refreshed shortly before they expire or when the
+ * server rejects them, once for all waiters (single flight, also between processes), stored privately. A rejection that
+ * only a person can fix is remembered until something changes, so that a run does not flood the authorization server.
  * @module
  */
 import { auth, computeScopeUnion, extractWWWAuthenticateParams, OAuthError } from "@modelcontextprotocol/client";
@@ -15,7 +15,7 @@ export type { Browser, OAuthSettings } from "./oauth_provider.ts";
 const REQUEST_MS = 30_000;
 const TRIES = 3;
 const WAIT_MS = 200;
-/** Renewed this early, or after four fifths of its life where that is sooner. */
+/** Refreshed this long before expiry, or after four fifths of its lifetime if that is sooner. */
 const EARLY_MS = 30_000;
 const TRANSIENT: ReadonlySet<string> = new Set(["server_error", "temporarily_unavailable", "too_many_requests"]);
 
@@ -32,7 +32,7 @@ export class OAuth {
     this.#provider = new Provider(url, settings, storeOf(url, settings), browser);
   }
 
-  /** The one object for these settings in this process. */
+  /** The shared object for these settings in this process. */
   static shared(url: string, settings: OAuthSettings): OAuth {
     const key = JSON.stringify([url, settings]);
     const found = shared.get(key) ?? new OAuth(url, settings);
@@ -45,7 +45,7 @@ export class OAuth {
     return storeOf(url, { grant: "refresh_token" }).exists;
   }
 
-  /** The current access token, renewed if it is about to end; undefined where there is none yet. */
+  /** The current access token, refreshed if it is about to expire; undefined if there is none yet. */
   async token(): Promise<string | undefined> {
     await (this.#loaded ??= this.#provider.load());
     const tokens = this.#provider.login.tokens;
@@ -62,8 +62,8 @@ export class OAuth {
   }
 
   /**
-   * Gets a new token in place of `used`, unless somebody else has already. `refusal` is the server's 401 or 403: what it
-   * asks for is asked for. Throws a HoneError where there is none to be had.
+   * Gets a new token in place of `used`, unless another caller already has. `refusal` is the server's 401 or 403: the
+   * scopes that it requires are requested. Throws a HoneError if no token can be obtained.
    */
   async renew(used: string | undefined, refusal?: Response): Promise<void> {
     if (this.#current !== used) return;
@@ -137,7 +137,7 @@ function storeOf(url: string, { grant, client_id = "" }: Pick<OAuthSettings, "gr
   return new LoginStore(grant === "client_credentials" ? [url, grant, client_id] : [url]);
 }
 
-/** Never carries a secret across a redirect, and never waits for ever. */
+/** Never sends a secret to a redirect target, and has a time limit. */
 const quietFetch = (url: string | URL, init: RequestInit = {}): Promise<Response> =>
   fetch(url, {
     ...init,

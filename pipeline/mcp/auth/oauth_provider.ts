@@ -1,7 +1,7 @@
 /**
- * hone's side of the SDK's OAuth flows, for one server: which client it is, where tokens are kept, and which grant it
- * asks for. With a browser it is the authorization code flow with PKCE; without one, a refresh token or client
- * credentials. A refresh token is sent to nobody but the issuer that gave it.
+ * hone's side of the SDK's OAuth flows, for one server: the client, the token store, and the grant. With a browser it is
+ * the authorization code flow with PKCE; without one, a refresh token or client credentials. A refresh token is sent only
+ * to its issuer.
  * @module
  */
 import {
@@ -17,7 +17,7 @@ import { auth as say, HoneError } from "../../diagnostics/mod.ts";
 import { protect } from "../../common/redact.ts";
 import { hashOf, type Login, type LoginStore } from "./oauth_store.ts";
 
-/** How tokens are had, secrets filled in. */
+/** Settings for obtaining tokens, with secrets filled in. */
 export interface OAuthSettings {
   grant: "refresh_token" | "client_credentials";
   client_id?: string;
@@ -25,14 +25,14 @@ export interface OAuthSettings {
   /** PEM (PKCS 8) of the key that signs the client's assertions. */
   private_key?: string;
   key_algorithm: string;
-  /** The first refresh token, where there was no login. */
+  /** The initial refresh token, if there was no login. */
   refresh_token?: string;
   scope?: string;
-  /** The only authorization server that may see the client's secrets. */
+  /** The only authorization server that may receive the client's secrets. */
   issuer?: string;
 }
 
-/** Whoever shows an address to a person and waits for what comes back to `redirect_url`. */
+/** Shows an address to a person and waits for the request to `redirect_url`. */
 export interface Browser {
   redirect_url: string;
   visit(address: URL): Promise<URLSearchParams>;
@@ -41,7 +41,7 @@ export interface Browser {
 /** The SDK's provider over a stored login. `login` is what was last read or written. */
 export class Provider implements OAuthClientProvider {
   login: Login = {};
-  /** Where the browser was sent, once it has to be. */
+  /** The address that the browser was sent to, if any. */
   address: URL | undefined;
   readonly addClientAuthentication: OAuthClientProvider["addClientAuthentication"];
   #issuer = "";
@@ -67,7 +67,7 @@ export class Provider implements OAuthClientProvider {
     });
   }
 
-  /** Reads the store; a refresh token that the user gave anew replaces what it holds. */
+  /** Reads the store; a new refresh token from the user replaces the stored one. */
   async load(): Promise<void> {
     const { refresh_token } = this.settings;
     const stored = await this.store.read();
@@ -144,7 +144,7 @@ export class Provider implements OAuthClientProvider {
     return this.#state = crypto.randomUUID();
   }
 
-  /** True where what came back from the browser answers what was asked. */
+  /** True if the browser's response belongs to this request. */
   isOwnState(state: string | null): boolean {
     return state === null ? false : state === this.#state;
   }
@@ -169,7 +169,7 @@ export class Provider implements OAuthClientProvider {
     return this.#discovery;
   }
 
-  /** A person can agree anew; a run cannot, and asks no second time with what was refused. */
+  /** A person can log in again; a run cannot, and does not retry with rejected credentials. */
   async invalidateCredentials(what: "all" | "client" | "tokens" | "verifier" | "discovery"): Promise<void> {
     if (!this.browser) {
       this.#refusal = what === "tokens"
@@ -183,7 +183,7 @@ export class Provider implements OAuthClientProvider {
     await this.#save();
   }
 
-  /** What one flow learned of servers is not believed by the next. */
+  /** Discovered server metadata is not reused by the next flow. */
   forget(): void {
     this.#discovery = undefined;
     this.address = undefined;

@@ -1,6 +1,6 @@
 /**
- * What hone keeps of a login: one private file (0600, in a folder 0700) for each server under hone's cache, written
- * whole or not at all. A lock beside it makes processes that share a login take turns.
+ * Stored logins: one private file (0600, in a folder 0700) per server in hone's cache, written atomically. A lock file
+ * next to it serializes processes that share a login.
  * @module
  */
 import type { StoredOAuthClientInformation, StoredOAuthTokens } from "@modelcontextprotocol/client";

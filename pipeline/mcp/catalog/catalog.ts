@@ -15,7 +15,7 @@ import type { RawTool } from "../session/session.ts";
 const BUILT_IN = ["complete_task"];
 const ANY_OBJECT: JsonObject = { type: "object" };
 
-/** Which tools of a server the agent is offered: names, or patterns with `*`. */
+/** The tools of a server to offer to the agent: names, or patterns with `*`. */
 export interface ToolFilter {
   tools?: string[];
   deny?: string[];

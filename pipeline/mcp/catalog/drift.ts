@@ -1,7 +1,7 @@
 /**
- * What changed between two catalogs, in words: tools that came and went, arguments added, removed, of another type or
- * newly required, descriptions, results, server versions. Says nothing where the schema hashes agree; names every
- * difference where they do not.
+ * The changes between two catalogs, as text: added and removed tools, arguments added, removed, of another type or newly
+ * required, descriptions, results, server versions. Empty if the schema hashes are equal; otherwise lists every
+ * difference.
  * @module
  */
 import type { Catalog, CatalogServer, Json, JsonObject, ToolSpec } from "../../events.ts";

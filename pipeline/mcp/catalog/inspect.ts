@@ -1,6 +1,6 @@
 /**
- * Looking at servers without a run: what each offers with its risks, and one call under hone's own limits. Used by
- * `hone discover` and `hone call`, and by whatever else shows servers to a person.
+ * Inspects servers without a run: what each offers with its risks, and single calls under hone's limits. Used by
+ * `hone discover` and `hone call`.
  * @module
  */
 import { mkdtemp, rm } from "node:fs/promises";

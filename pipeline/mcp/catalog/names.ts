@@ -1,6 +1,6 @@
 /**
  * Names of tools as models may see them: `^[a-zA-Z0-9_-]{1,64}$`, unique over all servers, and reversible through the
- * catalog (`ToolSpec` keeps server and name beside `model_name`). A name that is fine stays as it is; the server's name
+ * catalog (`ToolSpec` keeps server and name beside `model_name`). A valid name is not changed; the server's name
  * goes in front only where two servers offer the same one; what still collides gets a short hash of server and name, so
  * that a name never depends on the order of the list.
  * @module

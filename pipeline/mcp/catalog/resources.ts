@@ -1,5 +1,5 @@
 /**
- * Resources as read tools: two tools that hone adds to a server's own where the pipeline says `resources: true`.
+ * Resources as read-only tools: two tools that hone adds to a server's own if the pipeline sets `resources: true`.
  * @module
  */
 import type { JsonObject } from "../../events.ts";

@@ -1,6 +1,6 @@
 /**
- * What may go wrong with a server's tools, one line each: what cannot be checked, what a model cannot tell apart, and
- * text that speaks to the model instead of describing a tool. Looks at listed tools only; calls nothing.
+ * Potential problems with a server's tools, one line each: schemas that cannot be checked, tools that a model cannot
+ * distinguish, and text that instructs the model instead of describing a tool. Examines only listed tools; calls nothing.
  * @module
  */
 import type { ToolSpec } from "../../events.ts";
@@ -12,7 +12,7 @@ const SINGLE_LINES = 3;
 const LONG_TOKENS = 1000;
 const SHOWN_CHARS = 80;
 
-/** Phrases of texts that give orders: to hide something, to forget the prompt, to call this before anything else. */
+/** Phrases that instruct the model: to hide something, to ignore the prompt, to call this before anything else. */
 const ORDERS = [
   /\b(ignore|disregard|forget|override)\b[^.\n]{0,30}\b(previous|prior|above|earlier|other|all)\b[^.\n]{0,30}\b(instructions?|prompts?|rules?|tools?)\b/i,
   /\b(do not|don't|never|without)\b[^.\n]{0,20}\b(tell|telling|mention|inform|informing|show|reveal)\b[^.\n]{0,20}\b(the )?user\b/i,

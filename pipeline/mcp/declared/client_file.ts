@@ -1,8 +1,8 @@
 /**
- * Files in which other MCP clients keep their servers, read as they are: `mcpServers` (Claude Desktop, Claude Code,
+ * Server declarations of other MCP clients, read unchanged: `mcpServers` (Claude Desktop, Claude Code,
  * Cursor, Windsurf, Gemini), `servers` (VS Code, also under `mcp` of its settings), `context_servers` (Zed). Comments,
- * `${env:NAME}`, `${workspaceFolder}` and `${userHome}` mean what they mean there; `${input:…}` is asked of nobody, so it
- * is the environment variable of that name. Entries that are switched off are left out.
+ * `${env:NAME}`, `${workspaceFolder}` and `${userHome}` mean what they mean there; `${input:…}` is not prompted for, so it
+ * is the environment variable of that name. Disabled entries are skipped.
  * @module
  */
 import { basename, dirname, resolve } from "node:path";
@@ -50,7 +50,7 @@ const TRANSPORTS: Record<string, "http" | "sse"> = {
   sse: "sse",
 };
 
-/** An entry in hone's words; what only that client reads is left out. */
+/** An entry in hone's format, without fields specific to that client. */
 export function clientEntry(entry: unknown): unknown {
   if (typeof entry !== "object" || entry === null) return entry;
   const given = entry as Record<string, unknown>;
@@ -67,7 +67,7 @@ export function clientEntry(entry: unknown): unknown {
   );
 }
 
-/** All entries that are not switched off, in hone's words. */
+/** All enabled entries in hone's format. */
 export function clientEntries(entries: unknown): Record<string, unknown> {
   const on = Object.entries(entries ?? {}).filter(([, entry]) => !isOff(entry));
   return Object.fromEntries(on.map(([name, entry]) => [serverKey(name), clientEntry(entry)]));

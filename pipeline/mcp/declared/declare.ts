@@ -11,7 +11,7 @@ import { clientEntry, clientText, isOff, serverKey, serversIn } from "./client_f
 import { pipeline_schema, type ServerConfig } from "../../config/pipeline_schema.ts";
 import { config as say, HoneError, mcp, messageOf } from "../../diagnostics/mod.ts";
 
-/** What a command line says of servers. */
+/** The servers on a command line. */
 export interface ServerWords {
   /** A command and its arguments, or one URL, or (with `config`) at most one name. */
   words: string[];
@@ -20,7 +20,7 @@ export interface ServerWords {
   config?: string;
   /** `NAME=value`, or `NAME` of a variable of hone's own; for processes. */
   variables?: string[];
-  /** Replaces what the servers' own declarations say. */
+  /** Overrides the servers' declarations. */
   start_timeout_secs?: number;
 }
 
@@ -32,7 +32,7 @@ export interface Declared {
 
 const DROPPED_WORDS = /^(npx|uvx|uv|deno|node|python3?|env|run|exec|tool|-.*|npm:|\w+=.*)$/;
 
-/** Reads the declarations. Throws a HoneError where there is none, or one that cannot be. `MCP_URL` is the default. */
+/** Reads the declarations. Throws a HoneError if there is none, or an invalid one. `MCP_URL` is the default. */
 export async function declareServers(
   said: ServerWords,
   env: Record<string, string> = Deno.env.toObject(),
@@ -79,7 +79,7 @@ async function fromFile(path: string, only: string | undefined, env: Record<stri
   if (typeof entries !== "object" || entries === null) throw new HoneError(say.servers_file(path));
   const names = Object.keys(entries);
   if (only !== undefined && !names.includes(only)) throw new HoneError(mcp.unknown_server(only, names));
-  // A name that is asked for is meant, even where its client has it switched off.
+  // An explicitly named server is used even if its client has disabled it.
   const chosen = Object.entries(entries).filter(([name, entry]) => only === undefined ? !isOff(entry) : name === only);
   if (chosen.length === 0) throw new HoneError(mcp.all_off(path, names));
   const servers = chosen.map(([name, entry]) => {

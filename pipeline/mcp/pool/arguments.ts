@@ -1,6 +1,6 @@
 /**
- * Checks a call's arguments against a tool's input schema before the server sees them. A schema that cannot be used
- * checks nothing: the server then judges for itself.
+ * Checks a call's arguments against a tool's input schema before they are sent. An unusable schema checks nothing: the
+ * server then validates them itself.
  * @module
  */
 import type { JsonObject } from "../../events.ts";

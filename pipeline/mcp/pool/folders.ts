@@ -20,7 +20,7 @@ export function foldersAt(root: string): Folders {
   return { root, work: `${root}/work`, home: `${root}/home`, tmp: `${root}/tmp` };
 }
 
-/** Makes the folders, empty, whatever was there. */
+/** Creates the folders, empty, deleting previous contents. */
 export async function makeFolders({ root, work, home, tmp }: Folders): Promise<void> {
   await removeFolders(root);
   await Promise.all([work, home, tmp].map((dir) => Deno.mkdir(dir, { recursive: true })));
@@ -35,7 +35,7 @@ export async function removeFolders(root: string): Promise<void> {
   }
 }
 
-/** Empties a folder but keeps it: a running server holds on to it. */
+/** Empties a folder but keeps it: a running server may have it open. */
 export async function emptyFolder(dir: string): Promise<void> {
   for await (const entry of Deno.readDir(dir)) await Deno.remove(`${dir}/${entry.name}`, { recursive: true });
 }

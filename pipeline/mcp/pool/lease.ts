@@ -1,7 +1,7 @@
 /**
- * The environment of one rollout: resolves names, checks arguments, keeps the safety rule for shared servers, retries
- * what may be retried, turns every failure into a `CallResult`, and takes hone's own secrets out of what servers repeat,
- * before the model or a record sees it. Releasing gives the slot back to the pool.
+ * The environment of one rollout: resolves names, checks arguments, enforces the safety rule for shared servers, retries
+ * safe calls, turns every failure into a `CallResult`, and redacts hone's secrets in results before the model or a record
+ * sees them. Releasing returns the slot to the pool.
  * @module
  */
 import type { CallOutcome, CallSpec, JsonObject, ToolSpec } from "../../events.ts";
@@ -24,12 +24,12 @@ export interface LeaseStats {
 
 /** An environment that must be released. */
 export interface Lease extends Environment {
-  /** Gives the slot back; calls still under way are cut off. Safe to call twice. */
+  /** Returns the slot; calls in progress are aborted. Safe to call twice. */
   release(): Promise<void>;
   stats: LeaseStats;
 }
 
-/** What the pool hands to a lease. */
+/** What a lease gets from the pool. */
 export interface LeaseParts {
   id: string;
   slot: Slot | null;
@@ -127,7 +127,7 @@ export class PoolLease implements Lease {
     }
   }
 
-  /** A process that died in this rollout stays dead: its state is lost. A connection to a running server comes back. */
+  /** A process that died in this rollout is not restarted: its state is lost. A connection to a running server is reopened. */
   #session(server: KnownServer): Promise<Session> | Session {
     const { slot } = this.parts;
     if (server.is_shared_process || !slot) return this.parts.shared(server.name);
@@ -143,7 +143,7 @@ export class PoolLease implements Lease {
   }
 }
 
-/** Seconds that a server asked to wait that was too busy to carry out the call; null where that is not what happened. */
+/** Seconds that a busy server asked to wait before retrying the call; null in other cases. */
 function askedToWait({ result }: CallResult): number | null {
   const { error } = result as { error?: { code?: unknown; retry_after_secs?: number } };
   return error?.code === 429 ? error.retry_after_secs ?? 0 : null;

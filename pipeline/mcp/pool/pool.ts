@@ -1,7 +1,7 @@
 /**
- * The pool that leases environments to rollouts. Each lease has a slot of its own (processes, sessions, folders) under
- * `<run_dir>/env/`; released slots are made as good as new in the background and leased again, first come, first served.
- * One slot's failure never touches another. Disposing the pool ends every process and removes every folder.
+ * The pool that leases environments to rollouts. Each lease has its own slot (processes, sessions, folders) under
+ * `<run_dir>/env/`; released slots are reset in the background and leased again, first come, first served. A slot's
+ * failure never affects another. Disposing the pool ends every process and deletes every folder.
  * @module
  */
 import { availableParallelism } from "node:os";
@@ -20,10 +20,10 @@ import { Slot, type SlotContext } from "./slot.ts";
 
 export type { Lease, LeaseStats } from "./lease.ts";
 
-/** What a run asks of its pool, and what a tape puts in its place. */
+/** The operations of a pool, which a tape can replace. */
 export type Environments = Pick<EnvironmentPool, "discover" | "lease">;
 
-/** What a pool is made from. */
+/** Options of a pool. */
 export interface PoolOptions {
   servers: Record<string, ServerConfig>;
   /** Absolute folder of the run; the pool owns its `env/`. */
@@ -33,19 +33,19 @@ export interface PoolOptions {
   /** The pipeline's own `allow_writes`. */
   allow_writes: boolean;
   log: Log;
-  /** Ends starting and leasing. */
+  /** Aborts starting and leasing. */
   signal: AbortSignal;
-  /** Largest message of a server, in bytes; 64 MiB when left out. */
+  /** Maximum size of a server's message, in bytes. Default: 64 MiB. */
   max_result_bytes?: number;
-  /** Told once of each way in which a server's tools change after discovery; rollouts are offered what it found. */
+  /** Called once for each change of a server's tools after discovery; rollouts keep the discovered tools. */
   on_tools_changed?: (server: string, change: ToolsChange) => void;
-  /** Calls that judges will make when they observe what a scenario left behind; none when left out. */
+  /** Calls that judges make to observe a scenario's end state. Default: none. */
   observed_calls?: (scenario: Scenario) => CallSpec[];
-  /** Limit of calls to servers without their own `call_timeout_secs`; 30 when left out. */
+  /** Time limit of calls to servers without `call_timeout_secs`. Default: 30. */
   call_timeout_secs?: number;
 }
 
-/** Connections that open at once: they wait for the network, and a server that refuses many is asked again later. */
+/** Maximum number of connections opened concurrently; if a server rejects some, they are retried later. */
 const CONNECTS = 32;
 
 /** Leases environments. */
@@ -82,7 +82,7 @@ export class EnvironmentPool implements AsyncDisposable {
     };
   }
 
-  /** Connects to one server and reads what it offers. Throws a HoneError where it cannot be used. */
+  /** Connects to one server and lists what it offers. Throws a HoneError if it cannot be used. */
   async discover(server: string): Promise<Catalog> {
     const known = this.#servers.get(server);
     if (!known) throw new Error(`no server "${server}" in this pipeline`);
@@ -95,7 +95,7 @@ export class EnvironmentPool implements AsyncDisposable {
     }
   }
 
-  /** What the server offers; warns of tools that every rollout would be refused. */
+  /** What the server offers; warns about tools whose calls would always be rejected. */
   async #told(server: KnownServer, session: Session): Promise<Catalog> {
     const catalog = await server.discover(session, this.#ctx.signal);
     const refused = catalog.tools.filter((tool) => server.denial(tool) !== null).map(({ name }) => name);
@@ -107,8 +107,8 @@ export class EnvironmentPool implements AsyncDisposable {
   }
 
   /**
-   * Leases a fresh environment, with the scenario's setup done. Throws where a server cannot be started or the setup
-   * fails; the rollout then ends with that cause.
+   * Leases a fresh environment, with the scenario's setup done. Throws if a server cannot be started or the setup fails;
+   * the rollout then ends with that cause.
    */
   async lease(
     args: { rollout_id: string; scenario: Scenario; catalog: Catalog; signal: AbortSignal },
@@ -161,9 +161,9 @@ export class EnvironmentPool implements AsyncDisposable {
     if (change && !this.#ctx.signal.aborted) this.#options.on_tools_changed?.(server, change);
   }
 
-  /** Said once: a server may ask in every call. */
+  /** Logged once: a server may send requests in every call. */
   #asked(server: string, method: string, answer: string): void {
-    const what = `server "${server}" asks its client (${method}); the answer is always: ${answer}`;
+    const what = `server "${server}" sent a request to its client (${method}); the response is always: ${answer}`;
     if (this.#said.has(what)) return;
     this.#said.add(what);
     this.#options.log.info(what);
@@ -175,7 +175,7 @@ export class EnvironmentPool implements AsyncDisposable {
     return await this.#opened(slot);
   }
 
-  /** The slot, unless the signal comes first; the slot is then for the next one. */
+  /** The slot, unless the signal is aborted first; the slot then goes to the next waiter. */
   async #until(signal: AbortSignal, slot: Promise<Slot>): Promise<Slot> {
     const { promise, reject } = Promise.withResolvers<never>();
     const stop = () => reject(signal.reason);
@@ -227,13 +227,13 @@ export class EnvironmentPool implements AsyncDisposable {
     this.#idle.push(slot);
   }
 
-  /** Idle only once it is there: whoever takes it until then waits for others that are idle, never for itself. */
+  /** A slot counts as idle only once it is created: a waiter must wait for other idle slots, never for its own. */
   #keepLate(slot: Promise<Slot>) {
     const late = slot.then((one) => this.#keep(Promise.resolve(one)), () => {}).finally(() => this.#late.delete(late));
     this.#late.add(late);
   }
 
-  /** Returns at once: the slot is made ready while others work. */
+  /** Returns immediately: the slot is reset in the background. */
   async #recycle(slot: Slot | null, use: Use): Promise<void> {
     if (!slot || this.#ctx.signal.aborted) return;
     this.#keep(

@@ -1,6 +1,6 @@
 /**
- * The servers of a pool and what is known of them: their tools under their own names, whether a tool may be called
- * there, whether it may be retried, and how a call reaches it (a tool, or a resource offered as one).
+ * The servers of a pool: their tools by name, whether a tool may be called, whether it may be retried, and how a call is
+ * made (a tool, or a resource offered as one).
  * @module
  */
 import type { ServerConfig } from "../../config/pipeline_schema.ts";
@@ -20,14 +20,14 @@ export interface ServerRules {
   call_timeout_secs: number;
 }
 
-/** How a server's tools differ from what discovery found. */
+/** Differences between a server's current tools and the discovered ones. */
 export interface ToolsChange {
   changes: string[];
-  /** Hash of the tools that there are now. */
+  /** Hash of the current tools. */
   schema_hash: string;
 }
 
-/** Ways in which one server's tools may change before hone stops telling of more. */
+/** Maximum number of reported changes of one server's tools. */
 const MOST_CHANGES = 20;
 
 /** One server: its declaration and its tools. */
@@ -83,7 +83,7 @@ export class KnownServer {
     return serverCatalog(described, { tools, resources, templates, prompts });
   }
 
-  /** Lists the tools again: how they differ from what discovery found, where that is news; else null. */
+  /** Lists the tools again; returns new differences from the discovered ones, or null. */
   async changed(session: Session, signal: AbortSignal): Promise<ToolsChange | null> {
     if (!this.#listed) return null;
     const now = await this.#list(session, { timeout_secs: startLimit(this.config), signal });
@@ -113,8 +113,8 @@ export class KnownServer {
   }
 
   /**
-   * Why a tool may not be called, or null. On a shared server only what the user's own list calls read-only may be,
-   * unless writing is allowed; the server's hints can forbid what the list allows, never the other way round.
+   * Why a tool may not be called, or null. On a shared server only tools that the user lists as read-only may be called,
+   * unless writing is allowed; the server's annotations can forbid a listed tool, but never allow another.
    */
   denial(tool: ToolSpec): string | null {
     if (this.config.isolation !== "shared" || this.rules.allow_writes || this.config.allow_writes) return null;

@@ -1,7 +1,7 @@
 /**
- * A slot: the server processes and sessions that one rollout has for itself, and their folders. Slots are reused one
- * rollout after another; `reset` makes sure that nothing of the last one is left. A session that may still be working
- * on an unanswered call is never reused.
+ * A slot: the server processes, sessions and folders of one rollout. Slots are reused one rollout after another; `reset`
+ * ensures that no state of the previous one remains. A session that may still be working on an unanswered call is never
+ * reused.
  * @module
  */
 import type { PriorDiscovery } from "@modelcontextprotocol/client";
@@ -17,18 +17,18 @@ import { TooManyRequests } from "../session/fetch.ts";
 import { copyInto, emptyFolder, type Folders, foldersAt, makeFolders, removeFolders } from "./folders.ts";
 import { Session } from "../session/session.ts";
 
-/** What all slots of a pool share. */
+/** Shared by all slots of a pool. */
 export interface SlotContext {
   servers: Record<string, ServerConfig>;
   base_dir: string;
   max_result_bytes: number;
   signal: AbortSignal;
-  /** Bounds how many processes start at once, and how many connections to running servers open. */
+  /** Limits how many processes are started, and how many connections to running servers are opened, concurrently. */
   starts: Semaphore;
   connects: Semaphore;
-  /** A server of a slot says that its tools are others now. */
+  /** Called when a server of a slot reports that its tools have changed. */
   tools_changed(server: string, session: Session): void;
-  /** A server of a slot asked its client for something, which was answered by policy. */
+  /** Called when a server of a slot sends a request to its client, which was answered automatically. */
   asked(server: string, method: string, answer: string): void;
   /** What earlier sessions learned, by server. */
   known: Map<string, { prior: PriorDiscovery; transport: "http" | "sse" | "stdio" }>;
@@ -99,7 +99,7 @@ export class Slot {
     return session;
   }
 
-  /** Makes the slot as good as new: restarts what must be, refills the workdir, opens again. */
+  /** Resets the slot: restarts processes if required, resets the workdir, reopens sessions. */
   async reset(): Promise<void> {
     const stale = this.names.filter((name) => this.#mustRestart(name));
     await Promise.all(stale.map((name) => this.drop(name)));

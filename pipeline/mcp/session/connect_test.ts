@@ -68,7 +68,7 @@ Deno.test("Session.open() says so when nothing listens, there is no such host, o
   assert.deepEqual(await told(`http://127.0.0.1:${port}/mcp`), [
     "SERVER_UNREACHABLE",
     'Server "it" at URL cannot be reached: connection refused',
-    "is it running, and is the port right?",
+    "check that it is running and that the port is right",
   ]);
   assert.deepEqual(await told("http://nowhere.invalid/mcp"), [
     "SERVER_UNREACHABLE",

@@ -1,17 +1,17 @@
 /**
- * Servers in containers: which engine is there, and how it is asked to run a server's command. The rollout's folders are
- * mounted under the paths that they have outside, so that `${workdir}` means the same everywhere; everything else that a
- * server writes goes with its container. Nothing is pulled, and there is no network unless the pipeline asks for one.
- * Whoever starts a container removes it by its name (`process.ts`): killing the engine's client does not.
+ * Servers in containers: finds an engine and builds its command line for a server. The rollout's folders are mounted under
+ * the same paths as outside, so that `${workdir}` is the same everywhere; everything else that a server writes is deleted
+ * with its container. No image is pulled, and there is no network unless the pipeline enables one. Containers must be
+ * removed by name (`process.ts`): killing the engine's client does not remove them.
  * @module
  */
 import type { ServerConfig } from "../../config/pipeline_schema.ts";
 import { HoneError, mcp } from "../../diagnostics/mod.ts";
 
-/** A container as the pipeline file wants it. */
+/** Container settings in the pipeline file. */
 type ContainerConfig = NonNullable<Extract<ServerConfig, { command: string }>["container"]>;
 
-/** The engines that hone knows. */
+/** Supported engines. */
 export type Engine = NonNullable<ContainerConfig["engine"]>;
 
 /** What a server's process needs to run in a container. */
@@ -26,8 +26,8 @@ const LABEL = "hone=server";
 const asked = new Map<string, Promise<string | null>>();
 
 /**
- * The engine that works here: the wanted one, or the first of docker and podman that answers.
- * Throws a HoneError that says of each why it cannot be used.
+ * The engine to use: the configured one, or the first of docker and podman that works.
+ * Throws a HoneError with the reason why each cannot be used.
  */
 export async function findEngine(server: string, wanted?: Engine): Promise<Engine> {
   const problems: string[] = [];
@@ -88,7 +88,7 @@ export function containerArgs(
   };
 }
 
-/** What the server writes belongs to whoever runs hone, who has to remove it. */
+/** Files that the server writes belong to the user of hone, so that they can be deleted. */
 function owner(engine: Engine): string[] {
   const [uid, gid] = [Deno.uid(), Deno.gid()];
   if (!uid) return [];

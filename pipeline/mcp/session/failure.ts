@@ -1,6 +1,6 @@
 /**
- * Why a server cannot be connected to, in words: a program that ended, an address where nothing listens, a certificate,
- * a refusal, a web page. Also what may be tried next.
+ * Causes of failed connections to servers: an exited program, a refused connection, a certificate, an HTTP error, a web
+ * page. Also what to try next.
  * @module
  */
 import { ProtocolError, SdkError, SdkErrorCode } from "@modelcontextprotocol/client";
@@ -11,26 +11,26 @@ import type { Endpoint, OpenTransport } from "./transport.ts";
 
 type Next = "legacy" | "patient" | "sse";
 
-/** Why connecting failed, and what may be tried next. */
+/** Why connecting failed, and what to try next. */
 export class Failure extends Error {
   constructor(readonly error: HoneError, readonly next?: Next) {
     super(error.message);
   }
 }
 
-/** What bounded the attempt. */
+/** The limits of the attempt. */
 export interface Bounds {
   limit: AbortSignal;
   secs: number;
   stop?: AbortSignal;
-  /** The probe had no answer in its own time. */
+  /** The probe was not answered within its time limit. */
   unanswered: boolean;
 }
 
 const BODY_CHARS = 300;
 const NETWORK: [RegExp, string, string?][] = [
-  [/connection refused/i, "connection refused", "is it running, and is the port right?"],
-  [/dns error|lookup address|Name or service/i, "there is no host of this name", "check the host of the url"],
+  [/connection refused/i, "connection refused", "check that it is running and that the port is right"],
+  [/dns error|lookup address|Name or service/i, "there is no host of this name", "check the host of the URL"],
   [/connection reset|connection closed|broken pipe/i, "the connection was closed"],
   [/network is unreachable|no route to host/i, "there is no route to it"],
 ];
@@ -69,7 +69,7 @@ export function explain(
     return failure(answer, wrong ? "sse" : undefined);
   }
   if (/^\[\s*\{\s*"code": "invalid_/.test(message)) {
-    return failure(mcp.not_mcp(server, endpoint.url, "JSON that is no JSON-RPC"), "sse");
+    return failure(mcp.not_mcp(server, endpoint.url, "JSON that is not JSON-RPC"), "sse");
   }
   const page = /content type: (\S+)/i.exec(message)?.[1];
   if (page !== undefined) return failure(mcp.not_mcp(server, endpoint.url, page.replace(/;$/, "")), "sse");
@@ -80,7 +80,7 @@ function networkProblem(server: string, url: string, message: string): Diagnosti
   const certificate = /invalid peer certificate: (?:Other\(OtherError\()?(\w+)/.exec(message)?.[1];
   if (certificate !== undefined) return mcp.tls(server, url, `its certificate is not valid here (${certificate})`);
   if (/InvalidContentType|corrupt message|tls handshake|received fatal alert/i.test(message)) {
-    return mcp.tls(server, url, "it does not speak TLS, or not a version of today");
+    return mcp.tls(server, url, "it does not support TLS, or only outdated versions");
   }
   const [, cause, hint] = NETWORK.find(([pattern]) => pattern.test(message)) ?? [undefined, message];
   return mcp.unreachable(server, url, cause, hint);

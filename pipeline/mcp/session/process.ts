@@ -1,6 +1,6 @@
 /**
- * Processes of MCP servers: each leads its own process group, sees only the environment that `childEnv` names, and dies
- * with hone whatever hone dies of. A reaper (one `sh` for the whole program) holds a pipe to hone and kills the groups
+ * Processes of MCP servers: each leads its own process group, gets only the environment of `childEnv`, and is killed when
+ * hone exits for any reason. A reaper (one `sh` for the whole program) holds a pipe to hone and kills the groups
  * and removes the containers that are still alive when that pipe closes, so that even SIGKILL of hone leaves no orphan.
  * Unix only; elsewhere processes are killed one by one on release.
  * @module
@@ -11,7 +11,7 @@ import { basename } from "node:path";
 import { HoneError, mcp, messageOf } from "../../diagnostics/mod.ts";
 import { containerArgs, type ContainerSpec } from "./container.ts";
 
-/** What a server process is started with. */
+/** Options for starting a server process. */
 export interface ProcessSpec {
   command: string;
   args: string[];
@@ -112,8 +112,8 @@ function spawn(spec: ProcessSpec, as: Omit<ProcessSpec, "container">): Deno.Chil
 }
 
 /**
- * Kills the whole group of a process and waits for its leader; helpers and a container that it left behind die too.
- * With `grace_ms` it is asked to end first.
+ * Kills the whole group of a process and waits for its leader; also ends its remaining helpers and its container.
+ * With `grace_ms` it is first asked to exit.
  */
 export async function killProcess(child: Deno.ChildProcess, grace_ms = 0): Promise<void> {
   const helpers = await descendants(child.pid);

@@ -1,5 +1,5 @@
 /**
- * From a server's declaration to how it is reached: `${workdir}` filled in, paths made absolute, secrets read from the
+ * From a server's declaration to its endpoint: `${workdir}` expanded, paths made absolute, secrets read from the
  * environment. `./` and `../` in `command`, `args` and `cwd` are relative to the pipeline file, unless `cwd` is given:
  * then `args` are left to it. Of a server in a container only `mounts` are: the rest is the image's own.
  * @module

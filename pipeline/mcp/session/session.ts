@@ -1,8 +1,8 @@
 /**
- * One connection to one MCP server: negotiated, bounded in time, and never throwing out of a call. Opening throws a
- * HoneError that says why the server cannot be used; a call returns a `CallResult` whatever happens.
- * Requests that a server makes of its client are answered by policy: elicitation is declined or accepted with its defaults,
- * a folder of its own is the only root, where there is one, and sampling is not offered, or answered with one text.
+ * One connection to one MCP server, with negotiation and time limits. Opening throws a HoneError with the reason why the
+ * server cannot be used; a call always returns a `CallResult` and never throws.
+ * A server's requests to its client are answered automatically: elicitation is declined or accepted with its defaults, the
+ * rollout's folder is the only root, if there is one, and sampling is not offered, or answered with a fixed text.
  * @module
  */
 import { Client, type PriorDiscovery, ProtocolError, SdkError, SdkErrorCode } from "@modelcontextprotocol/client";
@@ -32,15 +32,15 @@ export interface CallLimits {
 export interface OpenOptions {
   start_timeout_secs: number;
   signal?: AbortSignal;
-  /** Answer to a server that asks the user: `decline` when left out, or `accept` with the form's own defaults. */
+  /** Response to elicitation: `decline` (default), or `accept` with the form's defaults. */
   elicitation?: "decline" | "accept";
-  /** Answer to a server that asks its client's model: none when left out, since sampling is not offered then. */
+  /** Response to sampling requests. By default sampling is not offered. */
   sampling?: "decline" | { text: string };
   /** The server asked for something that policy answered. */
   on_asked?: (method: string, answer: string) => void;
   /** Folder that `roots/list` names; without one hone says that it has no roots. */
   root?: string;
-  /** The server says that its tools are others now. */
+  /** Called when the server reports that its tools have changed. */
   on_tools_changed?: (session: Session) => void;
   /** What an earlier session with the same server negotiated; saves the probe. */
   prior?: PriorDiscovery;

@@ -1,7 +1,7 @@
 /**
- * The stdio transport of hone's MCP client: one server process in its own group, JSON-RPC a line. Keeps the tail of
- * stderr and of what the server wrote to stdout by mistake, bounds the size and depth of a message, and tells why the
- * connection closed. `close` kills the group at once: a rollout's server has nothing to save.
+ * The stdio transport of hone's MCP client: one server process in its own group, JSON-RPC lines. Keeps the end of stderr
+ * and of invalid output on stdout, limits the size and depth of a message, and reports why the connection closed. `close`
+ * kills the group immediately: a rollout's server has nothing to save.
  * @module
  */
 import type { JSONRPCMessage, Transport } from "@modelcontextprotocol/client";

@@ -1,6 +1,6 @@
 /**
- * What a tool result is for the model: all text content, and a line that names what is not text. The whole result stays
- * beside it for judges and the store.
+ * A tool result as text for the model: all text content, and a line for each part that is not text. The full result is
+ * kept for judges and the store.
  * @module
  */
 import type { Json, JsonObject } from "../../events.ts";

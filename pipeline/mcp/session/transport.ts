@@ -1,6 +1,6 @@
 /**
- * Transports by endpoint: stdio in a process group of its own, streamable HTTP, and the older SSE. A transport holds at
- * most one answer of `max_message_bytes`, and closing it ends every request that is under way.
+ * Transports by endpoint: stdio in its own process group, streamable HTTP, and the older SSE. A transport buffers at most
+ * one response of `max_message_bytes`, and closing it aborts every request in progress.
  * @module
  */
 import { SSEClientTransport, StreamableHTTPClientTransport, type Transport } from "@modelcontextprotocol/client";

@@ -1,7 +1,7 @@
 /**
- * Watches whether servers keep state that outlives a rollout, and says so once a server and kind of evidence: by what a
- * server changed outside of its folders, and by fresh environments that are not alike. Shared servers are not watched:
- * that they share is what their pipeline says.
+ * Detects servers with state that outlives a rollout, and warns once per server and kind of evidence: changes outside of
+ * the server's folders, and differences between fresh environments. Shared servers are not checked: sharing is declared in
+ * their pipeline.
  * @module
  */
 import { type Diagnostic, mcp } from "../../diagnostics/mod.ts";

@@ -1,7 +1,7 @@
 /**
- * What a server process changed outside of its rollout's folders: files beside its own program, where its declaration
- * points, and (on Linux) files that it holds open for writing. Nothing can see all of it without the system's help; this
- * sees what servers are known to do, and never names a program's own source, its logs or a package cache's bookkeeping.
+ * Changes of a server process outside of its rollout's folders: files next to its program, at paths in its declaration,
+ * and (on Linux) files that it has open for writing. Detection is incomplete without support of the operating system; it
+ * covers the known behaviour of servers, and ignores a program's source, its logs and files of package caches.
  * @module
  */
 import { readdir, readFile, readlink, realpath, stat } from "node:fs/promises";
