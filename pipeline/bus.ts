@@ -1,9 +1,9 @@
 /**
- * The typed event bus of a run. `publish` validates an event, assigns its sequence number, records it and enqueues it for
- * every subscriber. It resolves when each subscriber's bounded queue has accepted the event (back-pressure) and, for event
- * types in `DURABLE`, when it is committed. Events that a handler publishes name the handled event as their `cause`. Taps
- * only observe. When a handler throws or the run's signal is aborted, delivery stops and blocked publishers reject; events
- * are still recorded. The bus knows events, not stages.
+ * The typed event bus of a run. `publish` validates an event, assigns its sequence number, records it and enqueues it
+ * for every subscriber. It resolves when each subscriber's bounded queue has accepted the event (back-pressure) and,
+ * for event types in `DURABLE`, when it is committed. Events that a handler publishes name the handled event as their
+ * `cause`. Taps only observe. When a handler throws or the run's signal is aborted, delivery stops and blocked
+ * publishers reject; events are still recorded. The bus knows events, not stages.
  * @module
  */
 import { checkPayload } from "./common/payload_checks.ts";
@@ -20,7 +20,9 @@ export type Publish = <K extends EventName>(type: K, data: EventMap[K]) => Promi
 /** Publishing functions for a handler. */
 export interface Out {
   publish: Publish;
-  /** Like `publish`, but an event that is `recorded` already is delivered to subscribers without being recorded again. */
+  /**
+   * Like `publish`, but an event that is `recorded` already is delivered to subscribers without being recorded again.
+   */
   deliver: <K extends EventName>(type: K, data: EventMap[K], recorded: boolean) => Promise<void>;
   /** Number of the handled event: the `cause` of events published for it elsewhere. */
   cause: number | undefined;

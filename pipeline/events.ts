@@ -247,7 +247,9 @@ export interface Trajectory extends RolloutRef {
   seconds: number;
 }
 
-/** One judge's judgement of one rollout: a score in [0, 1], an abstention (does not apply), or the cause of a failure. */
+/**
+ * One judge's judgement of one rollout: a score in [0, 1], an abstention (does not apply), or the cause of a failure.
+ */
 export type Judgement =
   | { score: number; reason: string; parts?: Record<string, number> }
   | { abstain: string }

@@ -1,7 +1,7 @@
 /**
- * The table of the kinds of plugin: how many stages of a kind a pipeline may have and whether it needs one, the methods of
- * its role, how a program implements it (`exec:`), its template for `hone new`, its conformance checks. The events of
- * each kind are in `run/bindings.ts`.
+ * The table of the kinds of plugin: how many stages of a kind a pipeline may have and whether it needs one, the methods
+ * of its role, how a program implements it (`exec:`), its template for `hone new`, its conformance checks. The events
+ * of each kind are in `run/bindings.ts`.
  * @module
  */
 import { discoverer } from "./kinds/discoverer_kind.ts";

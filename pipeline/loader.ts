@@ -1,6 +1,7 @@
 /**
- * Loads the plugin that `use:` names: a built-in, a path, a pinned npm package, or a program in any language. Errors say
- * what was tried and what is expected. The caller passes the table of built-ins, so that the core imports no plugin.
+ * Loads the plugin that `use:` names: a built-in, a path, a pinned npm package, or a program in any language. Errors
+ * say what was tried and what is expected. The caller passes the table of built-ins, so that the core imports no
+ * plugin.
  * @module
  */
 import { stat } from "node:fs/promises";

@@ -77,7 +77,10 @@ export interface JudgeArgs<E = unknown> {
 
 /** The role of a judge. */
 export interface JudgeRole<E = unknown> {
-  /** `absolute` scores are comparable between groups; `relative` ones only within a group, and are used only in training. */
+  /**
+   * `absolute` scores are comparable between groups; `relative` ones only within a group, and are used only in
+   * training.
+   */
   scale: "absolute" | "relative";
   /** A decisive judge determines success. A run needs at least one; a relative judge cannot be decisive. */
   decisive: boolean;
@@ -204,9 +207,9 @@ type RoleOf<K extends Kind, E> = (K extends "judge" ? JudgeRole<E> : Roles[K]) &
  * @example
  * ```ts
  * const plugin: Plugin<"judge"> = definePlugin({ kind: "judge", name: "always", summary: "…", config: z.strictObject({}),
- *   examples: [{ title: "Defaults", with: {} }],
- *   create: () => ({ scale: "absolute", decisive: true,
- *     judge: ({ group }) => group.map(() => ({ score: 1, reason: "always" })) }) });
+ * examples: [{ title: "Defaults", with: {} }],
+ * create: () => ({ scale: "absolute", decisive: true,
+ * judge: ({ group }) => group.map(() => ({ score: 1, reason: "always" })) }) });
  * export default plugin;
  * ```
  */

@@ -1,7 +1,7 @@
 /**
  * Test helpers for plugins: `conformance(plugin)` registers the tests that every plugin must pass, usually in the first
- * line of its test file. `fakeContext`, `fakeScenario`, `fakeTrajectory`, `fakeTurn`, `fakeToolCall` and `fakeJudgeArgs`
- * create arguments for roles.
+ * line of its test file. `fakeContext`, `fakeScenario`, `fakeTrajectory`, `fakeTurn`, `fakeToolCall` and
+ * `fakeJudgeArgs` create arguments for roles.
  * @module
  */
 import assert from "node:assert/strict";

@@ -1,6 +1,6 @@
 /**
- * Client for an OpenAI-compatible endpoint, one turn at a time and without streaming, because `return_token_ids` is only
- * reliable that way. Fields missing in a response are missing in the result; retries end with the caller's signal.
+ * Client for an OpenAI-compatible endpoint, one turn at a time and without streaming, because `return_token_ids` is
+ * only reliable that way. Fields missing in a response are missing in the result; retries end with the caller's signal.
  * @module
  */
 import { chat as say, messageOf } from "../diagnostics/mod.ts";

@@ -1,6 +1,6 @@
 /**
- * The conversation that a policy sees: the opening of a rollout, results and corrections. Rollouts and demonstrations use
- * the same functions, so that training data has the same form as rollouts.
+ * The conversation that a policy sees: the opening of a rollout, results and corrections. Rollouts and demonstrations
+ * use the same functions, so that training data has the same form as rollouts.
  * @module
  */
 import type { ChatMessage, Scenario, ToolSpec } from "../events.ts";

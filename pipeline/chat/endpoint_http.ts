@@ -117,7 +117,9 @@ export function errorIn({ error }: { error?: ErrorBody }): { status: number; rea
   return { status: code >= 400 && code < 600 ? code : 502, reason: reasonOf(error) || JSON.stringify(error) };
 }
 
-/** Milliseconds before try `attempt + 1`: what the endpoint asked for, or more with each attempt; never above `longest`. */
+/**
+ * Milliseconds before try `attempt + 1`: what the endpoint asked for, or more with each attempt; never above `longest`.
+ */
 export function waitFor(attempt: number, asked: number | undefined, longest = LONGEST_WAIT_MS): number {
   const most = Math.min(longest, FIRST_WAIT_MS * 2 ** (attempt - 1));
   return asked === undefined ? Math.random() * most : Math.min(asked, longest) + Math.random() * FIRST_WAIT_MS;

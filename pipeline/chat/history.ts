@@ -1,8 +1,8 @@
 /**
- * Keeps a conversation within the policy's context: if it grows too long, its oldest tool results are truncated, then, if
- * that is not enough, replaced by a mark. Everything else is kept, including the newest results. It is shortened to well
- * below the limit, so that the next turns only extend it. Deterministic for the same conversation and the same responses
- * of the endpoint.
+ * Keeps a conversation within the policy's context: if it grows too long, its oldest tool results are truncated, then,
+ * if that is not enough, replaced by a mark. Everything else is kept, including the newest results. It is shortened to
+ * well below the limit, so that the next turns only extend it. Deterministic for the same conversation and the same
+ * responses of the endpoint.
  * @module
  */
 import type { ChatMessage, Shortened, ToolSpec } from "../events.ts";

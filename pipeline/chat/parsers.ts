@@ -1,8 +1,8 @@
 /**
  * One parser per format of tool calls: from text to calls, or to the reason why there are none. Text that does not look
  * like a call is an answer; text that looks like one but cannot be parsed is `invalid`, and none of its calls is made:
- * calls that a server's own parser would reject must not be learned. Never throws, and takes time linear in the length of
- * the text.
+ * calls that a server's own parser would reject must not be learned. Never throws, and takes time linear in the length
+ * of the text.
  * @module
  */
 import type { Json, ToolSpec } from "../events.ts";
@@ -132,7 +132,10 @@ function looksLikeCall(value: Json): boolean {
   return "arguments" in inner || "parameters" in inner || (Object.keys(inner).length === 1 && "name" in inner);
 }
 
-/** `[TOOL_CALLS][{…}]` (to version 7 of the tokenizer) and `[TOOL_CALLS]name[ARGS]{…}` or `[TOOL_CALLS]name{…}` (since 11). */
+/**
+ * `[TOOL_CALLS][{…}]` (to version 7 of the tokenizer) and `[TOOL_CALLS]name[ARGS]{…}` or `[TOOL_CALLS]name{…}` (since
+ * 11).
+ */
 function mistral(text: string): Reading {
   const mark = "[TOOL_CALLS]";
   const first = text.indexOf(mark);

@@ -1,7 +1,7 @@
 /**
  * How a tool is described to a model: a line of text (every format that hone renders itself), or a reduced JSON Schema
- * (`tool_schemas: compact`). Names, types, required arguments and enums are kept; descriptions are reduced to their first
- * sentence; the rest is removed. Arguments are always checked with the server's own schema instead.
+ * (`tool_schemas: compact`). Names, types, required arguments and enums are kept; descriptions are reduced to their
+ * first sentence; the rest is removed. Arguments are always checked with the server's own schema instead.
  * @module
  */
 import type { Json, JsonObject, ToolSpec } from "../events.ts";

@@ -33,7 +33,9 @@ export function timerMs(seconds: number): number {
   return Math.max(0, Math.min(seconds * 1000, 2 ** 31 - 1));
 }
 
-/** Like `within`, for work that may ignore its signal: rejects when the time limit is reached, whatever the work does. */
+/**
+ * Like `within`, for work that may ignore its signal: rejects when the time limit is reached, whatever the work does.
+ */
 export function limited<T>(
   seconds: number,
   signal: AbortSignal,

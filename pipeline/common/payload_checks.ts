@@ -1,6 +1,7 @@
 /**
- * Payload checks of every event, cheap enough to run at each `publish`: the types of `EventMap` are written by hand, and
- * each check below must cover the same keys or it does not compile. Typed arrays are checked by type, not by element.
+ * Payload checks of every event, cheap enough to run at each `publish`: the types of `EventMap` are written by hand,
+ * and each check below must cover the same keys or it does not compile. Typed arrays are checked by type, not by
+ * element.
  * @module
  */
 import type { EventMap, EventName } from "../events.ts";

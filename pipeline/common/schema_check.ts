@@ -1,6 +1,6 @@
 /**
- * Checks a JSON value against a JSON Schema, in words that a model can act on. Compiled once per schema object, and kept
- * only as long as that object. The dialect is 2020-12 unless the schema names an older draft.
+ * Checks a JSON value against a JSON Schema, in words that a model can act on. Compiled once per schema object, and
+ * kept only as long as that object. The dialect is 2020-12 unless the schema names an older draft.
  * @module
  */
 import { Ajv, type ErrorObject, type Options, type ValidateFunction } from "ajv";
@@ -28,8 +28,8 @@ let draft7: Ajv | undefined;
 let draft2020: Ajv2020 | undefined;
 
 /**
- * What is wrong with the value; null where it fits, or where the schema cannot be used (see `schemaProblem`). Throws what
- * the check itself throws, of a value that nests too deep, say.
+ * What is wrong with the value; null where it fits, or where the schema cannot be used (see `schemaProblem`). Throws
+ * what the check itself throws, of a value that nests too deep, say.
  */
 export function misfit(schema: JsonObject, value: Json, { whole, unknown_field }: Subject): string | null {
   const validate = compile(schema);

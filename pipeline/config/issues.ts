@@ -1,6 +1,6 @@
 /**
- * Turns zod issues into diagnostics: one for each problem, with its position in the file and the field that was probably
- * meant. Works for the pipeline's schema and for those of plugins.
+ * Turns zod issues into diagnostics: one for each problem, with its position in the file and the field that was
+ * probably meant. Works for the pipeline's schema and for those of plugins.
  * @module
  */
 import { z } from "zod";

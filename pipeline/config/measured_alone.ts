@@ -1,6 +1,6 @@
 /**
- * A pipeline that only evaluates one policy: nothing is trained or exported. The folder's pipeline.yaml records that too,
- * because resuming an evaluation must not train.
+ * A pipeline that only evaluates one policy: nothing is trained or exported. The folder's pipeline.yaml records that
+ * too, because resuming an evaluation must not train.
  * @module
  */
 import { parseDocument } from "yaml";

@@ -59,7 +59,9 @@ export interface LoadOptions {
   env?: Record<string, string>;
   /** Overrides by dotted path: `train.steps`, `stages.file.with.path`; see `override`. */
   overrides?: Record<string, Json>;
-  /** False to skip checks of this machine: environment, paths and plugins by path (for files meant for another machine). */
+  /**
+   * False to skip checks of this machine: environment, paths and plugins by path (for files meant for another machine).
+   */
   world?: boolean;
   /** False if nothing will be trained, whatever the ladder: training scenarios are not required. */
   trains?: boolean;
@@ -341,7 +343,9 @@ class Reading {
     }
   }
 
-  /** Fills in values that depend on other parts: the prompt's text, the model's folder, the ladder without a trainer. */
+  /**
+   * Fills in values that depend on other parts: the prompt's text, the model's folder, the ladder without a trainer.
+   */
   async #complete(config: PipelineConfig, stages: LoadedStage[]): Promise<PipelineConfig> {
     const { system_prompt } = config.agent;
     if (this.#world && isRelative(system_prompt)) {

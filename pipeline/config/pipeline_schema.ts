@@ -67,7 +67,7 @@ const agent = z.strictObject({
   ),
 });
 
-const sampling_text = z.string().describe("The model's reply.").meta({
+const sampling_text = z.string().describe("Text of the reply.").meta({
   examples: ["No model is available."],
 });
 

@@ -69,7 +69,9 @@ export class Source {
     return this.doc.toJS();
   }
 
-  /** Adds a field's position to a diagnostic: of its value, or of its key. A missing field has its parent's position. */
+  /**
+   * Adds a field's position to a diagnostic: of its value, or of its key. A missing field has its parent's position.
+   */
   at(diagnostic: Diagnostic, path: Path, side: "key" | "value" = "value"): Diagnostic {
     let node: unknown = this.doc.contents;
     let range = (node as Node | null)?.range ?? [0, 1];

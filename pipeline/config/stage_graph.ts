@@ -1,7 +1,7 @@
 /**
- * Whether the parts of a pipeline can be combined: required kinds, kinds with at most one stage, a trainer for the ladder,
- * rungs for the evaluated policies. Works on raw values, so that it also reports on files that the schema rejects.
- * Findings carry the path that they concern.
+ * Whether the parts of a pipeline can be combined: required kinds, kinds with at most one stage, a trainer for the
+ * ladder, rungs for the evaluated policies. Works on raw values, so that it also reports on files that the schema
+ * rejects. Findings carry the path that they concern.
  * @module
  */
 import { config, type Diagnostic, runner } from "../diagnostics/mod.ts";
@@ -154,8 +154,8 @@ function checkServers(servers: unknown): Finding[] {
 }
 
 /**
- * The ids of the stages: the given ones, or the plugin's name, numbered if it is taken. Reports duplicates, and exporters
- * whose folder is reserved.
+ * The ids of the stages: the given ones, or the plugin's name, numbered if it is taken. Reports duplicates, and
+ * exporters whose folder is reserved.
  */
 export function nameStages(stages: Placed[]): { ids: string[]; findings: Finding[] } {
   const findings: Finding[] = [];

@@ -1,6 +1,6 @@
 /**
- * Validates what a judge returned: a score outside [0, 1], NaN or a missing judgement becomes `invalid`, with the judge's
- * name; it never fails the run, and never counts as 0.
+ * Validates what a judge returned: a score outside [0, 1], NaN or a missing judgement becomes `invalid`, with the
+ * judge's name; it never fails the run, and never counts as 0.
  * @module
  */
 import type { Judgement } from "../events.ts";

@@ -1,6 +1,6 @@
 /**
- * Types that roles are created with and use: log, context, environment, policy, agent, and the run's client for language
- * models. Part of the plugin API; exported by `plugin.ts`.
+ * Types that roles are created with and use: log, context, environment, policy, agent, and the run's client for
+ * language models. Part of the plugin API; exported by `plugin.ts`.
  * @module
  */
 import type { CallOutcome, CallSpec, ChatMessage, Json, JsonObject, ToolSpec } from "../events.ts";
@@ -42,8 +42,8 @@ export interface Environment {
   workdir: string | null;
   tools: ToolSpec[];
   /**
-   * Calls a tool by the name that the model sees. Never throws. The environment enforces the time limit, because only it
-   * receives a tool's progress notifications.
+   * Calls a tool by the name that the model sees. Never throws. The environment enforces the time limit, because only
+   * it receives a tool's progress notifications.
    */
   call(model_name: string, args: JsonObject, options?: { signal?: AbortSignal }): Promise<CallResult>;
   /** Calls a tool for observation or setup, by its name on the server; the agent's tool filters do not apply. */
@@ -65,7 +65,9 @@ export interface Policy {
   tokens: "exact" | "none";
   /** True if the endpoint stores ids by rollout handle (hone's own worker). */
   rollout_handles: boolean;
-  /** How tools are shown to the model: `native` sends `tools`; for the others, hone renders them in the system prompt. */
+  /**
+   * How tools are shown to the model: `native` sends `tools`; for the others, hone renders them in the system prompt.
+   */
   tool_format: ToolFormat;
   /** 0 if unknown. */
   context_tokens: number;
@@ -147,8 +149,9 @@ export interface LlmReply {
  */
 export interface Llm {
   /**
-   * Sends a request. Throws a HoneError if there is no usable reply (the code names the cause: LLM_REFUSED, LLM_CUT_OFF,
-   * …) or a limit of the run is used up (LLM_LIMIT), and the reason of the stage's signal if the stage was stopped.
+   * Sends a request. Throws a HoneError if there is no usable reply (the code names the cause: LLM_REFUSED,
+   * LLM_CUT_OFF, …) or a limit of the run is used up (LLM_LIMIT), and the reason of the stage's signal if the stage was
+   * stopped.
    */
   ask(request: LlmRequest): Promise<LlmReply>;
 }

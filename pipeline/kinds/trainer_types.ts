@@ -75,8 +75,8 @@ export interface OnlineTrainer extends AsyncDisposable {
   supervise(args: StepArgs): AsyncGenerator<TrainerMetric, StepReport>;
   step(args: StepArgs): AsyncGenerator<TrainerMetric, StepReport>;
   /**
-   * Serves the current weights (or those of the checkpoint) as the policy of this version and name. With `max_staleness`
-   * above 0, rollouts in flight continue with the new weights.
+   * Serves the current weights (or those of the checkpoint) as the policy of this version and name. With
+   * `max_staleness` above 0, rollouts in flight continue with the new weights.
    */
   publish(args: { name: string; version: number; checkpoint?: Checkpoint }): Promise<Policy>;
   /** Saves adapter, optimiser and random state to this folder; resolves when they are on disk. */

@@ -1,6 +1,6 @@
 /**
- * Anthropic's Messages API. System messages are sent separately; tools that the conversation called are declared, as the
- * API requires, but not offered; a schema becomes the input of a tool that the model must call. There is no seed.
+ * Anthropic's Messages API. System messages are sent separately; tools that the conversation called are declared, as
+ * the API requires, but not offered; a schema becomes the input of a tool that the model must call. There is no seed.
  * @module
  */
 import { readJson } from "../chat/json_text.ts";

@@ -1,7 +1,8 @@
 /**
- * Sends requests to endpoints: limited concurrency, a time limit for each, retries, within the run's budget. Learns once
- * per endpoint which fields or schemas it rejects, and then omits them. Redirects are not followed: they would disclose
- * keys. Secrets that an endpoint echoes are redacted here, before any truncation: a truncated secret would not match.
+ * Sends requests to endpoints: limited concurrency, a time limit for each, retries, within the run's budget. Learns
+ * once per endpoint which fields or schemas it rejects, and then omits them. Redirects are not followed: they would
+ * disclose keys. Secrets that an endpoint echoes are redacted here, before any truncation: a truncated secret would not
+ * match.
  * @module
  */
 import { pause, TimeUp, within } from "../common/deadline.ts";

@@ -22,8 +22,8 @@ export class Flight<T> {
   }
 
   /**
-   * The result of the work. Throws the signal's reason if it is aborted first; the last one to leave waits until the work
-   * has ended.
+   * The result of the work. Throws the signal's reason if it is aborted first; the last one to leave waits until the
+   * work has ended.
    */
   async join(signal: AbortSignal): Promise<T> {
     const { promise: left, reject } = Promise.withResolvers<never>();

@@ -58,8 +58,8 @@ export class LlmClient {
   }
 
   /**
-   * The client of one stage: its id is recorded with each call, its signal aborts waiting and the request; `cause` is the
-   * number of the event that the stage is handling.
+   * The client of one stage: its id is recorded with each call, its signal aborts waiting and the request; `cause` is
+   * the number of the event that the stage is handling.
    */
   for(stage: string, signal: AbortSignal, cause?: number): Llm {
     return { ask: (request) => this.#ask({ stage, cause }, request, signal) };

@@ -1,6 +1,6 @@
 /**
- * OpenAI's Chat Completions API, using only fields that compatible endpoints support as well. A schema is sent as `strict`
- * if it is in the subset that OpenAI requires for that.
+ * OpenAI's Chat Completions API, using only fields that compatible endpoints support as well. A schema is sent as
+ * `strict` if it is in the subset that OpenAI requires for that.
  * @module
  */
 import { type OpenAiAnswer, written } from "../chat/openai_answer.ts";

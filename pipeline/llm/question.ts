@@ -1,7 +1,7 @@
 /**
- * A request before it is sent: its address, the content that determines its reply, and the key shared by equal requests.
- * Secrets that it is sent with (keys, headers, a user in the address) are registered for redaction here, and are not part
- * of the content.
+ * A request before it is sent: its address, the content that determines its reply, and the key shared by equal
+ * requests. Secrets that it is sent with (keys, headers, a user in the address) are registered for redaction here, and
+ * are not part of the content.
  * @module
  */
 import { createHash } from "node:crypto";

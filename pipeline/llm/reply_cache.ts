@@ -1,7 +1,7 @@
 /**
- * Replies that any run may reuse, by the key of their request: one private file each (0600, in a folder 0700), written to
- * a temporary file and renamed. Contains replies, not requests. Unreadable files are treated as missing; write errors are
- * logged once and do not fail a request.
+ * Replies that any run may reuse, by the key of their request: one private file each (0600, in a folder 0700), written
+ * to a temporary file and renamed. Contains replies, not requests. Unreadable files are treated as missing; write
+ * errors are logged once and do not fail a request.
  * @module
  */
 import { chmod, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";

@@ -1,6 +1,6 @@
 /**
- * Extracts JSON from a model's reply leniently (code fences, surrounding prose) and validates it against the schema, and
- * has the corresponding prompt texts. Linear in the length of the reply.
+ * Extracts JSON from a model's reply leniently (code fences, surrounding prose) and validates it against the schema,
+ * and has the corresponding prompt texts. Linear in the length of the reply.
  * @module
  */
 import { jsonEnd, readJson } from "../chat/json_text.ts";

@@ -1,6 +1,6 @@
 /**
- * The Python worker process: starts `python -m hone_worker`, sends requests one at a time, forwards its events, and turns
- * its errors and its exit into HoneErrors. The worker exits when its stdin closes, so it never outlives hone.
+ * The Python worker process: starts `python -m hone_worker`, sends requests one at a time, forwards its events, and
+ * turns its errors and its exit into HoneErrors. The worker exits when its stdin closes, so it never outlives hone.
  * @module
  */
 import { HoneError, worker as messages } from "../diagnostics/mod.ts";
@@ -45,7 +45,8 @@ export class Worker implements AsyncDisposable {
       options.on_event(event);
     };
     const command = options.command ?? [python, "-m", "hone_worker"];
-    // glibc gives large arrays back to the kernel at each release; kept, they need not be faulted in again (a third faster).
+    // glibc gives large arrays back to the kernel at each release; kept, they need not be faulted in again (a third
+    // faster).
     const malloc = { MALLOC_MMAP_MAX_: "0", MALLOC_TRIM_THRESHOLD_: "99999999999", MALLOC_TOP_PAD_: "67108864" };
     const env = {
       ...malloc,
@@ -58,7 +59,9 @@ export class Worker implements AsyncDisposable {
     this.lost = this.#program.lost.then((cause) => this.#hung.signal.aborted ? this.#hung.signal.reason : cause);
   }
 
-  /** Sends a request and waits for its answer. Throws a HoneError with the worker's code, WORKER_DIED or WORKER_TIMEOUT. */
+  /**
+   * Sends a request and waits for its answer. Throws a HoneError with the worker's code, WORKER_DIED or WORKER_TIMEOUT.
+   */
   async request<R = JsonObject>(method: string, params: Record<string, unknown>, timeout_secs = 0): Promise<R> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<never>((_, reject) => {

@@ -1,6 +1,7 @@
 /**
- * The worker's Python environment, created on first use from a hashed requirements file: with uv if available, otherwise
- * with venv and pip. Keyed by the requirements' hash and marked as complete last, so that a failed attempt is repeated.
+ * The worker's Python environment, created on first use from a hashed requirements file: with uv if available,
+ * otherwise with venv and pip. Keyed by the requirements' hash and marked as complete last, so that a failed attempt is
+ * repeated.
  * @module
  */
 import { spawn } from "node:child_process";

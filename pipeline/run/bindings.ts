@@ -210,8 +210,8 @@ export function flowOf(has: (kind: Kind) => boolean, hosted: boolean): Binding[]
 }
 
 /**
- * Kinds without which a consumed event of the flow has no publisher, or a published one has no consumer. In the order of
- * the flow.
+ * Kinds without which a consumed event of the flow has no publisher, or a published one has no consumer. In the order
+ * of the flow.
  */
 export function missingKinds(has: (kind: Kind) => boolean, hosted: boolean): Kind[] {
   const flow = flowOf(has, hosted);

@@ -1,7 +1,7 @@
 /**
- * The state of a run in progress, shared by its bindings. Created by `open_run.ts`; `catalog`, `scenarios`, `trainer` and
- * `policies` are filled in during the run. Stages communicate over the bus; data too large for an event (the trajectories
- * of a group that is not rewarded yet) is kept here under the id in the event.
+ * The state of a run in progress, shared by its bindings. Created by `open_run.ts`; `catalog`, `scenarios`, `trainer`
+ * and `policies` are filled in during the run. Stages communicate over the bus; data too large for an event (the
+ * trajectories of a group that is not rewarded yet) is kept here under the id in the event.
  * @module
  */
 import { isAbsolute, join } from "node:path";

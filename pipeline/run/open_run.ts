@@ -1,8 +1,8 @@
 /**
  * Opens and closes a run: one process, one pipeline, one run folder. Opens the run's resources, binds the stages to the
  * bus, publishes `run.started` and waits until the bus is idle; then closes everything again, whatever happened. Errors
- * are classified here, once, into `stage.failed`. The folder remains resumable; that of a new run is deleted if no rollout
- * finished.
+ * are classified here, once, into `stage.failed`. The folder remains resumable; that of a new run is deleted if no
+ * rollout finished.
  * @module
  */
 import { mkdir, readdir, rm, rmdir, writeFile } from "node:fs/promises";

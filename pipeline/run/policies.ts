@@ -1,6 +1,6 @@
 /**
- * The initial policy of a run: the trainer's base model, or the pipeline's endpoint. Opening a trainer is a call, not an
- * event: it produces nothing to record, and everything after it needs the policy.
+ * The initial policy of a run: the trainer's base model, or the pipeline's endpoint. Opening a trainer is a call, not
+ * an event: it produces nothing to record, and everything after it needs the policy.
  * @module
  */
 import { contextLength } from "../chat/context_length.ts";

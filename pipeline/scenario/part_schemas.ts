@@ -1,6 +1,6 @@
 /**
- * Schemas for the parts of judges (`@hone/hone/schemas`): calls, paths below a rollout's folder, and matchers of values.
- * Separate from `mod.ts`, so that the command line can start without loading the schema library.
+ * Schemas for the parts of judges (`@hone/hone/schemas`): calls, paths below a rollout's folder, and matchers of
+ * values. Separate from `mod.ts`, so that the command line can start without loading the schema library.
  * @module
  */
 import { z } from "zod";
@@ -21,7 +21,9 @@ const pattern = z.string().refine((source) => {
   }
 }, "must be a regular expression");
 
-/** The fields of a matcher, to be spread into a schema; at most one of the first three is allowed, see `one_matcher`. */
+/**
+ * The fields of a matcher, to be spread into a schema; at most one of the first three is allowed, see `one_matcher`.
+ */
 export const matcher_fields = {
   equals: z.json().optional().describe("The expected value; one newline at the end of a text is ignored.").meta({
     examples: ["maple"],

@@ -1,6 +1,7 @@
 /**
  * The judges' parts of scenarios: each judge owns a part, under `expect.<name of the judge>` or as a top-level field
- * (`checks`, `answer`, `calls`). The tools that a scenario names are found through the parts, without knowing any judge.
+ * (`checks`, `answer`, `calls`). The tools that a scenario names are found through the parts, without knowing any
+ * judge.
  * @module
  */
 import { type Diagnostic, runner } from "../diagnostics/mod.ts";

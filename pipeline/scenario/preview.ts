@@ -1,6 +1,6 @@
 /**
- * Checks of a pipeline's scenarios before any server is started or role created: reads the scenarios of the sources that
- * support it, checks the judges' parts, and checks that the required splits are present.
+ * Checks of a pipeline's scenarios before any server is started or role created: reads the scenarios of the sources
+ * that support it, checks the judges' parts, and checks that the required splits are present.
  * @module
  */
 import type { PipelineConfig } from "../config/pipeline_schema.ts";

@@ -1,6 +1,6 @@
 /**
- * Reading scenario files for plugins, through the public API. The reader (YAML, schemas) is imported on first use, so that
- * `mod.ts`, which is also the command line, starts fast.
+ * Reading scenario files for plugins, through the public API. The reader (YAML, schemas) is imported on first use, so
+ * that `mod.ts`, which is also the command line, starts fast.
  * @module
  */
 import type { Catalog, Scenario } from "../events.ts";

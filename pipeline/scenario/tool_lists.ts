@@ -1,7 +1,7 @@
 /**
- * Chooses the tools that each scenario offers within `agent.tool_budget_tokens`, and rejects, before any rollout, a list
- * that does not fit the model's context. A choice depends only on seed, scenario and catalog, so that every policy, every
- * rollout and a resumed run get the same tools.
+ * Chooses the tools that each scenario offers within `agent.tool_budget_tokens`, and rejects, before any rollout, a
+ * list that does not fit the model's context. A choice depends only on seed, scenario and catalog, so that every
+ * policy, every rollout and a resumed run get the same tools.
  * @module
  */
 import { contextLength } from "../chat/context_length.ts";

@@ -1,7 +1,7 @@
 /**
  * `batch.v1`: the file that passes a batch of trajectories to the worker. JSON lines, one trajectory each; prompts as
- * prefix reference and suffix. Written atomically. The tests of both languages read the golden file next to the worker's
- * tests.
+ * prefix reference and suffix. Written atomically. The tests of both languages read the golden file next to the
+ * worker's tests.
  * @module
  */
 import { writeAside } from "../common/write_aside.ts";

@@ -1,7 +1,7 @@
 /**
- * Access to a live run from other processes: a lock that names the process using the folder, and a small HTTP service on
- * loopback with a token that only the folder's owner can read. `openRun` is the client; it reads the file directly once
- * the run has ended.
+ * Access to a live run from other processes: a lock that names the process using the folder, and a small HTTP service
+ * on loopback with a token that only the folder's owner can read. `openRun` is the client; it reads the file directly
+ * once the run has ended.
  * @module
  */
 import { readFileSync } from "node:fs";
@@ -27,7 +27,8 @@ export async function lockRun(run_dir: string): Promise<AsyncDisposable> {
     const text = new Uint8Array(1000);
     const holder = holderIn(new TextDecoder().decode(text.subarray(0, await file.read(text) ?? 0)));
     if (holder !== null) throw new HoneError(messages.run_locked(run_dir, holder));
-    // Renamed into place, so that no process reads a partial lock; a process that waited for the old file sees the change.
+    // Renamed into place, so that no process reads a partial lock; a process that waited for the old file sees the
+    // change.
     await writeFile(`${path}.new`, JSON.stringify({ pid: Deno.pid, started: processStart(Deno.pid) }), { mode: 0o600 });
     await rename(`${path}.new`, path);
     return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };

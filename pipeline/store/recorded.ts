@@ -1,6 +1,6 @@
 /**
- * Reads records back from a run's store exactly as they were written: trajectories with their token arrays, and everything
- * that resume needs to know about finished work.
+ * Reads records back from a run's store exactly as they were written: trajectories with their token arrays, and
+ * everything that resume needs to know about finished work.
  * @module
  */
 import type {

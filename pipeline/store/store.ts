@@ -14,8 +14,8 @@ import { ADDED_COLUMNS, ddl } from "./ddl.ts";
 import { type Cell, RowWriter, SCHEMA_VERSION, type TableName } from "./tables.ts";
 
 /**
- * Files that this process has open, with the number of readers, or -1 for a writer: DuckDB's own lock only excludes other
- * processes.
+ * Files that this process has open, with the number of readers, or -1 for a writer: DuckDB's own lock only excludes
+ * other processes.
  */
 const OPEN = new Map<string, number>();
 
@@ -150,8 +150,8 @@ export class Store implements AsyncDisposable {
   }
 
   /**
-   * Does `work`. After an INTERNAL error (for example of a user's query), DuckDB rejects all further statements; the file
-   * is then reopened and `work` done once more, so that a query cannot fail the run.
+   * Does `work`. After an INTERNAL error (for example of a user's query), DuckDB rejects all further statements; the
+   * file is then reopened and `work` done once more, so that a query cannot fail the run.
    */
   async #healing<T>(work: () => Promise<T>): Promise<T> {
     const instance = this.#instance;

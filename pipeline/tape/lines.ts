@@ -1,7 +1,8 @@
 /**
- * The format of a tape: JSON lines, append-only, with a header first. A `rollout` line starts a rollout's sequence (again,
- * if a resumed run repeated it); calls, observations and replies belong to the last one of their name, `llm` lines to
- * none. Texts are masked: they contain no paths of the run and no secrets. Lines contain no times and no random names.
+ * The format of a tape: JSON lines, append-only, with a header first. A `rollout` line starts a rollout's sequence
+ * (again, if a resumed run repeated it); calls, observations and replies belong to the last one of their name, `llm`
+ * lines to none. Texts are masked: they contain no paths of the run and no secrets. Lines contain no times and no
+ * random names.
  * @module
  */
 import { createHash } from "node:crypto";
@@ -91,7 +92,9 @@ export const tape_line = z.discriminatedUnion("type", [
     rollout: z.string(),
     /** Digest of what the world of the rollout depends on. */
     scenario: z.string(),
-    /** Characters of the path behind `${workdir}`: a replay shows one as long, so that results are cut where they were. */
+    /**
+     * Characters of the path behind `${workdir}`: a replay shows one as long, so that results are cut where they were.
+     */
     workdir_chars: z.int().nullable(),
   }),
   call,

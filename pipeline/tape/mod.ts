@@ -1,6 +1,6 @@
 /**
- * Opens a run's tape according to its pipeline: to record, to replay, or not at all. Rejects invalid combinations before
- * anything is started or written.
+ * Opens a run's tape according to its pipeline: to record, to replay, or not at all. Rejects invalid combinations
+ * before anything is started or written.
  * @module
  */
 import { existsSync, statSync } from "node:fs";

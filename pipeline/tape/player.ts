@@ -1,8 +1,8 @@
 /**
- * Replays a run: a rollout's requests are answered from the tape, in the order of its sequence. A request that is not on
- * the tape ends the rollout with a cause that names it, or (`on_miss: live`) is sent to the real server or endpoint. A
- * server is started only then, and the calls answered from the tape are first repeated on it. In place of the recorded
- * folder's path, rollouts see a path of the same length that is the same in every replay.
+ * Replays a run: a rollout's requests are answered from the tape, in the order of its sequence. A request that is not
+ * on the tape ends the rollout with a cause that names it, or (`on_miss: live`) is sent to the real server or endpoint.
+ * A server is started only then, and the calls answered from the tape are first repeated on it. In place of the
+ * recorded folder's path, rollouts see a path of the same length that is the same in every replay.
  * @module
  */
 import { type Diagnostic, HoneError, tape as messages } from "../diagnostics/mod.ts";

@@ -1,6 +1,7 @@
 /**
  * Reads a tape into sequences by rollout. A last line truncated by a crash is ignored; any other unreadable line is an
- * error. A rollout's requests must come in the order of the recording, except that concurrent calls may come in any order.
+ * error. A rollout's requests must come in the order of the recording, except that concurrent calls may come in any
+ * order.
  * @module
  */
 import { createReadStream } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * Records a run: all requests go to the real servers and endpoint, and their responses are on the tape before the rollout
- * gets them. The run fails if the tape cannot be written.
+ * Records a run: all requests go to the real servers and endpoint, and their responses are on the tape before the
+ * rollout gets them. The run fails if the tape cannot be written.
  * @module
  */
 import type { CallSpec, Catalog, Json, JsonObject, Outcome, ToolSpec } from "../events.ts";

@@ -1,6 +1,7 @@
 /**
- * A proxy between a rollout and its policy's endpoint, on 127.0.0.1, transparent to rollout plugins. Every rollout has its
- * own unguessable address, so that requests can be attributed to it; requests are forwarded unchanged, including keys.
+ * A proxy between a rollout and its policy's endpoint, on 127.0.0.1, transparent to rollout plugins. Every rollout has
+ * its own unguessable address, so that requests can be attributed to it; requests are forwarded unchanged, including
+ * keys.
  * @module
  */
 import { Buffer } from "node:buffer";

@@ -1,7 +1,7 @@
 /**
  * The interface of a tape for the runner, for recording and replay: environments in place of the pool's, the policy's
- * address for a rollout, observations, language models' replies to stages, and how a rollout ended. Transparent to rollout
- * and judge plugins.
+ * address for a rollout, observations, language models' replies to stages, and how a rollout ended. Transparent to
+ * rollout and judge plugins.
  * @module
  */
 import type { Json, JsonObject, Outcome } from "../events.ts";
@@ -20,8 +20,8 @@ export interface LlmTape {
   /** True where questions are answered from the tape: then nothing is read from hone's cache, or written there. */
   readonly replays: boolean;
   /**
-   * The answer to a question: what `ask` gives, or what the tape has. Throws what `ask` throws, what went wrong when the
-   * tape was recorded, or a HoneError (TAPE_MISS) where the tape does not have the question.
+   * The answer to a question: what `ask` gives, or what the tape has. Throws what `ask` throws, what went wrong when
+   * the tape was recorded, or a HoneError (TAPE_MISS) where the tape does not have the question.
    */
   answered(question: LlmQuestion, ask: () => Promise<LlmReply>): Promise<LlmReply>;
 }

@@ -66,7 +66,9 @@ async function scenarioFacts(store: Queryable): Promise<Map<string, ScenarioFact
   ]));
 }
 
-/** Steps with what the trainer said; RL steps with the rollouts that fed them: `rollouts.step` counts RL steps from 0. */
+/**
+ * Steps with what the trainer said; RL steps with the rollouts that fed them: `rollouts.step` counts RL steps from 0.
+ */
 async function learningCurve(store: Queryable): Promise<CurvePoint[]> {
   const rows = await store.query(`
     WITH fed AS (

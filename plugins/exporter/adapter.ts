@@ -1,7 +1,7 @@
 /**
  * Writes the trained adapter with everything needed to use it as evaluated: PEFT files (by the trainer), `hone.json`
- * (base model, prompt, tools as the model saw them, stop ids, hashes, verdict, load checks) and `README.md`, a model card.
- * An adapter that equals the base model is written too, and its card says so.
+ * (base model, prompt, tools as the model saw them, stop ids, hashes, verdict, load checks) and `README.md`, a model
+ * card. An adapter that equals the base model is written too, and its card says so.
  * @module
  */
 import {

@@ -1,6 +1,6 @@
 /**
- * A weighted sum of scores and of parts of scores. An invalid judgement makes the reward invalid: a judge's failure must
- * not penalize the policy. A judge that abstains is left out of the sum.
+ * A weighted sum of scores and of parts of scores. An invalid judgement makes the reward invalid: a judge's failure
+ * must not penalize the policy. A judge that abstains is left out of the sum.
  * @module
  */
 import { definePlugin, type Plugin } from "@hone/hone";

@@ -1,6 +1,6 @@
 /**
- * The command line: finds the verb, parses its flags, runs it, and turns errors into a message and an exit code. Imports
- * nothing heavy, so that `hone --help` is fast.
+ * The command line: finds the verb, parses its flags, runs it, and turns errors into a message and an exit code.
+ * Imports nothing heavy, so that `hone --help` is fast.
  * @module
  */
 import { VERBS } from "../verbs/mod.ts";

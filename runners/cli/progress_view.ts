@@ -1,6 +1,6 @@
 /**
- * Shows a run's progress: on a terminal a block that is redrawn in place (current step, and rollouts in flight), otherwise
- * plain lines (at each new unit of work and every ten seconds).
+ * Shows a run's progress: on a terminal a block that is redrawn in place (current step, and rollouts in flight),
+ * otherwise plain lines (at each new unit of work and every ten seconds).
  * @module
  */
 import type { RunningRollout } from "../../pipeline/run/progress/in_flight.ts";

@@ -1,6 +1,6 @@
 /**
- * `hone --mcp`: parses its flags and starts the server in a child process with a separate stdout. Imports nothing heavy:
- * this process only relays the server's messages.
+ * `hone --mcp`: parses its flags and starts the server in a child process with a separate stdout. Imports nothing
+ * heavy: this process only relays the server's messages.
  * @module
  */
 import { BEHIND, relay } from "./own_stdout.ts";

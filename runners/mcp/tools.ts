@@ -1,7 +1,7 @@
 /**
  * Verbs as MCP tools. Flags and arguments of a verb are the fields of its tool, the result is the verb's value, and the
- * annotations follow from the verb's effect. Tools that read (or only regenerate files) are always offered; those that act
- * or run programs only with `--allow-run`. Long-running verbs run in a separate process, which is polled.
+ * annotations follow from the verb's effect. Tools that read (or only regenerate files) are always offered; those that
+ * act or run programs only with `--allow-run`. Long-running verbs run in a separate process, which is polled.
  * @module
  */
 import type { CallToolResult, ToolAnnotations } from "@modelcontextprotocol/server";

@@ -1,6 +1,6 @@
 /**
- * The flags of a verb, derived from its zod schema: names, types, defaults, help. Used by the command line, its help and
- * completion.
+ * The flags of a verb, derived from its zod schema: names, types, defaults, help. Used by the command line, its help
+ * and completion.
  * @module
  */
 import { z } from "zod";

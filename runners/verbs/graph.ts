@@ -1,6 +1,6 @@
 /**
- * `hone graph`: how a pipeline's stages are connected: which events each consumes and publishes, and how many it handles
- * concurrently. Shows the rows of `pipeline/run/bindings.ts` that a run of the pipeline would use.
+ * `hone graph`: how a pipeline's stages are connected: which events each consumes and publishes, and how many it
+ * handles concurrently. Shows the rows of `pipeline/run/bindings.ts` that a run of the pipeline would use.
  * @module
  */
 import { parse } from "yaml";

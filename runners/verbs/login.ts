@@ -1,4 +1,7 @@
-/** `hone login`: the OAuth authorization code flow for one server; tokens are stored privately and refreshed by runs. @module */
+/**
+ * `hone login`: the OAuth authorization code flow for one server; tokens are stored privately and refreshed by runs.
+ * @module
+ */
 import { z } from "zod";
 import { auth as say, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import { type Browser, OAuth } from "../../pipeline/mcp/auth/oauth.ts";

@@ -1,6 +1,6 @@
 /**
- * The table of verbs: what `hone --help` lists, and the file of each. Summaries are repeated here so that help loads one
- * small file; a test checks that they equal the verbs' own.
+ * The table of verbs: what `hone --help` lists, and the file of each. Summaries are repeated here so that help loads
+ * one small file; a test checks that they equal the verbs' own.
  * @module
  */
 import type { Verb } from "./verb.ts";

@@ -1,6 +1,6 @@
 /**
- * `hone new`: a plugin in one file, its test, and a `deno.json` that lets editors and `deno test` find hone from outside
- * its repository. Never overwrites a file.
+ * `hone new`: a plugin in one file, its test, and a `deno.json` that lets editors and `deno test` find hone from
+ * outside its repository. Never overwrites a file.
  * @module
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";

@@ -62,8 +62,8 @@ export interface Caller {
 }
 
 /**
- * A verb. Flags are the fields of `args`: `max_rows` is `--max-rows`. The value `R` may hold more than the JSON result `J`
- * if its text or exit code needs more; such a verb produces its JSON in `formats`.
+ * A verb. Flags are the fields of `args`: `max_rows` is `--max-rows`. The value `R` may hold more than the JSON result
+ * `J` if its text or exit code needs more; such a verb produces its JSON in `formats`.
  */
 // deno-lint-ignore no-explicit-any -- callers pass the value from `run` to `text` without inspecting it
 export interface Verb<S extends z.ZodType = z.ZodType, J = unknown, R extends J = any> {

@@ -22,7 +22,7 @@ const GROUP_SIZE = 2;
 const common = {
   summary: "Takes a fixed time.",
   config: z.strictObject({}),
-  examples: [{ title: "As it is", with: {} }],
+  examples: [{ title: "Defaults", with: {} }],
 };
 const wait = (seconds: number, signal?: AbortSignal) => sleep(seconds * 1000, undefined, { signal });
 const usage = { prompt_tokens: 3, output_tokens: 1, seconds: ROLLOUT_SECS };

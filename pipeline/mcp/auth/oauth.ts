@@ -1,7 +1,8 @@
 /**
- * Access tokens for one server, shared by every session of this process: refreshed shortly before they expire or when the
- * server rejects them, once for all waiters (single flight, also between processes), stored privately. A rejection that
- * only a person can fix is remembered until something changes, so that a run does not flood the authorization server.
+ * Access tokens for one server, shared by every session of this process: refreshed shortly before they expire or when
+ * the server rejects them, once for all waiters (single flight, also between processes), stored privately. A rejection
+ * that only a person can fix is remembered until something changes, so that a run does not flood the authorization
+ * server.
  * @module
  */
 import { auth, computeScopeUnion, extractWWWAuthenticateParams, OAuthError } from "@modelcontextprotocol/client";

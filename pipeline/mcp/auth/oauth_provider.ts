@@ -1,7 +1,7 @@
 /**
- * hone's side of the SDK's OAuth flows, for one server: the client, the token store, and the grant. With a browser it is
- * the authorization code flow with PKCE; without one, a refresh token or client credentials. A refresh token is sent only
- * to its issuer.
+ * hone's side of the SDK's OAuth flows, for one server: the client, the token store, and the grant. With a browser it
+ * is the authorization code flow with PKCE; without one, a refresh token or client credentials. A refresh token is sent
+ * only to its issuer.
  * @module
  */
 import {

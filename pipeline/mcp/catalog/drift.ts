@@ -1,6 +1,6 @@
 /**
- * The changes between two catalogs, as text: added and removed tools, arguments added, removed, of another type or newly
- * required, descriptions, results, server versions. Empty if the schema hashes are equal; otherwise lists every
+ * The changes between two catalogs, as text: added and removed tools, arguments added, removed, of another type or
+ * newly required, descriptions, results, server versions. Empty if the schema hashes are equal; otherwise lists every
  * difference.
  * @module
  */

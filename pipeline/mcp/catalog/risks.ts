@@ -1,6 +1,7 @@
 /**
  * Potential problems with a server's tools, one line each: schemas that cannot be checked, tools that a model cannot
- * distinguish, and text that instructs the model instead of describing a tool. Examines only listed tools; calls nothing.
+ * distinguish, and text that instructs the model instead of describing a tool. Examines only listed tools; calls
+ * nothing.
  * @module
  */
 import type { ToolSpec } from "../../events.ts";

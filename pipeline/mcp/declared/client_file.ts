@@ -1,8 +1,8 @@
 /**
- * Server declarations of other MCP clients, read unchanged: `mcpServers` (Claude Desktop, Claude Code,
- * Cursor, Windsurf, Gemini), `servers` (VS Code, also under `mcp` of its settings), `context_servers` (Zed). Comments,
- * `${env:NAME}`, `${workspaceFolder}` and `${userHome}` mean what they mean there; `${input:…}` is not prompted for, so it
- * is the environment variable of that name. Disabled entries are skipped.
+ * Server declarations of other MCP clients, read unchanged: `mcpServers` (Claude Desktop, Claude Code, Cursor,
+ * Windsurf, Gemini), `servers` (VS Code, also under `mcp` of its settings), `context_servers` (Zed). Comments,
+ * `${env:NAME}`, `${workspaceFolder}` and `${userHome}` mean what they mean there; `${input:…}` is not prompted for, so
+ * it is the environment variable of that name. Disabled entries are skipped.
  * @module
  */
 import { basename, dirname, resolve } from "node:path";

@@ -1,7 +1,7 @@
 /**
- * The environment of one rollout: resolves names, checks arguments, enforces the safety rule for shared servers, retries
- * safe calls, turns every failure into a `CallResult`, and redacts hone's secrets in results before the model or a record
- * sees them. Releasing returns the slot to the pool.
+ * The environment of one rollout: resolves names, checks arguments, enforces the safety rule for shared servers,
+ * retries safe calls, turns every failure into a `CallResult`, and redacts hone's secrets in results before the model
+ * or a record sees them. Releasing returns the slot to the pool.
  * @module
  */
 import type { CallOutcome, CallSpec, JsonObject, ToolSpec } from "../../events.ts";
@@ -127,7 +127,10 @@ export class PoolLease implements Lease {
     }
   }
 
-  /** A process that died in this rollout is not restarted: its state is lost. A connection to a running server is reopened. */
+  /**
+   * A process that died in this rollout is not restarted: its state is lost. A connection to a running server is
+   * reopened.
+   */
   #session(server: KnownServer): Promise<Session> | Session {
     const { slot } = this.parts;
     if (server.is_shared_process || !slot) return this.parts.shared(server.name);

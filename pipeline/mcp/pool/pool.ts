@@ -107,8 +107,8 @@ export class EnvironmentPool implements AsyncDisposable {
   }
 
   /**
-   * Leases a fresh environment, with the scenario's setup done. Throws if a server cannot be started or the setup fails;
-   * the rollout then ends with that cause.
+   * Leases a fresh environment, with the scenario's setup done. Throws if a server cannot be started or the setup
+   * fails; the rollout then ends with that cause.
    */
   async lease(
     args: { rollout_id: string; scenario: Scenario; catalog: Catalog; signal: AbortSignal },

@@ -1,6 +1,6 @@
 /**
- * The servers of a pool: their tools by name, whether a tool may be called, whether it may be retried, and how a call is
- * made (a tool, or a resource offered as one).
+ * The servers of a pool: their tools by name, whether a tool may be called, whether it may be retried, and how a call
+ * is made (a tool, or a resource offered as one).
  * @module
  */
 import type { ServerConfig } from "../../config/pipeline_schema.ts";
@@ -113,8 +113,8 @@ export class KnownServer {
   }
 
   /**
-   * Why a tool may not be called, or null. On a shared server only tools that the user lists as read-only may be called,
-   * unless writing is allowed; the server's annotations can forbid a listed tool, but never allow another.
+   * Why a tool may not be called, or null. On a shared server only tools that the user lists as read-only may be
+   * called, unless writing is allowed; the server's annotations can forbid a listed tool, but never allow another.
    */
   denial(tool: ToolSpec): string | null {
     if (this.config.isolation !== "shared" || this.rules.allow_writes || this.config.allow_writes) return null;

@@ -1,7 +1,7 @@
 /**
- * A slot: the server processes, sessions and folders of one rollout. Slots are reused one rollout after another; `reset`
- * ensures that no state of the previous one remains. A session that may still be working on an unanswered call is never
- * reused.
+ * A slot: the server processes, sessions and folders of one rollout. Slots are reused one rollout after another;
+ * `reset` ensures that no state of the previous one remains. A session that may still be working on an unanswered call
+ * is never reused.
  * @module
  */
 import type { PriorDiscovery } from "@modelcontextprotocol/client";

@@ -73,7 +73,7 @@ Deno.test("Session.open() says so when nothing listens, there is no such host, o
   assert.deepEqual(await told("http://nowhere.invalid/mcp"), [
     "SERVER_UNREACHABLE",
     'Server "it" at URL cannot be reached: there is no host of this name',
-    "check the host of the url",
+    "check the host of the URL",
   ]);
   const hold = Promise.withResolvers<Response>();
   await using silent = serve(() => hold.promise);
@@ -95,7 +95,7 @@ Deno.test("Session.open() says so when a web page answers", async () => {
   await using other = serve(() => Response.json({ hello: "world" }));
   assert.deepEqual(await told(other.url), [
     "SERVER_NOT_MCP",
-    'Server "it" at URL answered JSON that is no JSON-RPC, not MCP',
+    'Server "it" at URL answered JSON that is not JSON-RPC, not MCP',
     "check the path of the URL: most servers answer at /mcp or /sse",
   ]);
 });
@@ -121,7 +121,7 @@ Deno.test("Session.open() does not trust a certificate that nobody signed, nor p
   await using plain = serve(() => new Response("no TLS here"));
   assert.deepEqual(await told(plain.url.replace("http:", "https:")), [
     "SERVER_TLS",
-    'Server "it" at URL cannot be trusted: it does not speak TLS, or not a version of today',
+    'Server "it" at URL cannot be trusted: it does not support TLS, or only outdated versions',
     hint,
   ]);
 });

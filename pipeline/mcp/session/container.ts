@@ -1,8 +1,8 @@
 /**
- * Servers in containers: finds an engine and builds its command line for a server. The rollout's folders are mounted under
- * the same paths as outside, so that `${workdir}` is the same everywhere; everything else that a server writes is deleted
- * with its container. No image is pulled, and there is no network unless the pipeline enables one. Containers must be
- * removed by name (`process.ts`): killing the engine's client does not remove them.
+ * Servers in containers: finds an engine and builds its command line for a server. The rollout's folders are mounted
+ * under the same paths as outside, so that `${workdir}` is the same everywhere; everything else that a server writes is
+ * deleted with its container. No image is pulled, and there is no network unless the pipeline enables one. Containers
+ * must be removed by name (`process.ts`): killing the engine's client does not remove them.
  * @module
  */
 import type { ServerConfig } from "../../config/pipeline_schema.ts";

@@ -1,7 +1,7 @@
 /**
- * The fetch of one server's transport: declared headers and tokens are sent only to the server's own origin, the size of a
- * response is limited, and a token that the server rejects is refreshed once. Redirects to another origin are rejected by
- * the transport, whose signal aborts requests in progress when it closes.
+ * The fetch of one server's transport: declared headers and tokens are sent only to the server's own origin, the size
+ * of a response is limited, and a token that the server rejects is refreshed once. Redirects to another origin are
+ * rejected by the transport, whose signal aborts requests in progress when it closes.
  * @module
  */
 import { extractWWWAuthenticateParams } from "@modelcontextprotocol/client";

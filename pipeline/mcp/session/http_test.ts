@@ -227,6 +227,6 @@ Deno.test("EnvironmentPool answers sampling of revision 2026-07-28 with the serv
   const answer = JSON.stringify({ role: "assistant", content, model: "hone", stopReason: "endTurn" });
   assert.deepEqual(calls, [["ok", answer], ["ok", answer]]);
   assert.deepEqual(logged, [
-    'server "it" asks its client (sampling/createMessage); the answer is always: a fixed text',
+    'server "it" sent a request to its client (sampling/createMessage); the response is always: a fixed text',
   ]);
 });

@@ -1,6 +1,6 @@
 /**
- * Processes of MCP servers: each leads its own process group, gets only the environment of `childEnv`, and is killed when
- * hone exits for any reason. A reaper (one `sh` for the whole program) holds a pipe to hone and kills the groups
+ * Processes of MCP servers: each leads its own process group, gets only the environment of `childEnv`, and is killed
+ * when hone exits for any reason. A reaper (one `sh` for the whole program) holds a pipe to hone and kills the groups
  * and removes the containers that are still alive when that pipe closes, so that even SIGKILL of hone leaves no orphan.
  * Unix only; elsewhere processes are killed one by one on release.
  * @module

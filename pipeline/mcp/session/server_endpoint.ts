@@ -77,7 +77,9 @@ const START_SECS = 30;
 const INSTALL_SECS = 300;
 const INSTALLERS = new Set(["npx", "npm", "pnpm", "pnpx", "yarn", "bun", "bunx", "uvx", "uv", "pipx"]);
 
-/** Seconds that a server may take to answer first. Installing takes long, and cut short it may leave a broken package. */
+/**
+ * Seconds that a server may take to answer first. Installing takes long, and cut short it may leave a broken package.
+ */
 export function startLimit(config: ServerConfig): number {
   if (config.start_timeout_secs !== undefined) return config.start_timeout_secs;
   if (!("command" in config)) return START_SECS;

@@ -1,8 +1,8 @@
 /**
- * One connection to one MCP server, with negotiation and time limits. Opening throws a HoneError with the reason why the
- * server cannot be used; a call always returns a `CallResult` and never throws.
- * A server's requests to its client are answered automatically: elicitation is declined or accepted with its defaults, the
- * rollout's folder is the only root, if there is one, and sampling is not offered, or answered with a fixed text.
+ * One connection to one MCP server, with negotiation and time limits. Opening throws a HoneError with the reason why
+ * the server cannot be used; a call always returns a `CallResult` and never throws. A server's requests to its client
+ * are answered automatically: elicitation is declined or accepted with its defaults, the rollout's folder is the only
+ * root, if there is one, and sampling is not offered, or answered with a fixed text.
  * @module
  */
 import { Client, type PriorDiscovery, ProtocolError, SdkError, SdkErrorCode } from "@modelcontextprotocol/client";
@@ -71,8 +71,8 @@ export class Session {
 
   /**
    * Connects and negotiates, within `start_timeout_secs` for each attempt. A server that ends (stdio) or is silent
-   * (HTTP) when it is asked for its revision is greeted again in the old way; one that was only slow to start, and takes
-   * the question for its greeting, is asked again and waited for; streamable HTTP falls back to SSE.
+   * (HTTP) when it is asked for its revision is greeted again in the old way; one that was only slow to start, and
+   * takes the question for its greeting, is asked again and waited for; streamable HTTP falls back to SSE.
    */
   static async open(server: string, endpoint: Endpoint, options: OpenOptions): Promise<Session> {
     try {

@@ -1,7 +1,7 @@
 /**
- * The stdio transport of hone's MCP client: one server process in its own group, JSON-RPC lines. Keeps the end of stderr
- * and of invalid output on stdout, limits the size and depth of a message, and reports why the connection closed. `close`
- * kills the group immediately: a rollout's server has nothing to save.
+ * The stdio transport of hone's MCP client: one server process in its own group, JSON-RPC lines. Keeps the end of
+ * stderr and of invalid output on stdout, limits the size and depth of a message, and reports why the connection
+ * closed. `close` kills the group immediately: a rollout's server has nothing to save.
  * @module
  */
 import type { JSONRPCMessage, Transport } from "@modelcontextprotocol/client";
@@ -14,7 +14,9 @@ const TAIL_CHARS = 4000;
 const MAX_DEPTH = 1000;
 const DEPTH_CHECK_BYTES = 2 * MAX_DEPTH;
 const NEWLINE = 10;
-/** For what has said nothing yet: `npx` cut short in the middle of installing leaves a package that never works again. */
+/**
+ * For what has said nothing yet: `npx` cut short in the middle of installing leaves a package that never works again.
+ */
 const GRACE_MS = 5000;
 /** JSON-RPC's "invalid request", for want of a code for invalid answers. */
 const INVALID = -32600;

@@ -1,6 +1,6 @@
 /**
- * Transports by endpoint: stdio in its own process group, streamable HTTP, and the older SSE. A transport buffers at most
- * one response of `max_message_bytes`, and closing it aborts every request in progress.
+ * Transports by endpoint: stdio in its own process group, streamable HTTP, and the older SSE. A transport buffers at
+ * most one response of `max_message_bytes`, and closing it aborts every request in progress.
  * @module
  */
 import { SSEClientTransport, StreamableHTTPClientTransport, type Transport } from "@modelcontextprotocol/client";

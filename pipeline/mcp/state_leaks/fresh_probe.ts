@@ -1,7 +1,7 @@
 /**
- * Whether fresh environments are identical. Before an agent acts, the judges' observing calls are made and their results
- * compared with those in an earlier fresh environment, if something was written in between: a server whose results differ
- * leaks state between rollouts. Folders, times and ids are ignored.
+ * Whether fresh environments are identical. Before an agent acts, the judges' observing calls are made and their
+ * results compared with those in an earlier fresh environment, if something was written in between: a server whose
+ * results differ leaks state between rollouts. Folders, times and ids are ignored.
  * @module
  */
 import type { CallSpec, Scenario } from "../../events.ts";

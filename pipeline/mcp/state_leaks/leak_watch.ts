@@ -1,7 +1,7 @@
 /**
- * Detects servers with state that outlives a rollout, and warns once per server and kind of evidence: changes outside of
- * the server's folders, and differences between fresh environments. Shared servers are not checked: sharing is declared in
- * their pipeline.
+ * Detects servers with state that outlives a rollout, and warns once per server and kind of evidence: changes outside
+ * of the server's folders, and differences between fresh environments. Shared servers are not checked: sharing is
+ * declared in their pipeline.
  * @module
  */
 import { type Diagnostic, mcp } from "../../diagnostics/mod.ts";

@@ -1,7 +1,7 @@
 /**
  * Changes of a server process outside of its rollout's folders: files next to its program, at paths in its declaration,
- * and (on Linux) files that it has open for writing. Detection is incomplete without support of the operating system; it
- * covers the known behaviour of servers, and ignores a program's source, its logs and files of package caches.
+ * and (on Linux) files that it has open for writing. Detection is incomplete without support of the operating system;
+ * it covers the known behaviour of servers, and ignores a program's source, its logs and files of package caches.
  * @module
  */
 import { readdir, readFile, readlink, realpath, stat } from "node:fs/promises";

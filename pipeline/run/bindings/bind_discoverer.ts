@@ -1,6 +1,6 @@
 /**
- * run.started → discoverer → catalog.discovered. A run whose servers' tools have changed since it started is not resumed
- * unless the changes are accepted.
+ * run.started → discoverer → catalog.discovered. A run whose servers' tools have changed since it started is not
+ * resumed unless the changes are accepted.
  * @module
  */
 import { HoneError, runner as messages } from "../../diagnostics/mod.ts";

@@ -1,9 +1,9 @@
 /**
  * scenarios.completed → ladder → … → ladder.completed: a small state machine over events. Its rungs run one after the
- * other (evaluate base, prompt, warm start, evaluate it, RL, select the tuned policy, evaluate it). A rung starts with a
- * request event and ends on the event that answers it. Recorded requests are answered from the record, so that a resumed
- * run goes through the same rungs. Before the first rung, the model is opened and the tool lists are chosen: these are
- * plain calls, because they are not recorded and every rung needs them.
+ * other (evaluate base, prompt, warm start, evaluate it, RL, select the tuned policy, evaluate it). A rung starts with
+ * a request event and ends on the event that answers it. Recorded requests are answered from the record, so that a
+ * resumed run goes through the same rungs. Before the first rung, the model is opened and the tool lists are chosen:
+ * these are plain calls, because they are not recorded and every rung needs them.
  * @module
  */
 import type { Out, Publish } from "../../bus.ts";
@@ -116,7 +116,9 @@ function warmStart(run: Run, name: string): Rung {
   };
 }
 
-/** RL, or a hosted trainer's job, then serving the selected checkpoint as `tuned`; only the latter if RL is recorded. */
+/**
+ * RL, or a hosted trainer's job, then serving the selected checkpoint as `tuned`; only the latter if RL is recorded.
+ */
 function rlRungs(run: Run): Rung[] {
   const known = run.recorded.policies.get("tuned");
   let chosen = known && { name: "tuned", ...known };

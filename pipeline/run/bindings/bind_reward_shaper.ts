@@ -1,7 +1,7 @@
 /**
- * judgement.made … → reward shaper → reward.shaped, one for each rollout of a group, then group.rewarded. A group is shaped
- * once every judge has returned judgements for its rollouts. Rollouts that failed before they could be judged, that all
- * decisive judges abstained on, or that one could not judge have an invalid reward, never 0.
+ * judgement.made … → reward shaper → reward.shaped, one for each rollout of a group, then group.rewarded. A group is
+ * shaped once every judge has returned judgements for its rollouts. Rollouts that failed before they could be judged,
+ * that all decisive judges abstained on, or that one could not judge have an invalid reward, never 0.
  * @module
  */
 import type { Out } from "../../bus.ts";

@@ -1,6 +1,6 @@
 /**
- * catalog.discovered → scenario sources, concurrently → scenario.produced …, and scenarios.completed when the last source
- * is done and all scenarios are valid: invalid ones are reported together, before anything is leased or trained.
+ * catalog.discovered → scenario sources, concurrently → scenario.produced …, and scenarios.completed when the last
+ * source is done and all scenarios are valid: invalid ones are reported together, before anything is leased or trained.
  * @module
  */
 import type { Out } from "../../bus.ts";

@@ -1,7 +1,7 @@
 /**
- * batch.ready → trainer → train.stepped, and policy.published if the step produces a policy; policy.requested → trainer →
- * policy.published, from a checkpoint. `train.stepped` is published only after adapter, optimiser and random state are on
- * disk; the batch's file is kept until then.
+ * batch.ready → trainer → train.stepped, and policy.published if the step produces a policy; policy.requested → trainer
+ * → policy.published, from a checkpoint. `train.stepped` is published only after adapter, optimiser and random state
+ * are on disk; the batch's file is kept until then.
  * @module
  */
 import { mkdir, readdir, rm } from "node:fs/promises";

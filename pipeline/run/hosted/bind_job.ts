@@ -1,6 +1,6 @@
 /**
- * dataset.ready → hosted trainer → job.submitted, train.stepped …, rung.completed; policy.requested → policy.published. A
- * run has one job: a recorded job is followed, not submitted again. Whenever the run ends before its job, the job is
+ * dataset.ready → hosted trainer → job.submitted, train.stepped …, rung.completed; policy.requested → policy.published.
+ * A run has one job: a recorded job is followed, not submitted again. Whenever the run ends before its job, the job is
  * paused, so that it incurs no cost until the run is resumed.
  * @module
  */

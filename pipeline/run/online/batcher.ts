@@ -1,7 +1,7 @@
 /**
- * group.rewarded … → batch.ready: the groups of a training step, in the order of their requests, become one batch of rows
- * with advantages; the demonstrations of the warm start, once all are replayed, become the batches of its epochs. Batches
- * are published in the order of steps, whatever the order in which groups finish.
+ * group.rewarded … → batch.ready: the groups of a training step, in the order of their requests, become one batch of
+ * rows with advantages; the demonstrations of the warm start, once all are replayed, become the batches of its epochs.
+ * Batches are published in the order of steps, whatever the order in which groups finish.
  * @module
  */
 import { mkdir } from "node:fs/promises";

@@ -1,9 +1,9 @@
 /**
- * The start of the on-policy loop: requests the groups of a training step with the policy that was just published, and the
- * replays for the warm start. With `train.max_staleness` s, the groups of a step may be requested once the policy of the
- * s-th step before it is published, so that at most `groups_per_step × (1 + s)` are in flight. A due validation evaluates
- * the newest weights, so no further groups are requested before it. The rung ends when all steps are taken, or when a
- * limit of the run, or the time reserved for the closing evaluation, is reached.
+ * The start of the on-policy loop: requests the groups of a training step with the policy that was just published, and
+ * the replays for the warm start. With `train.max_staleness` s, the groups of a step may be requested once the policy
+ * of the s-th step before it is published, so that at most `groups_per_step × (1 + s)` are in flight. A due validation
+ * evaluates the newest weights, so no further groups are requested before it. The rung ends when all steps are taken,
+ * or when a limit of the run, or the time reserved for the closing evaluation, is reached.
  * @module
  */
 import type { Out } from "../../bus.ts";

@@ -1,7 +1,7 @@
 /**
- * Selects the scenarios of a training step. Families (a scenario's first tag) take turns, so that all steps have a similar
- * mix and a trend over steps is a trend of the policy; within a family the order is a seeded shuffle, without repeats
- * until all its scenarios were used. A pure function of (scenarios, seed, step): resume needs no state.
+ * Selects the scenarios of a training step. Families (a scenario's first tag) take turns, so that all steps have a
+ * similar mix and a trend over steps is a trend of the policy; within a family the order is a seeded shuffle, without
+ * repeats until all its scenarios were used. A pure function of (scenarios, seed, step): resume needs no state.
  * @module
  */
 import type { Scenario } from "../../events.ts";

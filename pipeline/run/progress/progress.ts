@@ -1,6 +1,6 @@
 /**
- * Progress of a run: rung, step, tokens per second, success so far, rollouts in flight, time left. The runner updates it;
- * terminal, log and `watch` read snapshots. It has no influence on the run.
+ * Progress of a run: rung, step, tokens per second, success so far, rollouts in flight, time left. The runner updates
+ * it; terminal, log and `watch` read snapshots. It has no influence on the run.
  * @module
  */
 import { Forecast, type Phase } from "./forecast.ts";

@@ -7,7 +7,7 @@ const plugin: Plugin<"exporter"> = definePlugin({
   name: "own",
   summary: "An exporter of a time when exporters were told of events.",
   config: z.strictObject({}),
-  examples: [{ title: "As it is", with: {} }],
+  examples: [{ title: "Defaults", with: {} }],
   create: () => ({ export: ({ dir }) => Promise.resolve({ dir, proof: {} }), on: () => {} }),
 });
 export default plugin;

@@ -7,7 +7,7 @@ const plugin: Plugin<"judge"> = definePlugin({
   name: "own",
   summary: "A judge that compares, and decides.",
   config: z.strictObject({}),
-  examples: [{ title: "As it is", with: {} }],
+  examples: [{ title: "Defaults", with: {} }],
   create: () => ({
     scale: "relative",
     decisive: true,

@@ -7,7 +7,7 @@ const plugin: Plugin<"judge"> = definePlugin({
   name: "polite",
   summary: "Looks for a word in the answer.",
   config: z.strictObject({}),
-  examples: [{ title: "As it is", with: {} }],
+  examples: [{ title: "Defaults", with: {} }],
   expects: { schema: z.strictObject({ word: z.string().min(2).describe("What the answer must contain.") }) },
   create: () => ({
     scale: "absolute",
