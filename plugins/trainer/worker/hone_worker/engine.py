@@ -48,7 +48,10 @@ class Plan(Protocol):
 
 
 class Decoder(Protocol):
-    """The sampler's forward pass. A row is one sequence with its keys and values; ``row.bytes`` is its memory."""
+    """The sampler's forward pass. A row is one sequence with its keys and values; ``row.bytes`` is its memory.
+
+    Whether a row's last bits depend on the rows beside it is each engine's to say; ``cpu_llama``'s do not.
+    """
 
     def load(self, params: Params | None) -> None:
         """Makes the base with this adapter the policy; rows and prefixes made before are void."""

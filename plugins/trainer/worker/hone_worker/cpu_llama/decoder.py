@@ -5,6 +5,10 @@ rows that decode one token and rows that read a prompt share every matrix produc
 owns the keys and values of its own tokens and may continue a ``Prefix`` (system prompt and
 tools) that was computed once and is attended to by one product for all its rows. The adapter is
 merged into the weights when a policy is loaded.
+
+The logits after an id depend to the last bit on the ids up to it, on how many of them are the prefix, and on
+nothing else: see ``panels`` for the maps and ``attention`` for the rest. They may differ between processors and
+between numbers of threads.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ import numpy as np
 
 from hone_worker.cpu_llama.attention import Group, Prefix, Row, Scratch, attend_many
 from hone_worker.cpu_llama.hidden_states import ROOT, HiddenStates
-from hone_worker.cpu_llama.panels import ROW_UNIT, Panels, has_small_kernels
+from hone_worker.cpu_llama.panels import Panels, has_small_kernels, padded
 from hone_worker.cpu_llama.threads import Team, blas_threads, share
 from hone_worker.cpu_llama.weights import LlamaLayer, LlamaWeights
 from hone_worker.lora import Params, layer_of
@@ -52,15 +56,15 @@ class _Batch:
 class LlamaDecoder:
     """A policy's weights, packed for decoding. Not thread-safe: one caller at a time.
 
-    scale: the adapter's; narrow: whether maps are cut into narrow panels (None: where that is faster);
-    states: if set, is given the input of its layer for every token that is computed.
+    scale: the adapter's; small_kernels: whether BLAS has kernels for small matrices (None: as the processor
+    says); states: if set, is given the input of its layer for every token that is computed.
     """
 
     def __init__(
-        self, base: LlamaWeights, scale: float, narrow: bool | None = None, states: HiddenStates | None = None
+        self, base: LlamaWeights, scale: float, small_kernels: bool | None = None, states: HiddenStates | None = None
     ) -> None:
         self.base, self.scale, self.states = base, scale, states
-        self._narrow = has_small_kernels() if narrow is None else narrow
+        self._small_kernels = has_small_kernels() if small_kernels is None else small_kernels
         self._team = Team()
         self._scratch = Scratch()
         self._part_scratch = [Scratch() for _ in range(self._team.size)]
@@ -69,6 +73,7 @@ class LlamaDecoder:
         self._adapted: set[int] = set()
         self._layers = [self._pack(layer) for layer in base.layers]
         self._head = self._panels(base.head * base.norm)
+        self._least = max(map.least for layer in self._layers for map in (*vars(layer).values(), self._head))
 
     def load(self, params: Params | None) -> None:
         params = params or {}
@@ -83,22 +88,22 @@ class LlamaDecoder:
 
     def row(self, prefix: Prefix | None = None) -> Row:
         w = self.base
-        empty = np.empty((len(w.layers), 2, w.kv_heads, 0, w.head_dim), np.float32)
-        return Row(prefix, empty, key=prefix.key if prefix else ROOT)
+        keys = np.empty((len(w.layers), w.kv_heads, w.head_dim, 0), np.float32)
+        return Row(prefix, keys, keys.transpose(0, 1, 3, 2), key=prefix.key if prefix else ROOT)
 
     def prefix(self, ids: Sequence[int]) -> Prefix:
         row = self.row()
         row.reserve(len(ids))
         for start in range(0, len(ids), 512):
             self.forward([row], [ids[start : start + 512]], [False])
-        kept = row.kv[:, :, :, : row.length]
-        keys, values = kept[:, 0].transpose(0, 1, 3, 2), kept[:, 1]
+        keys, values = row.keys[..., : row.length], row.values[:, :, : row.length]
         return Prefix(np.ascontiguousarray(keys), np.ascontiguousarray(values), row.key)
 
     def forward(
         self, rows: Sequence[Row], new: Sequence[Sequence[int]], wanted: Sequence[bool]
     ) -> np.ndarray:
-        order = sorted(range(len(rows)), key=lambda i: (len(new[i]) > 1, id(rows[i].prefix)))
+        prefixes = {row.prefix: place for place, row in reversed(list(enumerate(rows)))}
+        order = sorted(range(len(rows)), key=lambda i: (len(new[i]) > 1, prefixes[rows[i].prefix]))
         batch = self._batch([rows[i] for i in order], [new[i] for i in order])
         with blas_threads(1):
             x = self.base.embed[batch.ids]
@@ -106,8 +111,7 @@ class LlamaDecoder:
                 if self.states is not None and index == self.states.layer:
                     self._keep_states(self.states, x, batch)
                 self._block(x, index, layer, batch)
-            for group in (group for groups in batch.groups for group in groups):
-                group.store()
+            self._team.run(lambda part: [group.store() for group in batch.groups[part]])
             for row, count in zip(batch.rows, batch.counts, strict=True):
                 row.length += count
             last = {i: batch.starts[place] + batch.counts[place] - 1 for place, i in enumerate(order)}
@@ -115,7 +119,7 @@ class LlamaDecoder:
             return self._logits(x, picked)
 
     def _panels(self, weight: np.ndarray) -> Panels:
-        return Panels(weight, self._team.size, self._narrow)
+        return Panels(weight, self._team.size, self._small_kernels)
 
     def _pack(self, layer: LlamaLayer) -> _Layer:
         w = self.base
@@ -134,8 +138,8 @@ class LlamaDecoder:
     def _batch(self, rows: list[Row], new: list[Sequence[int]]) -> _Batch:
         counts = [len(ids) for ids in new]
         total = sum(counts)
-        padded = total if total <= ROW_UNIT else -(-total // ROW_UNIT) * ROW_UNIT
-        ids, positions = np.zeros(padded, np.int64), np.zeros(padded, np.int64)
+        lines = padded(total, self._least)
+        ids, positions = np.zeros(lines, np.int64), np.zeros(lines, np.int64)
         starts, start = [], 0
         for row, tokens in zip(rows, new, strict=True):
             row.reserve(len(tokens))
@@ -216,9 +220,9 @@ class LlamaDecoder:
 
     def _logits(self, x: np.ndarray, picked: list[int]) -> np.ndarray:
         rows = len(picked)
-        padded = rows if rows <= ROW_UNIT else -(-rows // ROW_UNIT) * ROW_UNIT
-        chosen = x[picked + [0] * (padded - rows)]
-        logits = self._scratch.take("logits", (padded, self._head.outer))
+        lines = padded(rows, self._least)
+        chosen = x[picked + [0] * (lines - rows)]
+        logits = self._scratch.take("logits", (lines, self._head.outer))
         if rows:
             self._multiply(self._head, _normalise(chosen, chosen, self.base.eps), logits)
         return logits[:rows]

@@ -1,7 +1,8 @@
 """Sampling with an mlx-lm module and its caches: see ``engine.Decoder``.
 
-Rows that decode one token and whose caches can be batched advance together; everything else goes row by
-row.
+Rows that decode one token and whose caches can be batched advance together; everything else goes row by row.
+What a row gets depends in its last bits on how many others decode with it, and on the pieces in which it was
+read: MLX's products add in an order that the number of rows decides.
 """
 
 from __future__ import annotations
