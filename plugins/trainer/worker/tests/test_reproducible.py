@@ -28,6 +28,7 @@ from hone_worker.endpoint.sampler import Generation, Job, Sampler
 SHAPES = {
     "smollm2": {"hidden": 576, "heads": 9, "kv_heads": 3, "head_dim": 64, "inner": 1536},
     "no groups": {"hidden": 96, "heads": 3, "kv_heads": 3, "head_dim": 32, "inner": 160},
+    "odd heads": {"hidden": 80, "heads": 4, "kv_heads": 2, "head_dim": 20, "inner": 48},
     "groups of eight": {"hidden": 256, "heads": 16, "kv_heads": 2, "head_dim": 16, "inner": 320},
     "wide": {"hidden": 96, "heads": 3, "kv_heads": 1, "head_dim": 32, "inner": 2400},
 }

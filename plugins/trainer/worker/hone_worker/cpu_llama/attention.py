@@ -31,7 +31,7 @@ _EIGHT = 8
 @dataclass(frozen=True, eq=False)
 class Prefix:
     """Tokens that several rows begin with. keys: (layers, kv_heads, d, length); values: (layers,
-    kv_heads, length, d); key: of its ids in a ``HiddenStates``."""
+    kv_heads, length, d in whole BLOCKs); key: of its ids in a ``HiddenStates``."""
 
     keys: np.ndarray
     values: np.ndarray
@@ -45,7 +45,8 @@ class Prefix:
 @dataclass(eq=False)
 class Row:
     """One sequence: its prefix, and ``length`` own tokens in keys (layers, kv_heads, d, room) and values
-    (layers, kv_heads, room, d); key: of all its ids in a ``HiddenStates``. Room comes in whole SUM_BLOCKs."""
+    (layers, kv_heads, room, d in whole BLOCKs); key: of all its ids in a ``HiddenStates``. Room comes in whole
+    SUM_BLOCKs, and what is not used of it is zero."""
 
     prefix: Prefix | None
     keys: np.ndarray
@@ -61,14 +62,20 @@ class Row:
     def bytes(self) -> int:
         return self.keys.nbytes + self.values.nbytes
 
+    @classmethod
+    def empty(cls, prefix: Prefix | None, w: LlamaWeights) -> Row:
+        """A row without tokens of its own."""
+        keys = np.empty((len(w.layers), w.kv_heads, w.head_dim, 0), np.float32)
+        values = np.empty((len(w.layers), w.kv_heads, 0, _whole(w.head_dim, BLOCK)), np.float32)
+        return cls(prefix, keys, values, key=prefix.key if prefix else ROOT)
+
     def reserve(self, tokens: int) -> None:
-        """Makes room for ``tokens`` more; unused room is zero, for it is multiplied by zero."""
-        layers, heads, room, d = self.values.shape
-        wanted = _whole(self.length + tokens, SUM_BLOCK)
+        """Makes room for ``tokens`` more."""
+        room, wanted = self.values.shape[2], _whole(self.length + tokens, SUM_BLOCK)
         if wanted <= room:
             return
-        keys = np.zeros((layers, heads, d, wanted), np.float32)
-        values = np.zeros((layers, heads, wanted, d), np.float32)
+        keys = np.zeros((*self.keys.shape[:3], wanted), np.float32)
+        values = np.zeros((*self.values.shape[:2], wanted, self.values.shape[3]), np.float32)
         keys[..., : self.length] = self.keys[..., : self.length]
         values[:, :, : self.length] = self.values[:, :, : self.length]
         self.keys, self.values = keys, values
@@ -92,13 +99,13 @@ class PrefixPart:
     """What many query lines of one pass get from a prefix, in each layer by one product for all of them.
 
     query: (kv_heads, eights, 8, d), of lines (kv_heads, rows, columns); scores: (kv_heads, rows, columns,
-    length); answer: (kv_heads, rows, columns, d).
+    length); answer: (kv_heads, rows, columns, d in whole BLOCKs).
     """
 
     def __init__(self, prefix: Prefix, query: np.ndarray, rows: int, columns: int, scratch: Scratch) -> None:
         self._query, self._keys, self._values = query, prefix.keys[:, :, None], prefix.values[:, :, None]
         self._all_scores = scratch.take("prefix_scores", (*query.shape[:-1], prefix.length))
-        self._all_answer = scratch.take("prefix_answer", query.shape)
+        self._all_answer = scratch.take("prefix_answer", (*query.shape[:-1], prefix.values.shape[-1]))
         self.scores, self.answer = (_apart(lines, rows, columns) for lines in (self._all_scores, self._all_answer))
 
     def score(self, index: int) -> None:
@@ -128,7 +135,7 @@ class Group:
         fours, room = _whole(groups, _FOUR), _whole(max(row.length for row in rows), SUM_BLOCK)
         query = scratch.take("query", (kv_heads, count, fours, d))
         scores = scratch.take("scores", (kv_heads, count, fours, room + 1))
-        answer = scratch.take("answer", query.shape)
+        answer = scratch.take("answer", (*query.shape[:-1], _whole(d, BLOCK)))
         self._query, self._scores, self._answer = (whole[:, :, :groups] for whole in (query, scores, answer))
         # Not scratch: it must outlive the other groups of this thread, until ``store``.
         self._fresh = np.empty((len(w.layers), 2, kv_heads, count, d), np.float32)
@@ -169,15 +176,16 @@ class Group:
         if self._prefix:
             self._prefix.mix(index)
             self._answer += self._prefix.answer
-        self._answer += self._scores[..., -1:] * fresh[1][:, :, None]
-        self._answer /= total
-        mixed.reshape(count, kv_heads, groups, d)[...] = self._answer.transpose(1, 0, 2, 3)
+        answer = self._answer[..., :d]
+        answer += self._scores[..., -1:] * fresh[1][:, :, None]
+        answer /= total
+        mixed.reshape(count, kv_heads, groups, d)[...] = answer.transpose(1, 0, 2, 3)
 
     def store(self) -> None:
         """Puts the new keys and values into the rows, which have room for them."""
         for i, row in enumerate(self.rows):
             row.keys[..., row.length] = self._fresh[:, 0, :, i]
-            row.values[:, :, row.length] = self._fresh[:, 1, :, i]
+            row.values[:, :, row.length, : self._fresh.shape[-1]] = self._fresh[:, 1, :, i]
 
 
 def attend_many(row: Row, index: int, heads: np.ndarray, mixed: np.ndarray, scratch: Scratch) -> None:
@@ -186,10 +194,10 @@ def attend_many(row: Row, index: int, heads: np.ndarray, mixed: np.ndarray, scra
     heads: (tokens, q + k + v, d), already rotated; mixed: (tokens, heads · d). Keys and values go
     into the row, whose ``length`` the caller advances after the last layer.
     """
-    kv_heads, start, count = row.keys.shape[1], row.length, len(heads)
+    (kv_heads, d), start, count = row.keys.shape[1:3], row.length, len(heads)
     key, value = heads[:, -2 * kv_heads : -kv_heads], heads[:, -kv_heads:]
     row.keys[index][..., start : start + count] = key.transpose(1, 2, 0)
-    row.values[index][:, start : start + count] = value.transpose(1, 0, 2)
+    row.values[index][:, start : start + count, :d] = value.transpose(1, 0, 2)
     for at in range(0, count, QUERY_BLOCK):
         some = slice(at, at + QUERY_BLOCK)
         _attend_some(row, index, start + at, heads[some], mixed[some], scratch)
@@ -204,8 +212,9 @@ def _attend_some(
     count, total_heads = heads.shape[:2]
     groups, spans = total_heads // kv_heads - 2, _spans(start + count)
     eights = _eights(kv_heads, groups * count, d)
-    all_query, all_answer = scratch.take("many_query", eights), scratch.take("many_answer", eights)
+    all_query = scratch.take("many_query", eights)
     all_scores = scratch.take("many_scores", (*eights[:-1], _whole(start + count, SUM_BLOCK) + 1))
+    all_answer = scratch.take("many_answer", (*eights[:-1], values.shape[-1]))
     query, scores, answer = (_apart(lines, groups, count) for lines in (all_query, all_scores, all_answer))
     query[...] = heads[:, : -2 * kv_heads].reshape(count, kv_heads, groups, d).transpose(1, 2, 0, 3)
     for some in spans:
@@ -223,6 +232,7 @@ def _attend_some(
     if prefix:
         prefix.mix(index)
         answer += prefix.answer
+    answer = answer[..., :d]
     answer += scores[..., -1:] * heads[:, -kv_heads:].transpose(1, 0, 2)[:, None]
     answer /= total
     mixed.reshape(count, kv_heads, groups, d)[...] = answer.transpose(2, 0, 1, 3)

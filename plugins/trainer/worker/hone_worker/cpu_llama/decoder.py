@@ -20,7 +20,7 @@ from itertools import groupby
 import numpy as np
 
 from hone_worker.cpu_llama.attention import Group, Prefix, Row, Scratch, attend_many
-from hone_worker.cpu_llama.hidden_states import ROOT, HiddenStates
+from hone_worker.cpu_llama.hidden_states import HiddenStates
 from hone_worker.cpu_llama.panels import Panels, has_small_kernels, padded
 from hone_worker.cpu_llama.threads import Team, blas_threads, share
 from hone_worker.cpu_llama.weights import LlamaLayer, LlamaWeights
@@ -87,9 +87,7 @@ class LlamaDecoder:
                 self._adapted.discard(index)
 
     def row(self, prefix: Prefix | None = None) -> Row:
-        w = self.base
-        keys = np.empty((len(w.layers), w.kv_heads, w.head_dim, 0), np.float32)
-        return Row(prefix, keys, keys.transpose(0, 1, 3, 2), key=prefix.key if prefix else ROOT)
+        return Row.empty(prefix, self.base)
 
     def prefix(self, ids: Sequence[int]) -> Prefix:
         row = self.row()
