@@ -22,6 +22,18 @@ export interface WorkerOptions {
   silence_secs?: number;
 }
 
+/** What the worker's environment variables say beside hone's own. */
+export const WORKER_VARIABLES: Readonly<Record<string, string>> = {
+  // glibc gives large arrays back to the kernel at each release; kept, they need not be faulted in again (a third faster).
+  MALLOC_MMAP_MAX_: "0",
+  MALLOC_TRIM_THRESHOLD_: "99999999999",
+  MALLOC_TOP_PAD_: "67108864",
+  PYTHONPATH: WORKER_DIR,
+  PYTHONUNBUFFERED: "1",
+  PYTHONDONTWRITEBYTECODE: "1",
+  TOKENIZERS_PARALLELISM: "false",
+};
+
 /** Looks at silence: several, so that a machine that slept does not look like a worker that hung. */
 const LOOKS = 10;
 
@@ -45,17 +57,7 @@ export class Worker implements AsyncDisposable {
       options.on_event(event);
     };
     const command = options.command ?? [python, "-m", "hone_worker"];
-    // glibc gives large arrays back to the kernel at each release; kept, they need not be faulted in again (a third
-    // faster).
-    const malloc = { MALLOC_MMAP_MAX_: "0", MALLOC_TRIM_THRESHOLD_: "99999999999", MALLOC_TOP_PAD_: "67108864" };
-    const env = {
-      ...malloc,
-      PYTHONPATH: WORKER_DIR,
-      PYTHONUNBUFFERED: "1",
-      PYTHONDONTWRITEBYTECODE: "1",
-      TOKENIZERS_PARALLELISM: "false",
-    };
-    this.#program = new Program(command, { cwd: WORKER_DIR, env, log, on_event, signal });
+    this.#program = new Program(command, { cwd: WORKER_DIR, env: WORKER_VARIABLES, log, on_event, signal });
     this.lost = this.#program.lost.then((cause) => this.#hung.signal.aborted ? this.#hung.signal.reason : cause);
   }
 
