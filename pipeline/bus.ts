@@ -7,7 +7,22 @@
  * @module
  */
 import { checkPayload } from "./common/payload_checks.ts";
-import { DURABLE, type Envelope, type EventMap, type EventName } from "./events.ts";
+import type { Envelope, EventMap, EventName } from "./events.ts";
+
+/** Event types that are acknowledged only when their record is on disk: `await publish(…)` waits for the commit. */
+export const DURABLE: ReadonlySet<EventName> = new Set<EventName>([
+  "turn.completed",
+  "tool.called",
+  "rollout.completed",
+  "judgement.made",
+  "reward.shaped",
+  "llm.called",
+  "train.stepped",
+  "job.submitted",
+  "policy.published",
+  "evaluation.completed",
+  "run.ended",
+]);
 
 /** Storage of envelopes. The promise resolves when the envelope is on disk. */
 export interface Sink {

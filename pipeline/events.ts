@@ -389,18 +389,3 @@ export interface Envelope<K extends EventName = EventName> {
   type: K;
   data: EventMap[K];
 }
-
-/** Event types that are acknowledged only when their record is on disk: `await publish(…)` waits for the commit. */
-export const DURABLE: ReadonlySet<EventName> = new Set<EventName>([
-  "turn.completed",
-  "tool.called",
-  "rollout.completed",
-  "judgement.made",
-  "reward.shaped",
-  "llm.called",
-  "train.stepped",
-  "job.submitted",
-  "policy.published",
-  "evaluation.completed",
-  "run.ended",
-]);

@@ -13,7 +13,7 @@ export function checkedPolicy(value: unknown): Policy {
 /** A step's report; `step` is the number that was asked for, where one was. */
 export function checkedReport<R extends StepReport>(value: unknown, step?: number): R {
   const report = mustHave(value, "the report of a step", { step: "number", kind: "string", metrics: "object" });
-  if (!Number.isFinite(report.loss)) throw new Error(`step ${report.step} has loss ${report.loss}: wanted a number`);
+  if (!Number.isFinite(report.loss)) throw new Error(`step ${report.step} has loss ${report.loss}: expected a number`);
   if (step !== undefined && report.step !== step) throw new Error(`step ${step} was reported as step ${report.step}`);
   return value as R;
 }

@@ -73,7 +73,9 @@ const SPLITS = ["train", "validation", "heldout"];
 function checkedScenario(value: unknown): void {
   const scenario = mustHave(value, "a scenario", { id: "string", task: "string", tags: "array", checks: "array" });
   if (!SPLITS.includes(String(scenario.split))) {
-    throw new Error(`scenario ${scenario.id} has split ${JSON.stringify(scenario.split)}: wanted ${SPLITS.join(", ")}`);
+    throw new Error(
+      `scenario ${scenario.id} has split ${JSON.stringify(scenario.split)}: expected ${SPLITS.join(", ")}`,
+    );
   }
 }
 

@@ -233,7 +233,7 @@ const BAD_RESULTS: [string, GivenRoles, RegExp][] = [
   [
     "a loss",
     { trainer: onlineTrainer({ step: stepping({ step: 1, loss: NaN }) }) },
-    /"trainer" .* failed: step 1 has loss NaN: wanted a number/,
+    /"trainer" .* failed: step 1 has loss NaN: expected a number/,
   ],
   [
     "a step",

@@ -229,7 +229,7 @@ async function observe({ run, scenario, publish, signal }: Playing, trajectory: 
       const expected = part ? partOf(scenario, part) : undefined;
       const look = () => limited(timeout_secs, signal, () => role.observe!(environment, scenario, expected));
       observation = await (run.tape ? run.tape.observed(environment, id, look) : look());
-      if (observation === undefined) throw new Error("observe returned nothing: wanted JSON");
+      if (observation === undefined) throw new Error("observe returned nothing: expected JSON");
     } catch (error) {
       // Without an observation the judge cannot judge, and returns `invalid`; the rollout itself is unaffected.
       run.log.warn(`${id}: could not observe ${rollout_id}: ${message(error)}`);
@@ -244,7 +244,7 @@ function checkedOutcome(outcome: unknown): Outcome {
   const { end, answer } = mustHave(outcome, "the outcome of a rollout", { end: "string" });
   if (!OUTCOME_ENDS.some((known) => known === end)) {
     throw new Error(
-      `the outcome of a rollout has end ${JSON.stringify(end)}: wanted one of ${OUTCOME_ENDS.join(", ")}`,
+      `the outcome of a rollout has end ${JSON.stringify(end)}: expected one of ${OUTCOME_ENDS.join(", ")}`,
     );
   }
   if (answer !== null && typeof answer !== "string") {
