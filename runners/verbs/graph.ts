@@ -101,7 +101,7 @@ function text({ bindings }: Graph): string {
 /** Name, stages, and the number of events that it handles concurrently if it is more than one. */
 function titleOf({ name, stages, concurrency }: Binding): string[] {
   return [
-    `${name}${concurrency > 1 ? ` (${concurrency} concurrent)` : ""}`,
+    `${name}${concurrency > 1 ? ` (${concurrency} events at once)` : ""}`,
     ...stages.map(({ id, use }) => `  ${id}: ${use}`),
   ];
 }

@@ -62,18 +62,18 @@ evaluation.completed                                        demonstrations.reque
                                                             policy.requested
                                                             ladder.completed
 
-group.requested      → rollout (48 concurrent)            → rollout.requested
+group.requested      → rollout (96 events at once)        → rollout.requested
                          chat: rollout/chat                 turn.completed
                                                             tool.called
                                                             observation.made
                                                             rollout.completed
                                                             group.completed
 
-group.completed      → judge (48 concurrent)              → judgement.made
+group.completed      → judge (48 events at once)          → judgement.made
                          first: judge/answer
                          second: judge/answer
 
-group.completed      → reward-shaper (48 concurrent)      → reward.shaped
+group.completed      → reward-shaper (48 events at once)  → reward.shaped
 judgement.made           weighted: reward-shaper/weighted   group.rewarded
 
 evaluation.requested → measure                            → group.requested
