@@ -66,9 +66,16 @@ const CLEAN_UP_SECS = 2;
  */
 export async function* untilAborted<T, R>(signal: AbortSignal, values: AsyncGenerator<T, R>): AsyncGenerator<T, R> {
   let open = true;
+  let refuse: (reason: unknown) => void = () => {};
+  const stop = () => refuse(signal.reason);
+  signal.addEventListener("abort", stop, { once: true });
   try {
     for (let count = 1;; count++) {
-      const { done, value } = await unlessAborted(signal, values.next());
+      const { done, value } = await new Promise<IteratorResult<T, R>>((resolve, reject) => {
+        refuse = reject;
+        values.next().then(resolve, reject);
+        if (signal.aborted) stop();
+      });
       if (done) {
         open = false;
         return value;
@@ -79,6 +86,7 @@ export async function* untilAborted<T, R>(signal: AbortSignal, values: AsyncGene
       signal.throwIfAborted();
     }
   } finally {
+    signal.removeEventListener("abort", stop);
     if (open) {
       await limited(CLEAN_UP_SECS, new AbortController().signal, () => values.return(undefined as R)).catch(() => {});
     }

@@ -65,6 +65,8 @@ export interface Group {
   trajectories: Trajectory[];
   /** By rollout, then by judge (stage id). */
   judgements: Map<string, Record<string, Judgement>>;
+  /** Number of judgements that are still to come. */
+  awaited: number;
   /** True where a judge was asked, and its judgements were not all on record: recorded rewards no longer hold. */
   judged_anew?: boolean;
   /** Set when it is rewarded. */

@@ -23,6 +23,7 @@ export function bind(run: Run): Bound[] {
         const { rollout_id, group_id, judge, ...judgement } = data;
         const group = run.groups.get(group_id)!;
         group.judgements.set(rollout_id, { ...group.judgements.get(rollout_id), [judge]: judgement });
+        group.awaited--;
         return shapeWhenJudged(run, group, out);
       },
     },
@@ -31,11 +32,7 @@ export function bind(run: Run): Bound[] {
 
 /** Shapes a group once each judge has judged every rollout that can be judged. */
 async function shapeWhenJudged(run: Run, group: Group | undefined, { publish, deliver }: Out) {
-  if (!group || group.judged) return;
-  const judges = run.roles.judges.length;
-  const waiting = group.trajectories.filter(isJudgeable)
-    .some(({ rollout_id }) => Object.keys(group.judgements.get(rollout_id) ?? {}).length < judges);
-  if (waiting) return;
+  if (!group || group.judged || group.awaited > 0) return;
   group.judged = [];
   const ids = group.trajectories.map(({ rollout_id }) => rollout_id);
   const stored = run.resumed && !group.judged_anew ? await storedRewards(run.store, ids) : null;

@@ -63,7 +63,8 @@ async function runGroup(run: Run, slots: Semaphore, request: GroupRequest, { pub
   const trajectories = whole
     ? stored.trajectories
     : await runRollouts(slots, { run, request, scenario, attempt, publish });
-  run.groups.set(group_id, { request, scenario, trajectories, judgements: new Map() });
+  const awaited = trajectories.filter(isJudgeable).length * run.roles.judges.length;
+  run.groups.set(group_id, { request, scenario, trajectories, judgements: new Map(), awaited });
   const rollout_ids = trajectories.map(({ rollout_id }) => rollout_id);
   await deliver("group.completed", { group_id, scenario_id, step, rollout_ids }, whole && stored.completed);
 }

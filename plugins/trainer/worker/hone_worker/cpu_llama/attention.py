@@ -13,6 +13,7 @@ Python itself is the cost.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -220,7 +221,7 @@ def _attend_some(
     for some in spans:
         np.matmul(all_query, keys[:, None, :, some], out=all_scores[..., some])
     ahead = scores[..., start:-1]
-    ahead[..., np.triu(np.ones((count, ahead.shape[-1]), bool))] = -np.inf
+    np.copyto(ahead, -np.inf, where=_ahead(*ahead.shape[-2:]))
     np.einsum("hgtd,thd->hgt", query, heads[:, -2 * kv_heads : -kv_heads], out=scores[..., -1])
     prefix = PrefixPart(row.prefix, all_query, groups, count, scratch) if row.prefix else None
     if prefix:
@@ -236,6 +237,12 @@ def _attend_some(
     answer += scores[..., -1:] * heads[:, -kv_heads:].transpose(1, 0, 2)[:, None]
     answer /= total
     mixed.reshape(count, kv_heads, groups, d)[...] = answer.transpose(2, 0, 1, 3)
+
+
+@functools.lru_cache(maxsize=64)
+def _ahead(count: int, width: int) -> np.ndarray:
+    """True where a token may not look: itself, whose score stands apart, and what is after it."""
+    return np.triu(np.ones((count, width), bool))
 
 
 def _exponentials(scores: np.ndarray, prefix: PrefixPart | None) -> np.ndarray:

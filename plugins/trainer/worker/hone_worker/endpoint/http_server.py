@@ -105,8 +105,8 @@ class Endpoint:
         try:
             while await self._exchange(connection, reader, writer):
                 connection.start_next_cycle()
-        except (ConnectionError, asyncio.IncompleteReadError, h11.LocalProtocolError):
-            pass  # the client went away or broke off; there is nobody to tell
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, h11.LocalProtocolError):
+            pass  # the client went away or broke off, or the worker ends; there is nobody to tell
         finally:
             self._connections -= 1
             writer.close()
