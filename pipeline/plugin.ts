@@ -84,8 +84,13 @@ export interface JudgeRole<E = unknown> {
   scale: "absolute" | "relative";
   /** A decisive judge determines success. A run needs at least one; a relative judge cannot be decisive. */
   decisive: boolean;
-  /** Observes the environment before it is released; the returned JSON is stored. */
-  observe?(environment: Environment, scenario: Scenario, expected: E | undefined): Promise<Json>;
+  /** Observes the environment before the agent acts; must not change it. Returns the last argument of `observe`. */
+  observeBefore?(environment: Environment, scenario: Scenario, expected: E | undefined): Promise<Json>;
+  /**
+   * Observes the environment before it is released; the returned JSON is stored. `before` is undefined if
+   * `observeBefore` is missing or failed.
+   */
+  observe?(environment: Environment, scenario: Scenario, expected: E | undefined, before?: Json): Promise<Json>;
   /** Returns one judgement per trajectory, in order. Depends only on its arguments and on replies of `llm`. */
   judge(args: JudgeArgs<E>): Promise<Judgement[]> | Judgement[];
   toGrader?(): JsonObject;
@@ -156,6 +161,8 @@ export interface Expectation<E = unknown> {
   field?: string;
   /** The calls in the part. */
   calls?(expected: E): NamedCall[];
+  /** Paths, below the part, of what names something in the rollout's own folder; without a folder it cannot be judged. */
+  paths?(expected: E): (string | number)[][];
 }
 
 /** A part that scenarios may have, and its judge. */
@@ -166,6 +173,16 @@ export interface ScenarioPart extends Expectation {
   place: string;
   /** True if a decisive judge of this pipeline reads it. */
   decides: boolean;
+  /** True if no judge of this pipeline reads it. */
+  unread?: boolean;
+}
+
+/** What a server of the pipeline permits, as far as its declaration says. */
+export interface DeclaredServer {
+  /** True if rollouts have a folder of their own, in which the server runs. */
+  has_folder: boolean;
+  /** False for a tool whose calls would always be denied. */
+  may_call(tool: string): boolean;
 }
 
 /** Arguments of a scenario source's preview. */
@@ -175,6 +192,8 @@ export interface PreviewArgs {
   parts: ScenarioPart[];
   /** True if every scenario must have a part of a decisive judge; false if a decisive judge needs no part. */
   must_have_part: boolean;
+  /** The pipeline's servers by name; absent if their declaration has problems. */
+  servers?: Record<string, DeclaredServer>;
 }
 
 /** A plugin: a plain object. Importing it does no I/O; the role may have `Symbol.asyncDispose`. */
@@ -189,6 +208,11 @@ export interface Plugin<K extends Kind = Kind> {
   /** For a judge: its part of a scenario, if it needs one. */
   // deno-lint-ignore no-explicit-any -- see config
   expects?: Expectation<any>;
+  /** For a judge: the names of its scores' parts, if they are always the same. */
+  parts?: readonly string[];
+  /** For a reward shaper: the judges (`state`) and parts (`calls.near`) that its settings name, each with its path. */
+  // deno-lint-ignore no-explicit-any -- see config
+  weighs?(config: any): { name: string; path: (string | number)[] }[];
   /**
    * For a scenario source: its scenarios, read without servers, for `hone validate` and before a run starts.
    * Throws a HoneError with all problems, including scenarios without a part that a decisive judge needs.
@@ -214,9 +238,10 @@ type RoleOf<K extends Kind, E> = (K extends "judge" ? JudgeRole<E> : Roles[K]) &
  * ```
  */
 export function definePlugin<K extends Kind, S extends z.ZodType, E = unknown>(
-  plugin: Omit<Plugin<K>, "config" | "create" | "expects" | "preview"> & {
+  plugin: Omit<Plugin<K>, "config" | "create" | "expects" | "preview" | "weighs"> & {
     config: S;
     expects?: Expectation<E>;
+    weighs?(config: z.output<S>): { name: string; path: (string | number)[] }[];
     preview?(config: z.output<S>, args: PreviewArgs): Promise<Scenario[]>;
     create(context: Context<z.output<S>>): RoleOf<K, E> | Promise<RoleOf<K, E>>;
   },

@@ -69,14 +69,15 @@ async function judged(
   act: (lease: Lease) => Promise<void>,
 ): Promise<Judgement> {
   const role = await state.create(
-    fakeContext(state.config.parse({ fixture: "./fixture", strict: true }), { base_dir: here }),
+    fakeContext(state.config.parse({ strict: true }), { base_dir: here }),
   );
   const { signal } = new AbortController();
   const lease = await pool.lease({ rollout_id: scenario.id, scenario, catalog, signal });
   try {
-    await act(lease);
     const expected = scenario.checks as Check[];
-    const observation = await role.observe!(lease, scenario, expected);
+    const before = await role.observeBefore!(lease, scenario, expected);
+    await act(lease);
+    const observation = await role.observe!(lease, scenario, expected, before);
     const group = [fakeTrajectory({ observations: { test: observation } })];
     return (await role.judge(fakeJudgeArgs({ group, scenario, expected })))[0]!;
   } finally {

@@ -96,6 +96,12 @@ export const mcp = {
         `${quote(now.slice(0, 200))}; before other rollouts ran it answered ${quote(before.slice(0, 200))}`,
       keptApart(server),
     ),
+  setup_without_folder: () =>
+    say(
+      "SETUP_WITHOUT_FOLDER",
+      "Cannot set up the scenario's files: no server of this pipeline gives a rollout a folder of its own",
+      "use a server with command: and isolation: process, or set the state up with setup.calls",
+    ),
   setup_failed: (tool: string, outcome: string, text: string) =>
     say("SETUP_FAILED", `Setup call ${quote(tool)} of the scenario failed (${outcome}): ${text}`),
   not_a_catalog: (path: string) =>

@@ -1,7 +1,7 @@
 /** The judge: trajectories of a group → one judgement each. @module */
-import type { CallSpec, Json, JsonObject, Judgement } from "../events.ts";
-import type { LlmRequest } from "../plugin.ts";
-import type { Callbacks } from "../program/program.ts";
+import type { CallSpec, Json, JsonObject, Judgement, Scenario } from "../events.ts";
+import type { Environment, LlmRequest } from "../plugin.ts";
+import type { Callbacks, Program } from "../program/program.ts";
 import { checkedJudgements } from "./judgements.ts";
 import { type Given, type KindFacts } from "./kind.ts";
 
@@ -13,24 +13,33 @@ const asked = ({ trajectory, scenario, signal, llm }: Given) => ({
   llm,
 });
 
+async function observed(
+  program: Program,
+  method: "observe" | "observe_before",
+  environment: Environment,
+  scenario: Scenario,
+  expected: unknown,
+  before?: Json,
+): Promise<Json> {
+  const { id, workdir, tools } = environment;
+  const callbacks: Callbacks = {
+    call: (name, args) => environment.call(name as string, args as JsonObject),
+    observe: (spec, options) => environment.observe(spec as CallSpec, options as { read_only?: boolean } | undefined),
+  };
+  const params = { environment: { id, workdir, tools }, scenario, expected, ...(before !== undefined && { before }) };
+  return await program.call(method, params, callbacks) as Json;
+}
+
 /** See `KindFacts`. */
 export const judge: KindFacts<"judge"> = {
   most: "any",
   why: "A run needs one that decides success",
   methods: ["judge"],
-  exec: (program, { scale, decisive, observe }) => ({
+  exec: (program, { scale, decisive, observe, observe_before }) => ({
     scale,
     decisive,
-    ...(observe && {
-      observe: async ({ id, workdir, tools, ...environment }, scenario, expected) => {
-        const callbacks: Callbacks = {
-          call: (name, args) => environment.call(name as string, args as JsonObject),
-          observe: (spec) => environment.observe(spec as CallSpec),
-        };
-        const params = { environment: { id, workdir, tools }, scenario, expected };
-        return await program.call("observe", params, callbacks) as Json;
-      },
-    }),
+    ...(observe && { observe: (...args) => observed(program, "observe", ...args) }),
+    ...(observe_before && { observeBefore: (...args) => observed(program, "observe_before", ...args) }),
     judge: async ({ group, scenario, expected, llm }) => {
       const callbacks: Callbacks = { llm: (request) => llm.ask(request as LlmRequest) };
       return await program.call("judge", { group, scenario, expected }, callbacks) as Judgement[];
@@ -43,6 +52,10 @@ export const judge: KindFacts<"judge"> = {
     const made = checkedJudgements(await role.judge(args), args.group.length, given.plugin.name);
     const wrong = made.find((one) => "invalid" in one && /^judge "/.test(one.invalid));
     if (wrong) throw new Error((wrong as { invalid: string }).invalid);
+    const { parts } = given.plugin;
+    const odd = made.flatMap((one) => "score" in one ? Object.keys(one.parts ?? {}) : [])
+      .find((part) => parts && !parts.includes(part));
+    if (odd) throw new Error(`its scores have the part ${odd}, which the plugin's parts do not list`);
   },
   aborted: async (role, given) => await role.judge(asked(given)),
   template: {

@@ -46,8 +46,11 @@ export interface Environment {
    * it receives a tool's progress notifications.
    */
   call(model_name: string, args: JsonObject, options?: { signal?: AbortSignal }): Promise<CallResult>;
-  /** Calls a tool for observation or setup, by its name on the server; the agent's tool filters do not apply. */
-  observe(call: CallSpec): Promise<CallResult>;
+  /**
+   * Calls a tool for observation or setup, by its name on the server; the agent's tool filters do not apply. With
+   * `read_only`, the outcome is `denied` unless the server or `read_only_tools` says that the tool changes nothing.
+   */
+  observe(call: CallSpec, options?: { read_only?: boolean }): Promise<CallResult>;
 }
 
 /** Endpoint and sampling settings of a policy. */

@@ -2,9 +2,9 @@
  * A program in any language as a plugin, over JSON lines on its stdin and stdout (stderr is its log).
  *
  * hone asks `{"v":1,"id":0,"method":"hello"}`; the program answers `{"id":0,"result":{kind, name, summary, config?,
- * examples?, scale?, decisive?, observe?, expects?}}`, `config` and `expects` being JSON Schemas (`hello.ts`). Then
- * hone calls `create {config, stage, base_dir}` and the role's own method (`discover`, `produce`, `observe`, `judge`,
- * `shape`, `export`, `on`), any number of times and possibly concurrently; the answer is `{"id":n,"result":…}` or
+ * examples?, scale?, decisive?, observe?, observe_before?, expects?, parts?}}`, `config` and `expects` being JSON
+ * Schemas (`hello.ts`). Then hone calls `create {config, stage, base_dir}` and the role's own method (`discover`,
+ * `produce`, `observe_before`, `observe`, `judge`, `shape`, `export`, `on`), any number of times and possibly concurrently; the answer is `{"id":n,"result":…}` or
  * `{"id":n,"error":{"message":…}}`. While it answers call `n`, the program may use what the role was given:
  * `{"call":"connect","of":n,"id":"a","params":[…]}`, answered by `{"return":"a","result":…}` or
  * `{"return":"a","error":{…}}`. End of stdin is the end of the program.
@@ -37,6 +37,7 @@ export async function loadProgram(use: string, base_dir: string, signal?: AbortS
     name: hello.name,
     summary: hello.summary,
     config: schemaOf(use, "config", hello.config),
+    ...(hello.parts && { parts: hello.parts }),
     ...(hello.expects && { expects: { schema: schemaOf(use, "expects", hello.expects) } }),
     examples: hello.examples as Plugin["examples"],
     create: (context) => create(kind, hello, command, context),

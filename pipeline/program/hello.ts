@@ -15,8 +15,11 @@ export const hello_schema = z.object({
   scale: z.enum(["absolute", "relative"]).default("absolute"),
   decisive: z.boolean().default(false),
   observe: z.boolean().default(false),
+  observe_before: z.boolean().default(false),
   /** Of a judge: JSON Schema of what it expects of a scenario. */
   expects: schema.optional(),
+  /** Of a judge: the names of its scores' parts. */
+  parts: z.array(z.string()).optional(),
 });
 
 /** The answer to `hello`, read. */

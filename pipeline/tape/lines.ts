@@ -5,10 +5,9 @@
  * random names.
  * @module
  */
-import { createHash } from "node:crypto";
 import { z } from "zod";
 import type { CallOutcome, Catalog, Json, JsonObject, Scenario } from "../events.ts";
-import { canonical } from "../common/json.ts";
+import { digest } from "../common/digest.ts";
 
 /** The version that this hone writes, and the newest that it reads. */
 export const TAPE_VERSION = 1;
@@ -129,11 +128,6 @@ export function tapeName(rollout_id: string): string {
 export function scenarioDigest({ id, setup, checks, tools }: Scenario): string {
   const observed = checks.flatMap((check) => "call" in check ? [check.call] : []);
   return digest({ id, setup: setup ?? null, observed, tools: tools ?? null } as unknown as Json);
-}
-
-/** A short hash of a JSON value, whatever the order of its keys. */
-export function digest(value: Json): string {
-  return createHash("sha256").update(canonical(value)).digest("hex").slice(0, 16);
 }
 
 /** The last message of a conversation, cut, for people. */

@@ -5,7 +5,8 @@
  */
 import { canonical } from "../common/json.ts";
 import type { JsonObject } from "../events.ts";
-import { digest, lastWords, type TapedLlm } from "./lines.ts";
+import { digest } from "../common/digest.ts";
+import { lastWords, type TapedLlm } from "./lines.ts";
 
 /** The answers of one replay. */
 export class LlmAnswers {

@@ -11,7 +11,7 @@ import type { PipelineConfig } from "../config/pipeline_schema.ts";
 import { joinCatalogs } from "../mcp/catalog/catalog.ts";
 import { describeDrift } from "../mcp/catalog/drift.ts";
 import type { Environments, Lease } from "../mcp/pool/pool.ts";
-import type { LlmReply, Log, Policy } from "../plugin.ts";
+import type { Environment, LlmReply, Log, Policy } from "../plugin.ts";
 import { LlmAnswers } from "./llm_answers.ts";
 import { lastWords, retryable, scenarioDigest, tapeName } from "./lines.ts";
 import type { Mask } from "./mask.ts";
@@ -58,6 +58,10 @@ export class Player implements Tape {
     lease.reached = { address: reached.base_url, real: policy.base_url, close };
     const { context_tokens } = lease.taped.replies.find((reply) => reply.context_tokens) ?? policy;
     return context_tokens ? { ...reached, context_tokens } : reached;
+  }
+
+  async beforehand(lease: Lease, look: (environment: Environment) => Promise<void>): Promise<void> {
+    await (lease instanceof ReplayedLease ? lease.whenLive(look) : look(lease));
   }
 
   async observed(lease: Lease, judge: string, observe: () => Promise<Json>): Promise<Json> {

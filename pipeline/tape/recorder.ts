@@ -4,11 +4,12 @@
  * @module
  */
 import type { CallSpec, Catalog, Json, JsonObject, Outcome, ToolSpec } from "../events.ts";
+import { digest } from "../common/digest.ts";
 import { canonical } from "../common/json.ts";
 import { joinCatalogs } from "../mcp/catalog/catalog.ts";
 import type { Environments, Lease, LeaseStats } from "../mcp/pool/pool.ts";
-import type { CallResult, LlmReply, Policy } from "../plugin.ts";
-import { type AskedCall, digest, retryable, scenarioDigest, type TapeLine, tapeName } from "./lines.ts";
+import type { CallResult, Environment, LlmReply, Policy } from "../plugin.ts";
+import { type AskedCall, retryable, scenarioDigest, type TapeLine, tapeName } from "./lines.ts";
 import type { Mask } from "./mask.ts";
 import { asked, type Clerk, ReplyDesk, withoutTokens } from "./replies.ts";
 import type { LeaseArgs, LlmQuestion, Tape } from "./tape.ts";
@@ -46,6 +47,10 @@ export class Recorder implements Tape {
     const { policy: reached, close } = desk.serve(policy, this.#clerk(lease, policy.context_tokens));
     lease.reached = { address: reached.base_url, real: policy.base_url, close };
     return reached;
+  }
+
+  beforehand(lease: Lease, look: (environment: Environment) => Promise<void>): Promise<void> {
+    return look(lease instanceof RecordedLease ? lease.real : lease);
   }
 
   async observed(lease: Lease, judge: string, observe: () => Promise<Json>): Promise<Json> {
@@ -165,7 +170,8 @@ class RecordedLease implements Lease {
   #answered = 0;
 
   constructor(
-    private readonly real: Lease,
+    /** The lease itself, whose calls are not recorded. */
+    readonly real: Lease,
     private readonly catalog: readonly ToolSpec[],
     private readonly recorder: Recorder,
   ) {}
@@ -190,8 +196,8 @@ class RecordedLease implements Lease {
     return this.#taped(calledTool(this.tools, model_name, args), () => this.real.call(model_name, args, options));
   }
 
-  observe(spec: CallSpec): Promise<CallResult> {
-    return this.#taped(observedTool(this.catalog, spec), () => this.real.observe(spec));
+  observe(spec: CallSpec, options?: { read_only?: boolean }): Promise<CallResult> {
+    return this.#taped(observedTool(this.catalog, spec), () => this.real.observe(spec, options));
   }
 
   async release(): Promise<void> {

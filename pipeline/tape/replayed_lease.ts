@@ -7,7 +7,7 @@ import { offeredTools } from "../chat/conversation.ts";
 import { type Diagnostic, HoneError, messageOf, tape as messages } from "../diagnostics/mod.ts";
 import type { CallSpec, Json, JsonObject, ToolSpec } from "../events.ts";
 import type { Lease, LeaseStats } from "../mcp/pool/pool.ts";
-import type { CallResult, Log } from "../plugin.ts";
+import type { CallResult, Environment, Log } from "../plugin.ts";
 import { type AskedCall, type TapedCall, type TapedReply, tapeName } from "./lines.ts";
 import { type Mask, replaced } from "./mask.ts";
 import { calledTool, observedTool } from "./recorder.ts";
@@ -49,6 +49,7 @@ export class ReplayedLease implements Lease {
   readonly #answered: TapedCall[] = [];
   #going_live: Promise<Lease> | undefined;
   #live: Lease | undefined;
+  readonly #looks: ((live: Environment) => Promise<void>)[] = [];
 
   constructor(private readonly args: LeaseArgs, taped: TapedRollout | undefined, private readonly replay: Replay) {
     this.id = args.rollout_id;
@@ -75,9 +76,15 @@ export class ReplayedLease implements Lease {
     );
   }
 
-  async observe(spec: CallSpec): Promise<CallResult> {
+  async observe(spec: CallSpec, options?: { read_only?: boolean }): Promise<CallResult> {
     const asked = observedTool(this.args.catalog.tools, spec);
-    return this.#count(await this.#answer(asked, (live) => live.observe(spec)));
+    return this.#count(await this.#answer(asked, (live) => live.observe(spec, options)));
+  }
+
+  /** Looks at the real environment once there is one, before the recorded calls are repeated there. */
+  async whenLive(look: (live: Environment) => Promise<void>): Promise<void> {
+    if (this.#live) await look(this.#live);
+    else this.#looks.push(look);
   }
 
   /** What the tape has, as the rollout sees it. */
@@ -128,6 +135,7 @@ export class ReplayedLease implements Lease {
   /** A real environment that has done what the tape has answered. */
   async #goLive(): Promise<Lease> {
     const live = await this.replay.lease(this.args);
+    for (const look of this.#looks) await look(live);
     for (const call of this.#answered.filter(({ outcome }) => !REFUSED.has(outcome))) {
       const { server, tool } = call;
       const now = await live.observe({ ...(server && { server }), tool, arguments: call.arguments });

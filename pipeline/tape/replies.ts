@@ -9,9 +9,10 @@ import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Json } from "../events.ts";
+import { digest } from "../common/digest.ts";
 import { isObject } from "../common/json.ts";
 import type { Policy } from "../plugin.ts";
-import { type AskedReply, digest, lastWords } from "./lines.ts";
+import { type AskedReply, lastWords } from "./lines.ts";
 import { messageOf } from "../diagnostics/mod.ts";
 
 /** A request that a rollout made of its policy. */

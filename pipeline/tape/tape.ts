@@ -6,7 +6,7 @@
  */
 import type { Json, JsonObject, Outcome } from "../events.ts";
 import type { Environments, Lease } from "../mcp/pool/pool.ts";
-import type { LlmReply, Policy } from "../plugin.ts";
+import type { Environment, LlmReply, Policy } from "../plugin.ts";
 
 /** A question that a stage put to a language model. */
 export interface LlmQuestion {
@@ -31,6 +31,11 @@ export interface Tape extends AsyncDisposable, LlmTape {
   environments: Environments;
   /** The policy for this rollout: the same, reached by another address where replies are on the tape. */
   policy(lease: Lease, policy: Policy): Policy;
+  /**
+   * Looks at the environment before the agent acts; what is done there is not recorded, because the judge's observation
+   * has what comes of it. A replay looks only where, and when, it goes live.
+   */
+  beforehand(lease: Lease, look: (environment: Environment) => Promise<void>): Promise<void>;
   /** What a judge observes of this environment. */
   observed(lease: Lease, judge: string, observe: () => Promise<Json>): Promise<Json>;
   /** How the rollout ended: as the plugin says, or because the tape did not have what it asked for. */

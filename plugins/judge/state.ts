@@ -1,27 +1,34 @@
 /**
  * Judges the end state of a rollout: the files in its folder, and the results of read-only tool calls.
- * The score is 1 if every check of the scenario passes, otherwise a share of `partial` for the parts that are right.
+ * The score is 1 if every check of the scenario passes, otherwise a share of `partial` for what the agent changed for
+ * the better: the state before it acted is observed too. A state that was not observed is `invalid`.
  * @module
  */
-import { definePlugin, mismatch, type Plugin, sameValue, wantsValue } from "@hone/hone";
-import type { CallSpec, Json, JsonObject, Judgement, Matcher, NamedCall, Scenario } from "@hone/hone";
+import { definePlugin, digest, mismatch, type Plugin, sameValue, wantsValue } from "@hone/hone";
+import type { CallSpec, Environment, Json, JsonObject, Judgement, Matcher, NamedCall } from "@hone/hone";
 import { createHash } from "node:crypto";
 import { readdir, readFile, stat } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { call_schema, matcher_fields, one_matcher, path_below } from "@hone/hone/schemas";
 import { z } from "zod";
 
 const config = z.strictObject({
   partial: z.number().min(0).max(0.99).default(0.4)
     .describe(
-      "Maximum score of a wrong end state: multiplied by the share of changes that are right, less those that broke a check.",
+      "Maximum score of a wrong end state: multiplied by the share of changes that are right, less those that broke a check. " +
+        "A check that passed before the agent acted earns nothing, nor does one whose call may change things and was therefore not made before.",
     ),
   strict: z.boolean().default(false).describe("Treat changes that no check names as a wrong end state."),
-  fixture: z.string().optional().describe("The server's `fixture`: its files are part of the initial state.")
+  fixture: z.string().optional().describe(
+    "Has no effect: the state before the agent acts is observed, fixture included.",
+  )
     .meta({ examples: ["./fixture"] }),
   max_files: z.int().min(1).default(2000).describe("Maximum number of files and folders to observe."),
   max_file_bytes: z.int().min(1).default(65536).describe("Larger files are compared only by their hash."),
 });
+
+/** The keys of checks that look into the rollout's folder. */
+const FILE_KEYS = ["file", "absent", "directory"];
 
 const check_schema = z.strictObject({
   file: path_below.optional().describe("A file that must exist in the end.").meta({ examples: ["notes.txt"] }),
@@ -59,29 +66,41 @@ const plugin: Plugin<"judge"> = definePlugin({
       checks.flatMap((check, i): NamedCall[] =>
         "call" in check ? [{ as: "observed", call: check.call, path: [i, "call", "tool"] }] : []
       ),
+    paths: (checks) => checks.flatMap((check, i) => FILE_KEYS.filter((key) => key in check).map((key) => [i, key])),
   },
-  create: ({ config, base_dir, stage }) => {
-    let fixture: Promise<{ tree: Tree }> | undefined;
-    const limits = { max_files: config.max_files, max_file_bytes: config.max_file_bytes };
-    const initial = () =>
-      fixture ??= config.fixture ? readTree(resolve(base_dir, config.fixture), limits) : Promise.resolve({ tree: {} });
+  parts: ["checks", "held", "stray"],
+  create: ({ config, log, stage }) => {
+    let warned = false;
     return {
       scale: "absolute",
       decisive: true,
-      async observe(environment, scenario, checks = []) {
-        const { workdir } = environment;
-        const { tree, truncated } = workdir ? await readTree(workdir, limits) : { tree: {}, truncated: false };
-        const calls: Json[] = [];
-        for (const check of checks) {
-          if (!("call" in check)) continue;
-          const { outcome, text, result } = await environment.observe(check.call);
-          calls.push({ outcome, text, structured: (result as JsonObject | null)?.structuredContent ?? null });
-        }
-        const was = workdir ? changes(withSetup((await initial()).tree, scenario), tree) : {};
-        return { tree, was, calls, truncated } satisfies Observation as unknown as Json;
+      observeBefore: async (environment, _scenario, checks = []) => {
+        if (checks.length === 0) return null;
+        return await look(environment, checks, config, { read_only: true }) satisfies State as unknown as Json;
       },
-      judge: ({ group, expected }) =>
-        group.map((trajectory) => judgeOne(trajectory.observations[stage], expected, config)),
+      async observe(environment, _scenario, checks = [], before) {
+        const { tree, calls, truncated } = await look(environment, checks, config);
+        const earlier = isState(before) ? before : null;
+        return {
+          tree,
+          was: tree && earlier?.tree ? changes(earlier.tree, tree) : null,
+          calls,
+          calls_before: earlier?.calls ?? null,
+          truncated: truncated || earlier?.truncated === true,
+        } satisfies Observation as unknown as Json;
+      },
+      judge: ({ group, scenario, expected }) =>
+        group.map((trajectory) => {
+          const { judgement, idle } = judgeOne(trajectory.observations[stage], expected, config);
+          if (idle && !warned) {
+            warned = true;
+            log.warn(
+              `every check of scenario ${JSON.stringify(scenario.id)} passes before the agent acts: ` +
+                "doing nothing solves it",
+            );
+          }
+          return judgement;
+        }),
     };
   },
 });
@@ -91,18 +110,42 @@ export default plugin;
 type Entry = string | { sha256: string; bytes: number } | { directory: true };
 type Tree = { [path: string]: Entry };
 
-/** `was` holds the previous entry at each changed path; null if there was none. */
-interface Observation {
-  tree: Tree;
-  was: { [path: string]: Entry | null };
+/** The result of a check's call. */
+interface CallAnswer {
+  /** Digest of the call; absent in records of earlier versions. */
+  call?: string;
+  outcome: string;
+  text: string;
+  structured: Json;
+}
+
+/** A state of the environment. */
+interface State {
+  /** Null if the rollout has no folder of its own. */
+  tree: Tree | null;
   /** Results of the `call` checks, in their order. */
-  calls: Json[];
+  calls: CallAnswer[];
   /** True if there were more files than `max_files`. */
   truncated: boolean;
 }
 
+/** The end state, and what it was before. */
+interface Observation extends State {
+  /** The previous entry at each changed path, null if there was none; null if the previous tree is unknown. */
+  was: { [path: string]: Entry | null } | null;
+  /** Results of the same calls before the agent acted; null if there are none. Absent as in `CallAnswer`. */
+  calls_before?: CallAnswer[] | null;
+}
+
 /** Outcomes of a check's call that say nothing about the state. */
-const UNSEEN = new Set(["timeout", "server_died", "cancelled", "denied"]);
+const UNSEEN = new Set([
+  "timeout",
+  "server_died",
+  "cancelled",
+  "denied",
+  "unknown_tool",
+  "invalid_arguments",
+]);
 
 interface Limits {
   max_files: number;
@@ -140,26 +183,26 @@ async function readEntry(path: string, max_bytes: number): Promise<Entry> {
   return { sha256: createHash("sha256").update(bytes).digest("hex"), bytes: size };
 }
 
-/** The tree after the scenario's setup files; the effects of setup calls are unknown. */
-function withSetup(fixture: Tree, { setup }: Scenario): Tree {
-  const tree: Tree = { ...fixture };
-  const folders = (path: string) => {
-    for (let at = path.indexOf("/"); at > 0; at = path.indexOf("/", at + 1)) {
-      tree[path.slice(0, at)] = { directory: true };
-    }
-  };
-  for (const path of (setup?.directories ?? []).map(tidy)) {
-    folders(path);
-    tree[path] = { directory: true };
+/** Looks at the environment; with `read_only`, a call that may change things is `denied`. */
+async function look(
+  environment: Environment,
+  checks: Check[],
+  limits: Limits,
+  options?: { read_only: boolean },
+): Promise<State> {
+  const { workdir } = environment;
+  const { tree, truncated } = workdir === null ? { tree: null, truncated: false } : await readTree(workdir, limits);
+  const calls: CallAnswer[] = [];
+  for (const check of checks) {
+    if (!("call" in check)) continue;
+    const { outcome, text, result } = await environment.observe(check.call, options);
+    const structured = (result as JsonObject | null)?.structuredContent ?? null;
+    calls.push({ call: digest(check.call), outcome, text, structured });
   }
-  for (const [path, text] of Object.entries(setup?.files ?? {})) {
-    folders(tidy(path));
-    tree[tidy(path)] = text;
-  }
-  return tree;
+  return { tree, calls, truncated };
 }
 
-function changes(before: Tree, after: Tree): Observation["was"] {
+function changes(before: Tree, after: Tree): NonNullable<Observation["was"]> {
   const was: Observation["was"] = {};
   for (const path of new Set([...Object.keys(before), ...Object.keys(after)])) {
     if (!sameValue(after[path] as Json | undefined, (before[path] ?? null) as Json)) was[path] = before[path] ?? null;
@@ -167,44 +210,96 @@ function changes(before: Tree, after: Tree): Observation["was"] {
   return was;
 }
 
-function judgeOne(
-  observation: Json | undefined,
-  checks: Check[] | undefined,
-  options: z.output<typeof config>,
-): Judgement {
-  if (!checks) return { abstain: "the scenario has no checks" };
-  if (!isObservation(observation)) return { invalid: "the end state was not observed" };
-  const { tree, was, calls, truncated } = observation;
-  if (truncated) return { invalid: `the rollout's folder has more than ${options.max_files} files` };
-  const unseen = (calls as JsonObject[]).find(({ outcome }) => UNSEEN.has(String(outcome)));
-  if (unseen) return { invalid: `the end state was not observed (${unseen.outcome}: ${shown(unseen.text!)})` };
+/** A judgement; `idle` if every check passes, and did before the agent acted. */
+interface Judged {
+  judgement: Judgement;
+  idle?: boolean;
+}
+
+function judgeOne(seen: Json | undefined, checks: Check[] | undefined, options: z.output<typeof config>): Judged {
+  if (!checks) return { judgement: { abstain: "the scenario has no checks" } };
+  if (!isObservation(seen)) return { judgement: { invalid: "the end state was not observed" } };
+  const unseen = unseenPart(seen, checks, options);
+  if (unseen) return { judgement: { invalid: unseen } };
+  const was = seen.was ?? {};
+  const results = resultsOf(seen, was, checks);
+  const stray = strayPaths(checks, Object.keys(was));
+  const failed = results.filter(({ now }) => now);
+  const parts = { checks: results.length, held: results.length - failed.length, stray: stray.length };
+  if (failed.length === 0 && !(options.strict && stray.length > 0)) {
+    const idle = results.every(({ before }) => before === 1);
+    return { judgement: { score: 1, reason: "every check passes", parts }, idle };
+  }
+  // A check that passed from the start earns no credit; breaking it cancels as much credit.
+  const counted = results.filter(({ now, before }) => now || before !== 1);
+  const right = counted.reduce((sum, { now, before }) => sum + gain(now?.credit ?? 1, before), 0);
+  const share = Math.max(0, right) / (counted.length + stray.length);
+  const reason = failed[0]?.now?.reason ?? `${JSON.stringify(stray[0])} was changed, and no check names it`;
+  return { judgement: { score: options.partial * share, reason, parts } };
+}
+
+/** A check's result in the end, and its credit before the agent acted: from 0 to 1, null if unknown. */
+interface Result {
+  now: Problem | undefined;
+  before: number | null;
+}
+
+/** What a check earns: all if it passes now, otherwise as much as it is nearer to that than before. */
+function gain(now: number, before: number | null): number {
+  if (before === null) return 0;
+  return now === 1 ? 1 : now - before;
+}
+
+function resultsOf(
+  { tree, calls, calls_before }: Observation,
+  was: NonNullable<Observation["was"]>,
+  checks: Check[],
+): Result[] {
   const before: Tree = { ...tree };
   for (const [path, entry] of Object.entries(was)) {
     if (entry === null) delete before[path];
     else before[path] = entry;
   }
-  let call = 0;
-  const results = checks.map((check) => {
-    if ("call" in check) return { now: callProblem(check, calls[call++]), held: false };
-    return { now: pathProblem(check, tree), held: !pathProblem(check, before) };
+  let index = 0;
+  return checks.map((check) => {
+    if (!("call" in check)) {
+      return { now: pathProblem(check, tree ?? {}), before: pathProblem(check, before)?.credit ?? 1 };
+    }
+    const [answer, earlier] = [calls[index]!, calls_before?.[index]];
+    index++;
+    const known = earlier !== undefined && earlier.outcome !== "denied";
+    return { now: callProblem(check, answer), before: known ? callProblem(check, earlier)?.credit ?? 1 : null };
   });
-  const stray = strayPaths(checks, Object.keys(was));
-  const failed = results.filter(({ now }) => now);
-  const parts = { checks: results.length, held: results.length - failed.length, stray: stray.length };
-  if (failed.length === 0 && !(options.strict && stray.length > 0)) {
-    return { score: 1, reason: "every check passes", parts };
+}
+
+/** What was not observed of all that the checks need, as a sentence; undefined if nothing is missing. */
+function unseenPart(seen: Observation, checks: Check[], { max_files }: Limits): string | undefined {
+  const { tree, was, calls, calls_before, truncated } = seen;
+  if (truncated) return `the rollout's folder has more than ${max_files} files`;
+  if (checks.some((check) => !("call" in check))) {
+    if (tree === null) return "the end state was not observed (the rollout has no folder of its own)";
+    if (was === null) return "the state before the agent acted was not observed";
   }
-  // A check that held from the start earns no credit; breaking it cancels as much credit.
-  const counted = results.filter(({ now, held }) => now || !held);
-  const right = counted.reduce((sum, { now, held }) => sum + (!now ? 1 : held ? now.credit - 1 : now.credit), 0);
-  const share = Math.max(0, right) / (counted.length + stray.length);
-  const reason = failed[0]?.now?.reason ?? `${JSON.stringify(stray[0])} was changed, and no check names it`;
-  return { score: options.partial * share, reason, parts };
+  const wanted = checks.flatMap((check) => "call" in check ? [digest(check.call)] : []);
+  const others = (made: CallAnswer[]) =>
+    made.length !== wanted.length || made.some(({ call }, i) => call !== undefined && call !== wanted[i]);
+  if (others(calls) || calls_before && others(calls_before)) {
+    return "the end state was not observed (its checks made other calls then)";
+  }
+  const said = ({ outcome, text }: CallAnswer) => `(${outcome}: ${shown(text)})`;
+  const end = calls.find(({ outcome }) => UNSEEN.has(outcome));
+  if (end) return `the end state was not observed ${said(end)}`;
+  const start = calls_before?.find(({ outcome }) => UNSEEN.has(outcome) && outcome !== "denied");
+  return start && `the state before the agent acted was not observed ${said(start)}`;
+}
+
+function isState(value: Json | undefined): value is Json & State {
+  if (value === undefined || value === null || typeof value !== "object" || Array.isArray(value)) return false;
+  return "tree" in value && typeof value.tree === "object" && Array.isArray(value.calls);
 }
 
 function isObservation(value: Json | undefined): value is Json & Observation {
-  return value !== undefined && value !== null && typeof value === "object" && !Array.isArray(value) &&
-    "tree" in value && "was" in value;
+  return isState(value) && "was" in value && typeof value.was === "object";
 }
 
 /** Why a check fails, and its partial credit: the right path with the wrong content is half. */
@@ -229,13 +324,12 @@ function pathProblem(check: Exclude<Check, { call: unknown }>, tree: Tree): Prob
 
 function callProblem(
   check: Check & { call: { tool: string }; path?: string },
-  answer: Json | undefined,
+  { outcome, text, structured }: CallAnswer,
 ): Problem | undefined {
-  const { outcome, text, structured } = (answer ?? { outcome: "missing", text: "", structured: null }) as JsonObject;
   const name = check.call.tool;
-  if (outcome !== "ok") return { reason: `${name} failed: ${shown(String(text))}`, credit: 0 };
+  if (outcome !== "ok") return { reason: `${name} failed: ${shown(text)}`, credit: 0 };
   if (!wantsValue(check)) return undefined;
-  const value = check.path === undefined ? text! : atPath(structured ?? text!, check.path);
+  const value = check.path === undefined ? text : atPath(structured ?? text, check.path);
   if (value === undefined) return { reason: `${name} answered nothing at ${check.path}`, credit: 0 };
   const wanted = mismatch(value, check);
   return wanted === undefined

@@ -18,26 +18,33 @@ async function fill(root: string, files: Files) {
   }
 }
 
-/** Judges a folder that holds `after`, which a scenario began with `before` and a fixture. */
+const NOTHING: CallResult = { outcome: "denied", text: "not known to be read-only", result: null, seconds: 0 };
+
+/**
+ * Judges a folder that holds `after`, in which the agent found `before` and a fixture; calls that may be made before
+ * it acts answer as in `earlier`.
+ */
 async function judge(
-  { checks, before = {}, after = {}, fixture = {}, answers = {}, settings = {}, scenario = {} }: {
+  { checks, before = {}, after = {}, fixture = {}, answers = {}, earlier = {}, settings = {}, scenario = {} }: {
     checks: Check[];
     before?: Record<string, string>;
     after?: Files;
     fixture?: Files;
     answers?: Record<string, CallResult>;
+    earlier?: Record<string, CallResult>;
     settings?: JsonObject;
     scenario?: Partial<Scenario>;
   },
 ): Promise<Judgement> {
   const root = await mkdtemp(join(tmpdir(), "hone-state-"));
   try {
-    await mkdir(join(root, "work"));
-    await mkdir(join(root, "fixture"));
-    await fill(join(root, "work"), after);
-    await fill(join(root, "fixture"), fixture);
-    const config = plugin.config.parse({ fixture: "./fixture", ...settings });
-    const role = await plugin.create(fakeContext(config, { base_dir: root }));
+    const work = join(root, "work");
+    const refill = async (...all: Files[]) => {
+      await rm(work, { recursive: true, force: true });
+      await mkdir(work);
+      for (const files of all) await fill(work, files);
+    };
+    const role = await plugin.create(fakeContext(plugin.config.parse(settings)));
     const whole: Scenario = {
       id: "s1",
       task: "t",
@@ -49,12 +56,16 @@ async function judge(
     };
     const environment: Environment = {
       id: "e",
-      workdir: join(root, "work"),
+      workdir: work,
       tools: [],
       call: () => Promise.reject(new Error("a judge only observes")),
-      observe: ({ tool }) => Promise.resolve(answers[tool]!),
+      observe: ({ tool }, { read_only = false } = {}) =>
+        Promise.resolve(read_only ? earlier[tool] ?? NOTHING : answers[tool]!),
     };
-    const observation = JSON.parse(JSON.stringify(await role.observe!(environment, whole, checks)));
+    await refill(fixture, before);
+    const seen = await role.observeBefore!(environment, whole, checks);
+    await refill(after);
+    const observation = JSON.parse(JSON.stringify(await role.observe!(environment, whole, checks, seen)));
     const group = [fakeTrajectory({ observations: { test: observation } })];
     return (await role.judge(fakeJudgeArgs({ group, scenario: whole, expected: checks })))[0]!;
   } finally {

@@ -73,9 +73,15 @@ export class PoolLease implements Lease {
     return this.#count(await this.#guarded(tool, args, options.signal ?? this.parts.signal));
   }
 
-  async observe({ server, tool, arguments: given }: CallSpec): Promise<CallResult> {
+  async observe(
+    { server, tool, arguments: given }: CallSpec,
+    { read_only = false }: { read_only?: boolean } = {},
+  ): Promise<CallResult> {
     const found = this.parts.servers.find(tool, server);
     if (typeof found === "string") return this.#count(refused("unknown_tool", found));
+    if (read_only && !this.parts.servers.get(found.server)?.isReadOnly(found)) {
+      return this.#count(refused("denied", `Neither the server nor read_only_tools says that "${tool}" is read-only.`));
+    }
     return this.#count(await this.#guarded(found, expandAll(given, this.workdir), this.parts.signal));
   }
 

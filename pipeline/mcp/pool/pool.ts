@@ -11,7 +11,7 @@ import { HoneError, mcp, messageOf } from "../../diagnostics/mod.ts";
 import type { CallSpec, Catalog, Scenario } from "../../events.ts";
 import type { Log } from "../../plugin.ts";
 import { Semaphore } from "../../common/semaphore.ts";
-import { removeFolders, writeSetup } from "./folders.ts";
+import { needsFolder, removeFolders, writeSetup } from "./folders.ts";
 import { LeakWatch, type Use } from "../state_leaks/leak_watch.ts";
 import { type Lease, PoolLease } from "./lease.ts";
 import { type KnownServer, ServerTable, type ToolsChange } from "./server_table.ts";
@@ -263,6 +263,7 @@ export class EnvironmentPool implements AsyncDisposable {
 async function setUp(lease: Lease, { setup }: Scenario): Promise<void> {
   if (!setup) return;
   if (lease.workdir) await writeSetup(lease.workdir, setup);
+  else if (needsFolder(setup)) throw new HoneError(mcp.setup_without_folder());
   for (const call of setup.calls ?? []) {
     const { outcome, text } = await lease.observe(call);
     if (outcome !== "ok") throw new HoneError(mcp.setup_failed(call.tool, outcome, text.slice(0, 500)));

@@ -1,6 +1,6 @@
 /**
  * group.requested → rollouts → turn.completed, tool.called, observation.made, rollout.completed …, group.completed.
- * Each rollout has its own environment; judges observe it before it is released. A failed rollout is data: it ends with
+ * Each rollout has its own environment; judges observe it before the agent acts and before it is released. A failed rollout is data: it ends with
  * a typed outcome, and the other rollouts continue. A rollout interrupted by the end of the run has no closing record:
  * on resume its group is run again completely, as a new attempt. A completely recorded group is answered from the
  * record.
@@ -160,11 +160,12 @@ async function inEnvironment(
   try {
     // Starting servers has a separate time limit; the group's covers only the rollouts.
     leased();
+    const before = await observeBefore(playing, trajectory, tracked, lease);
     tracked.doing("model");
     const played = await recordTurns(playing, trajectory, lease, tracked, recorded);
     const outcome = tape?.settled(lease, played) ?? played;
     tracked.doing("observation");
-    if (isJudgeable({ outcome })) await observe(playing, trajectory, lease);
+    if (isJudgeable({ outcome })) await observe(playing, trajectory, lease, before);
     if (signal.aborted) return ended(signal);
     return tape?.settled(lease, outcome) ?? outcome;
   } catch (error) {
@@ -221,14 +222,47 @@ async function recordTurns(
   }
 }
 
-async function observe({ run, scenario, publish, signal }: Playing, trajectory: Trajectory, environment: Lease) {
+/** What judges see of the environment before the agent acts, by judge. */
+type Before = Map<string, Json>;
+
+async function observeBefore(
+  { run, scenario, signal }: Playing,
+  { rollout_id }: Trajectory,
+  tracked: Tracked,
+  lease: Lease,
+): Promise<Before> {
+  const before: Before = new Map();
+  for (const { id, role, part, timeout_secs } of run.roles.judges) {
+    if (!role.observeBefore) continue;
+    tracked.doing("observation");
+    const expected = part ? partOf(scenario, part) : undefined;
+    const look = async (environment: Environment) => {
+      try {
+        const seen = () => role.observeBefore!(environment, scenario, expected);
+        before.set(id, await limited(timeout_secs, signal, seen));
+      } catch (error) {
+        run.log.warn(`${id}: could not observe ${rollout_id} before the agent acted: ${message(error)}`);
+      }
+    };
+    await (run.tape ? run.tape.beforehand(lease, look) : look(lease));
+  }
+  return before;
+}
+
+async function observe(
+  { run, scenario, publish, signal }: Playing,
+  trajectory: Trajectory,
+  environment: Lease,
+  before: Before,
+) {
   const { rollout_id } = trajectory;
   for (const { id, role, part, timeout_secs } of run.roles.judges) {
     if (!role.observe) continue;
     let observation: Json;
     try {
       const expected = part ? partOf(scenario, part) : undefined;
-      const look = () => limited(timeout_secs, signal, () => role.observe!(environment, scenario, expected));
+      const seen = () => role.observe!(environment, scenario, expected, before.get(id));
+      const look = () => limited(timeout_secs, signal, seen);
       observation = await (run.tape ? run.tape.observed(environment, id, look) : look());
       if (observation === undefined) throw new Error("observe returned nothing: expected JSON");
     } catch (error) {

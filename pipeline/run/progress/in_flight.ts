@@ -61,7 +61,7 @@ export class InFlight {
         id: environment.id,
         workdir: environment.workdir,
         tools: environment.tools,
-        observe: (call) => environment.observe(call),
+        observe: (call, options) => environment.observe(call, options),
         call: async (name, args, options) => {
           const known = environment.tools.find(({ model_name }) => model_name === name);
           doing("tool", known?.server, known?.name ?? name);
