@@ -352,8 +352,10 @@ export interface EventMap {
   "rollout.completed": RolloutRef & { outcome: Outcome; seconds: number };
   "rollout.abandoned": { rollout_id: string; reason: string };
   "group.completed": { group_id: string; scenario_id: string; step: number; rollout_ids: string[] };
-  "judgement.made": { rollout_id: string; group_id: string; judge: string } & Judgement;
-  "reward.shaped": { rollout_id: string; group_id: string; success: boolean } & RewardValue;
+  /** `made_by`: digest of what the judgement depends on besides the rollout; a resumed run keeps it while that is so. */
+  "judgement.made": { rollout_id: string; group_id: string; judge: string; made_by?: string } & Judgement;
+  /** `made_by` as for judgements. */
+  "reward.shaped": { rollout_id: string; group_id: string; success: boolean; made_by?: string } & RewardValue;
   "group.rewarded": { group_id: string; scenario_id: string; step: number; purpose: Purpose };
   "batch.ready": Batch;
   /** `checkpoint` is an id; the state is saved, on disk or by the hosted trainer, before this is published. */

@@ -7,7 +7,7 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { checkGraph, type Finding, nameStages, type Placed } from "./stage_graph.ts";
+import { checkGraph, checkReward, type Finding, nameStages, type Placed } from "./stage_graph.ts";
 import { explain, jsonSchema } from "./issues.ts";
 import { override } from "./overrides.ts";
 import { declaredRole } from "./declared_role.ts";
@@ -16,9 +16,10 @@ import { missingSplits, previewScenarios, type Ready } from "../scenario/preview
 import { pipeline_schema, type PipelineConfig } from "./pipeline_schema.ts";
 import { config as say, type Diagnostic, HoneError, runner } from "../diagnostics/mod.ts";
 import type { Json, JsonObject, Scenario } from "../events.ts";
+import { declaredServers } from "../mcp/declared/permitted.ts";
 import { clientEntries, clientText, serversIn } from "../mcp/declared/client_file.ts";
 import { type Builtins, loadPlugin } from "../loader.ts";
-import type { Plugin, ScenarioPart } from "../plugin.ts";
+import type { DeclaredServer, Plugin, ScenarioPart } from "../plugin.ts";
 import { TAPE_FILE } from "../tape/lines.ts";
 import { originOf, resolved } from "./resolved_yaml.ts";
 import { Source, valueAt } from "./source.ts";
@@ -120,6 +121,7 @@ class Reading {
   readonly diagnostics: Diagnostic[] = [];
   readonly #env: Record<string, string>;
   readonly #world: boolean;
+  #servers: Record<string, DeclaredServer> | undefined;
   /** The servers as declared in a separate file, if there is one. */
   #servers_raw: unknown;
   /** The scenarios of all sources, if they could be read. */
@@ -151,6 +153,7 @@ class Reading {
       const issues = parsed.error.issues.filter(({ path }) => servers_ok || path[0] !== "servers");
       this.diagnostics.push(...explain(issues, source, pipeline_schema));
     }
+    if (parsed.success) this.#servers = declaredServers(parsed.data.servers, parsed.data.allow_writes);
     const stages = await this.#readStages(value.stages);
     if (this.#world) {
       const inline = typeof valueAt(source.raw, ["servers"]) === "object";
@@ -253,6 +256,7 @@ class Reading {
     const { ids, findings } = nameStages(placed);
     if (placed.length === stages.length) {
       findings.push(...checkGraph(this.source.value(), placed, Object.keys(this.options.builtins)));
+      findings.push(...checkReward(placed, ids));
     }
     this.#report(...findings);
     this.#hosted = placed.some(({ says }) => says.mode === "hosted");
@@ -301,7 +305,7 @@ class Reading {
     for (const [use, load] of Object.entries(this.options.builtins)) {
       if (!use.startsWith("judge/") || parts.has(use.slice("judge/".length))) continue;
       const part = asPart((await load()).default, false);
-      if (part) parts.set(part.judge, part);
+      if (part) parts.set(part.judge, { ...part, unread: true });
     }
     return [...parts.values()];
   }
@@ -310,7 +314,7 @@ class Reading {
   async #previewScenarios(ready: ReadStage[], whole: boolean): Promise<void> {
     const deciding = ready.filter(({ plugin, says }) => plugin.kind === "judge" && says.decisive);
     const must_have_part = whole && deciding.length > 0 && deciding.every(({ plugin }) => plugin.expects);
-    const args = { base_dir: this.base_dir, parts: this.#parts, must_have_part };
+    const args = { base_dir: this.base_dir, parts: this.#parts, must_have_part, servers: this.#servers };
     const { problems, scenarios } = await previewScenarios(ready as Ready[], args);
     for (const { index, diagnostic } of problems) {
       if (diagnostic.file === undefined) this.#report({ diagnostic, path: ["stages", index, "use"] });

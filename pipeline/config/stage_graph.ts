@@ -24,6 +24,8 @@ export interface Placed {
   id: string | undefined;
   plugin: Plugin;
   says: DeclaredRole;
+  /** The stage's settings, parsed; undefined if they have problems. */
+  with?: unknown;
 }
 
 const RUNGS = ["prompt", "warm_start", "rl"];
@@ -87,6 +89,28 @@ function checkJudges(judges: Placed[], hosted: boolean): Finding[] {
     findings.push({ diagnostic: config.no_grader(judges.map(name)), path: ["stages"], side: "key" });
   }
   return findings;
+}
+
+/** Whether the judges and parts that the reward shaper's settings name exist. `ids` are those of `stages`. */
+export function checkReward(stages: Placed[], ids: string[]): Finding[] {
+  const judges = new Map(
+    stages.flatMap(({ plugin }, i) => plugin.kind === "judge" ? [[ids[i]!, plugin] as const] : []),
+  );
+  const named = stages.flatMap(({ index, plugin, with: settings }) =>
+    settings === undefined ? [] : (plugin.weighs?.(settings) ?? []).map(({ name, path }) => ({ index, name, path }))
+  );
+  return named.flatMap(({ index, name, path }): Finding[] => {
+    const at: Path = ["stages", index, "with", ...path];
+    if (judges.has(name)) return [];
+    const dot = name.lastIndexOf(".");
+    const [judge, part] = dot < 0 ? [name, ""] : [name.slice(0, dot), name.slice(dot + 1)];
+    const plugin = judges.get(judge);
+    if (!plugin) {
+      return [{ diagnostic: config.weight_without_judge(name, judge, [...judges.keys()]), path: at, side: "key" }];
+    }
+    if (!plugin.parts || plugin.parts.includes(part)) return [];
+    return [{ diagnostic: config.weight_without_part(name, judge, part, plugin.parts), path: at, side: "key" }];
+  });
 }
 
 /** A hosted trainer trains by jobs: fields for online training are not allowed. */

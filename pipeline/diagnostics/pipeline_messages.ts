@@ -148,6 +148,30 @@ export const config = {
       `No decisive judge, so nothing decides success: ${ids.map(quote).join(", ")} only scores`,
       "add judge/state, judge/calls or judge/answer",
     ),
+  weight_without_judge: (name: string, judge: string, ids: string[]) => {
+    const meant = nearest(judge, ids);
+    return say(
+      "UNKNOWN_JUDGE",
+      `The reward uses ${quote(name)}, but no judge has the id ${quote(judge)}${
+        meant ? `: did you mean ${quote(meant)}?` : ""
+      }`,
+      meant ? undefined : `judges: ${ids.join(", ") || "none"}`,
+    );
+  },
+  weight_without_part: (name: string, judge: string, part: string, parts: readonly string[]) => {
+    const meant = nearest(part, parts);
+    return say(
+      "UNKNOWN_SCORE_PART",
+      `The reward uses ${quote(name)}, but the scores of judge ${quote(judge)} have no part ${quote(part)}${
+        meant ? `: did you mean ${quote(meant)}?` : ""
+      }`,
+      meant
+        ? undefined
+        : parts.length > 0
+        ? `parts: ${parts.join(", ")}`
+        : `use ${quote(judge)} alone: its scores have no parts`,
+    );
+  },
   judge_relative_decisive: (id: string) =>
     say(
       "JUDGE_RELATIVE_DECISIVE",
@@ -273,6 +297,20 @@ export const scenarios = {
       "SCENARIO_UNJUDGED",
       `Scenario ${which} has no success criterion: expected ${wanted.join(" or ")}`,
       has.length ? `it has ${has.join(" and ")}, which no decisive judge reads` : undefined,
+    ),
+  without_folder: (id: string, place: string) =>
+    say(
+      "SCENARIO_WITHOUT_FOLDER",
+      `Scenario ${quote(id)} needs a folder of the rollout's own (${place}), and no server of this pipeline has one`,
+      "a server has one if it has `command` and its isolation is not shared; otherwise set the state up with `setup.calls` and check it with `call`",
+    ),
+  call_refused: (id: string, place: string, tool: string, server: string) =>
+    say(
+      "SCENARIO_CALL_REFUSED",
+      `Scenario ${quote(id)} needs a call of ${quote(tool)} (${place}), which would be denied: server ${
+        quote(server)
+      } is shared by all rollouts`,
+      `if the tool is read-only, list it in servers.${server}.read_only_tools; otherwise set allow_writes: true there`,
     ),
   unknown_tool: (id: string, field: string, tool: string, known: string[]) => {
     const meant = nearest(tool, known);

@@ -31,6 +31,8 @@ export interface Staged<R> {
   id: string;
   use: string;
   role: R;
+  /** Of a judge or a reward shaper: see `made_by.ts`. */
+  definition?: string;
 }
 
 /** A judge, with its part of a scenario and its time limit. */

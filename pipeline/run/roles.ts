@@ -10,6 +10,7 @@ import { limited } from "../common/deadline.ts";
 import { messageOf } from "../diagnostics/mod.ts";
 import { type Blamed, blamedService, blamedTrainer, blaming, blamingEach } from "./blame.ts";
 import type { RunRoles, Staged } from "./context.ts";
+import { definitionOf } from "./made_by.ts";
 
 /** Creates every stage's role; disposable roles are disposed with the stack. */
 export async function createRoles(
@@ -34,15 +35,25 @@ export async function createRoles(
     discoverer: all("discoverer")[0],
     sources: all("scenario-source"),
     rollout: all("rollout")[0]!,
-    judges: of("judge").map(({ stage: { id, use, plugin, timeout_secs = JUDGE_SECS }, role }) => {
-      const part = plugin.expects ? { judge: plugin.name, field: plugin.expects.field } : null;
-      return { id, use, role, part, timeout_secs };
-    }),
-    shaper: all("reward-shaper")[0]!,
+    judges: await Promise.all(
+      of("judge").map(async ({ stage, role }) => {
+        const { plugin, timeout_secs = JUDGE_SECS } = stage;
+        const part = plugin.expects ? { judge: plugin.name, field: plugin.expects.field } : null;
+        return { ...await withDefinition({ stage, role }, loaded.base_dir), part, timeout_secs };
+      }),
+    ),
+    shaper: await withDefinition(of("reward-shaper")[0]!, loaded.base_dir),
     trainer: all("trainer")[0],
     exporters: all("exporter"),
     trackers: all("tracker"),
   };
+}
+
+async function withDefinition<R>(
+  { stage, role }: { stage: LoadedStage; role: R },
+  base_dir: string,
+): Promise<Staged<R>> {
+  return { id: stage.id, use: stage.use, role, definition: await definitionOf(stage, base_dir) };
 }
 
 /** Time limit for a judge whose stage does not set `timeout_secs`. */

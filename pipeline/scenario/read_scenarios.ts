@@ -4,7 +4,7 @@
  * @module
  */
 import type { Catalog, Scenario } from "../events.ts";
-import type { ScenarioPart } from "../plugin.ts";
+import type { DeclaredServer, ScenarioPart } from "../plugin.ts";
 
 /** Options for reading scenarios. */
 export interface ScenarioOptions {
@@ -16,6 +16,8 @@ export interface ScenarioOptions {
   parts?: ScenarioPart[];
   /** True if every scenario must have a part of a decisive judge. */
   must_have_part?: boolean;
+  /** The pipeline's servers: scenarios that need more than these give are rejected. Default: not checked. */
+  servers?: Record<string, DeclaredServer>;
 }
 
 /** Scenarios of several files; `name` is used in messages. Throws a HoneError with all problems and their positions. */

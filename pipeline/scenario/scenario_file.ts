@@ -12,6 +12,7 @@ import type { ScenarioPart } from "../plugin.ts";
 import type { ScenarioOptions } from "./read_scenarios.ts";
 import { isObject } from "../common/json.ts";
 import { namedTools, partOf } from "./parts.ts";
+import { serverProblems } from "./server_needs.ts";
 import { asScenario, scenarioSchema } from "./scenario_schema.ts";
 import { type Path, Source } from "../config/source.ts";
 
@@ -57,7 +58,7 @@ export async function readScenarios(
 function readScenario(
   entry: Entry,
   id: string,
-  { split, catalog, parts = [], must_have_part }: ScenarioOptions,
+  { split, catalog, parts = [], must_have_part, servers }: ScenarioOptions,
   schema: Schema,
   problems: Diagnostic[],
 ): Scenario | undefined {
@@ -82,6 +83,9 @@ function readScenario(
     const places = (some: ScenarioPart[]) => some.map(({ place }) => place);
     const wanted = places(parts.filter(({ decides }) => decides));
     problems.push(entry.locate(say.unjudged(JSON.stringify(scenario.id), places(has), wanted), []));
+  }
+  for (const { diagnostic, path } of servers ? serverProblems(scenario, parts, servers) : []) {
+    problems.push(entry.locate(diagnostic, path));
   }
   if (!catalog) return scenario;
   const known = [...new Set(catalog.tools.flatMap((tool) => [tool.model_name, tool.name]))];

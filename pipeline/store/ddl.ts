@@ -12,6 +12,8 @@ export const ADDED_COLUMNS: [TableName, string, ColumnType][] = [
   ["events", "cause", "BIGINT"],
   ["judgement_records", "abstain", "VARCHAR"],
   ["train_steps", "staleness", "INTEGER"],
+  ["judgement_records", "made_by", "VARCHAR"],
+  ["reward_records", "made_by", "VARCHAR"],
 ];
 
 /** Views for people and for the verdict; recreated whenever a file is opened for writing. */

@@ -178,11 +178,12 @@ export async function storedGroup(store: Store, group_id: string): Promise<Store
   };
 }
 
-/** A judge's judgements of these rollouts, by rollout. */
-export async function storedJudgements(store: Store, judge: string, rollout_ids: string[]) {
-  const rows = await store.query(`SELECT * FROM judgements WHERE judge = $1 AND ${among("$2")}`, [
+/** A judge's judgements of these rollouts, by rollout; without those that something else than `made_by` made. */
+export async function storedJudgements(store: Store, judge: string, rollout_ids: string[], made_by?: string) {
+  const rows = await store.query(`SELECT * FROM judgements WHERE judge = $1 AND ${among("$2")} AND ${madeBy("$3")}`, [
     judge,
     JSON.stringify(rollout_ids),
+    made_by ?? null,
   ]);
   return new Map(rows.map((row) => [String(row.rollout_id), judgement(row)]));
 }
@@ -194,15 +195,43 @@ function judgement(row: Row): Judgement {
   return { score: Number(row.score), reason: String(row.reason), ...(parts && { parts }) };
 }
 
-/** The rewards of these rollouts, by rollout. */
-export async function storedRewards(store: Store, rollout_ids: string[]): Promise<Map<string, StoredReward>> {
-  const rows = await store.query(`SELECT * FROM rewards WHERE ${among("$1")}`, [JSON.stringify(rollout_ids)]);
+/** The rewards of these rollouts, by rollout; without those that something else than `made_by` made. */
+export async function storedRewards(
+  store: Store,
+  rollout_ids: string[],
+  made_by?: string,
+): Promise<Map<string, StoredReward>> {
+  const rows = await store.query(`SELECT * FROM rewards WHERE ${among("$1")} AND ${madeBy("$2")}`, [
+    JSON.stringify(rollout_ids),
+    made_by ?? null,
+  ]);
   return new Map(rows.map((row) => {
     const reward = typeof row.invalid === "string"
       ? { invalid: row.invalid }
       : { value: Number(row.value), parts: parsed(row.parts) as Record<string, number> };
     return [String(row.rollout_id), { success: row.success === true, reward }];
   }));
+}
+
+/** SQL condition: the record was made by this, or by an earlier version of hone, which did not say by what. */
+function madeBy(parameter: string): string {
+  return `coalesce(made_by = ${parameter}, true)`;
+}
+
+/** What made the rewards of an evaluation's latest rollouts, by scenario; null where that is unknown. */
+export async function rewardMakers(
+  store: Store,
+  { policy, split, temperature }: Omit<EvaluationTarget, "policy_version">,
+): Promise<Map<string, Set<string | null>>> {
+  const rows = await store.query(
+    `SELECT r.scenario_id, w.made_by FROM (
+       SELECT * FROM rollout_requests WHERE purpose = 'evaluation' AND policy = $1 AND split = $2 AND temperature = $3
+       QUALIFY attempt = max(attempt) OVER (PARTITION BY group_id)
+     ) r LEFT JOIN rewards w USING (rollout_id)`,
+    [policy, split, temperature],
+  );
+  const makers = Map.groupBy(rows, (row) => String(row.scenario_id));
+  return new Map([...makers].map(([id, made]) => [id, new Set(made.map((row) => row.made_by as string | null))]));
 }
 
 /** SQL condition: the rollout is in a list, given as JSON. */

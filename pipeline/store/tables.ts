@@ -131,6 +131,7 @@ export const TABLES = {
     parts: "JSON",
     invalid: "VARCHAR",
     abstain: "VARCHAR",
+    made_by: "VARCHAR",
   },
   reward_records: {
     rollout_id: "VARCHAR",
@@ -139,6 +140,7 @@ export const TABLES = {
     parts: "JSON",
     invalid: "VARCHAR",
     success: "BOOLEAN",
+    made_by: "VARCHAR",
   },
   llm_calls: {
     stage: "VARCHAR",
@@ -339,13 +341,15 @@ const ROWS: Rows = {
       json(scored?.parts),
       "invalid" in d ? d.invalid : null,
       "abstain" in d ? d.abstain : null,
+      d.made_by ?? null,
     ]);
     return `${d.rollout_id}/${d.judge}`;
   },
   "reward.shaped": (d, _at, add) => {
     const shaped = "value" in d && d.value !== undefined ? d : null;
     const invalid = "invalid" in d ? d.invalid : null;
-    add("reward_records", [d.rollout_id, d.group_id, shaped?.value ?? null, json(shaped?.parts), invalid, d.success]);
+    const cells = [shaped?.value ?? null, json(shaped?.parts), invalid, d.success, d.made_by ?? null];
+    add("reward_records", [d.rollout_id, d.group_id, ...cells]);
     return d.rollout_id;
   },
   "llm.called": (d, at, add) => {

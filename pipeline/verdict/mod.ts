@@ -4,4 +4,5 @@
  */
 export { makeVerdict } from "./verdict.ts";
 export { writeReports } from "./write.ts";
+export { success } from "./summary.ts";
 export type * from "./verdict_types.ts";

@@ -88,7 +88,7 @@ export function compare(
 }
 
 /** Success of rollouts, with tries of one scenario as one cluster. */
-export function success(rollouts: readonly EvaluatedRollout[]): Interval {
+export function success(rollouts: readonly Pick<EvaluatedRollout, "scenario_id" | "success">[]): Interval {
   return clusteredProportion(byScenario(rollouts).map((tries) => tries.map((e) => e.success)));
 }
 
@@ -112,7 +112,7 @@ function bySampling(counted: readonly EvaluatedRollout[]): Pick<PolicySummary, "
   };
 }
 
-function byScenario(rollouts: readonly EvaluatedRollout[]): EvaluatedRollout[][] {
+function byScenario<R extends Pick<EvaluatedRollout, "scenario_id">>(rollouts: readonly R[]): R[][] {
   return clusters(rollouts, (e) => e.scenario_id);
 }
 

@@ -19,6 +19,7 @@ const plugin: Plugin<"judge"> = definePlugin({
   config,
   examples: [{ title: "Exact match", with: { ignore_case: false, ignore_punctuation: false } }],
   expects: { field: "answer", schema: matcher_schema },
+  parts: [],
   create: ({ config }) => ({
     scale: "absolute",
     decisive: true,

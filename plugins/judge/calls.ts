@@ -32,6 +32,7 @@ const plugin: Plugin<"judge"> = definePlugin({
   config,
   examples: [{ title: "Count mistakes for the reward shaper without deciding success", with: { decisive: false } }],
   expects: { field: "calls", schema: expected_calls, calls: named },
+  parts: ["expected", "near", "forbidden", "over", "calls", "invalid", "failed"],
   create: ({ config }) => ({
     scale: "absolute",
     decisive: config.decisive,

@@ -24,6 +24,7 @@ const plugin: Plugin<"reward-shaper"> = definePlugin({
     title: "The end state, with a penalty of 0.1 for every invalid call",
     with: { weights: { state: 1, "calls.invalid": -0.1 } },
   }],
+  weighs: ({ weights }) => Object.keys(weights).map((name) => ({ name, path: ["weights", name] })),
   create: ({ config: { weights } }) => ({
     shape(_trajectory, judgements) {
       const judges = Object.keys(judgements).filter((judge) => !("abstain" in judgements[judge]!));

@@ -14,6 +14,7 @@ import { partOf } from "../../scenario/parts.ts";
 import { storedJudgements } from "../../store/recorded.ts";
 import type { Bound } from "../bindings.ts";
 import type { Group, Run, StagedJudge } from "../context.ts";
+import { judgementMaker } from "../made_by.ts";
 
 /** Infrastructure failures: they say nothing about the policy. */
 const FAILURES = new Set<Outcome["end"]>(["server_failed", "endpoint_failed", "cancelled", "timeout", "tape_miss"]);
@@ -36,15 +37,17 @@ async function judgeGroup(run: Run, judge: StagedJudge, group: Group | undefined
   const judgeable = group?.trajectories.filter(isJudgeable) ?? [];
   if (!group || judgeable.length === 0) return;
   const ids = judgeable.map(({ rollout_id }) => rollout_id);
-  const stored = run.resumed ? await storedJudgements(run.store, judge.id, ids) : null;
+  const made_by = judgementMaker(judge, group.scenario);
+  const stored = run.resumed ? await storedJudgements(run.store, judge.id, ids, made_by) : null;
   // A judge that failed may succeed now: nothing was trained or measured with what it failed to say.
   const known = ids.every((id) => stored?.has(id) && !hasFailed(stored.get(id)!));
   if (!known) group.judged_anew = true;
   const made = known ? ids.map((id) => stored!.get(id)!) : await ask(run, judge, group, judgeable, cause);
   const { group_id } = group.request;
+  const by = made_by === undefined ? {} : { made_by };
   await Promise.all(
     made.map((judgement, index) =>
-      deliver("judgement.made", { rollout_id: ids[index]!, group_id, judge: judge.id, ...judgement }, known)
+      deliver("judgement.made", { rollout_id: ids[index]!, group_id, judge: judge.id, ...by, ...judgement }, known)
     ),
   );
 }

@@ -1,15 +1,16 @@
 /**
  * evaluation.requested → group.requested, one for each scenario of the split → (rollouts, judges, rewards) →
  * evaluation.completed. Evaluates a policy with the same rollout plugin and judges as training. Only validation results
- * influence training. A recorded evaluation is answered from the record.
+ * influence training. A recorded evaluation is answered from the record, unless its rewards would now be others.
  * @module
  */
 import type { Out } from "../../bus.ts";
 import type { EvaluationTarget, EventMap } from "../../events.ts";
-import { wilson } from "../../stats/proportion.ts";
-import { evaluationKey } from "../../store/recorded.ts";
+import { evaluationKey, rewardMakers } from "../../store/recorded.ts";
+import { success as successOf } from "../../verdict/mod.ts";
 import type { Bound } from "../bindings.ts";
 import type { Judged, Run } from "../context.ts";
+import { rewardMaker } from "../made_by.ts";
 
 /** Sampling of an evaluation. */
 export type Sampling = "greedy" | "sampled";
@@ -52,7 +53,7 @@ export function bind(run: Run): Bound[] {
     on: {
       "evaluation.requested": async ({ data }, out) => {
         const known = run.recorded.evaluations.get(evaluationKey(data));
-        if (known) return await out.deliver("evaluation.completed", known, true);
+        if (known && await stands(run, data)) return await out.deliver("evaluation.completed", known, true);
         open.set(evaluationKey(data), { request: data, began: performance.now(), missing: data.scenarios, judged: [] });
         await requestGroups(run, data, out);
       },
@@ -74,6 +75,15 @@ export function bind(run: Run): Bound[] {
   }];
 }
 
+/** Whether all rewards of a recorded evaluation are those that this run's stages would make of its scenarios. */
+async function stands(run: Run, request: EventMap["evaluation.requested"]): Promise<boolean> {
+  const makers = await rewardMakers(run.store, request);
+  return run.scenarios.filter(({ split }) => split === request.split).every((scenario) => {
+    const made_by = rewardMaker(run, scenario);
+    return [...makers.get(scenario.id) ?? []].every((maker) => maker === null || maker === made_by);
+  });
+}
+
 async function requestGroups(run: Run, request: EventMap["evaluation.requested"], { publish }: Out) {
   const { scenarios: count, tries, ...ref } = request;
   const { policy, split, temperature } = ref;
@@ -93,7 +103,7 @@ async function complete({ log }: Run, { request, began, judged }: Measuring, { p
   const { scenarios: _, tries: __, ...ref } = request;
   const valid = judged.filter(({ reward }) => !("invalid" in reward));
   const solved = valid.filter(({ success }) => success).length;
-  const success = wilson(solved, valid.length);
+  const success = successOf(valid.map(({ trajectory, success }) => ({ ...trajectory, success })));
   const seconds = (performance.now() - began) / 1000;
   const sampling = ref.temperature === 0 ? "greedy" : "sampled";
   log.info(

@@ -11,6 +11,7 @@ import type { Judgement, RewardValue, Trajectory } from "../../events.ts";
 import { storedRewards } from "../../store/recorded.ts";
 import type { Bound } from "../bindings.ts";
 import type { Group, Judged, Run } from "../context.ts";
+import { rewardMaker } from "../made_by.ts";
 import { isJudgeable } from "./bind_judge.ts";
 
 /** Binds the reward shaper. */
@@ -20,7 +21,7 @@ export function bind(run: Run): Bound[] {
     on: {
       "group.completed": ({ data }, out) => shapeWhenJudged(run, run.groups.get(data.group_id), out),
       "judgement.made": ({ data }, out) => {
-        const { rollout_id, group_id, judge, ...judgement } = data;
+        const { rollout_id, group_id, judge, made_by: _, ...judgement } = data;
         const group = run.groups.get(group_id)!;
         group.judgements.set(rollout_id, { ...group.judgements.get(rollout_id), [judge]: judgement });
         group.awaited--;
@@ -35,16 +36,18 @@ async function shapeWhenJudged(run: Run, group: Group | undefined, { publish, de
   if (!group || group.judged || group.awaited > 0) return;
   group.judged = [];
   const ids = group.trajectories.map(({ rollout_id }) => rollout_id);
-  const stored = run.resumed && !group.judged_anew ? await storedRewards(run.store, ids) : null;
+  const made_by = rewardMaker(run, group.scenario);
+  const stored = run.resumed && !group.judged_anew ? await storedRewards(run.store, ids, made_by) : null;
   const recalled = ids.every((id) => stored?.has(id) && !hasFailed(stored.get(id)!.reward));
   group.judged = recalled
     ? group.trajectories.map((trajectory) => ({ trajectory, ...stored!.get(trajectory.rollout_id)! }))
     : await Promise.all(group.trajectories.map((trajectory) => shape(run, group, trajectory)));
   const { group_id, scenario_id, step, purpose } = group.request;
+  const by = made_by === undefined ? {} : { made_by };
   await Promise.all(group.judged.map(({ trajectory, success, reward }) => {
     const { rollout_id, outcome } = trajectory;
     run.progress.judged("invalid" in reward ? { invalid: outcome.end } : success, { recalled });
-    return deliver("reward.shaped", { rollout_id, group_id, success, ...reward }, recalled);
+    return deliver("reward.shaped", { rollout_id, group_id, success, ...by, ...reward }, recalled);
   }));
   await publish("group.rewarded", { group_id, scenario_id, step, purpose });
 }

@@ -8,8 +8,10 @@ import { untilAborted } from "../../common/deadline.ts";
 import { counted, type Diagnostic, HoneError, nearest, runner as messages } from "../../diagnostics/mod.ts";
 import type { Catalog, Scenario, Split } from "../../events.ts";
 import type { ScenarioPart } from "../../plugin.ts";
+import { declaredServers } from "../../mcp/declared/permitted.ts";
 import { namedTools, partProblems } from "../../scenario/parts.ts";
 import { missingSplits } from "../../scenario/preview.ts";
+import { serverProblems } from "../../scenario/server_needs.ts";
 import type { Bound } from "../bindings.ts";
 import type { Run } from "../context.ts";
 
@@ -39,6 +41,10 @@ async function* eachOf(scenarios: AsyncIterable<Scenario> | Iterable<Scenario>):
 
 async function complete(run: Run, scenarios: Scenario[], { deliver }: Out) {
   const problems = scenarioProblems(scenarios, run.catalog, run.parts);
+  const servers = declaredServers(run.config.servers, run.config.allow_writes);
+  for (const scenario of scenarios) {
+    problems.push(...serverProblems(scenario, run.parts, servers).map(({ diagnostic }) => diagnostic));
+  }
   if (problems.length === 0) problems.push(...missingSplits(run.config, scenarios));
   if (problems.length > 0) throw new HoneError(problems);
   run.scenarios = scenarios;

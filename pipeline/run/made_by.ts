@@ -1,0 +1,39 @@
+/**
+ * Digests of all that a judgement or a reward depends on besides the rollout: the definitions of its stages, and the
+ * scenario. They are recorded with it, so that a resumed run makes again what a changed stage or scenario would make
+ * differently. A plugin's file belongs to its definition, but not what that file imports.
+ * @module
+ */
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { digest } from "../common/digest.ts";
+import type { LoadedStage } from "../config/pipeline_file.ts";
+import type { Scenario } from "../events.ts";
+import type { Run, StagedJudge } from "./context.ts";
+
+/** Digest of a stage's plugin and settings. */
+export async function definitionOf({ use, with: settings }: LoadedStage, base_dir: string): Promise<string> {
+  const path = use.startsWith("file:") ? fileURLToPath(use) : resolve(base_dir, use.replace(/^exec:/, ""));
+  // The name of a built-in or of a package names no file.
+  const source = await readFile(path, "utf8").catch(() => null);
+  return digest([use, settings ?? null, source]);
+}
+
+/** What a judge's judgements on a scenario depend on; undefined for a judge without a definition. */
+export function judgementMaker(
+  { definition }: Pick<StagedJudge, "definition">,
+  scenario: Scenario,
+): string | undefined {
+  const { tools: _, ...judged } = scenario;
+  return definition && digest([definition, judged]);
+}
+
+/** What rewards of rollouts of a scenario depend on. */
+export function rewardMaker(
+  { roles: { judges, shaper }, config }: Pick<Run, "roles" | "config">,
+  scenario: Scenario,
+): string | undefined {
+  const makers = judges.map((judge) => [judge.id, judgementMaker(judge, scenario) ?? null]);
+  return shaper.definition && digest([shaper.definition, config.evaluate.success_at, makers]);
+}
