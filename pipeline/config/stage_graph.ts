@@ -168,6 +168,9 @@ function checkServers(servers: unknown): Finding[] {
     if (isolation === "shared" && JSON.stringify(server).includes("${workdir}")) {
       findings.push({ diagnostic: config.shared_workdir(name), path: ["servers", name, "isolation"] });
     }
+    if (valueAt(server, ["url"]) !== undefined && valueAt(server, ["fixture"]) !== undefined) {
+      findings.push({ diagnostic: config.fixture_of_url(name), path: ["servers", name, "fixture"] });
+    }
     const container = valueAt(server, ["container"]) !== undefined;
     if (container !== (isolation === "container")) {
       const diagnostic = container ? config.container_unused(name) : config.container_missing(name);

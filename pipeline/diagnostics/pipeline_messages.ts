@@ -124,6 +124,12 @@ export const config = {
       `servers.${server} uses \${workdir}, which isolation: shared does not have`,
       "use isolation: process",
     ),
+  fixture_of_url: (server: string) =>
+    say(
+      "FIXTURE_OF_URL",
+      `servers.${server} has a fixture, but a server with a url has no folder that it could be copied to`,
+      "remove it; set the server's state up with setup.calls of the scenarios",
+    ),
   container_missing: (server: string) =>
     say(
       "CONTAINER_MISSING",

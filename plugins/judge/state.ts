@@ -273,10 +273,14 @@ function resultsOf(
 }
 
 /** What was not observed of all that the checks need, as a sentence; undefined if nothing is missing. */
-function unseenPart(seen: Observation, checks: Check[], { max_files }: Limits): string | undefined {
+function unseenPart(
+  seen: Observation,
+  checks: Check[],
+  { strict, max_files }: z.output<typeof config>,
+): string | undefined {
   const { tree, was, calls, calls_before, truncated } = seen;
   if (truncated) return `the rollout's folder has more than ${max_files} files`;
-  if (checks.some((check) => !("call" in check))) {
+  if (strict || checks.some((check) => !("call" in check))) {
     if (tree === null) return "the end state was not observed (the rollout has no folder of its own)";
     if (was === null) return "the state before the agent acted was not observed";
   }

@@ -208,3 +208,93 @@ Deno.test("judge() is invalid where it saw nothing or too much, and abstains whe
   const many = await judge({ checks: MOVE, after: { a: "", b: "", c: "" }, settings: { max_files: 2 } });
   assert.deepEqual(many, { invalid: "the rollout's folder has more than 2 files" });
 });
+
+const seen = (text: string): CallResult => ({ outcome: "ok", text, result: null, seconds: 0 });
+
+Deno.test("judge() gives nothing for a check that passed before the agent acted, or that was nearer to passing then", async () => {
+  const has = (tool: string, contains: string): Check => ({ call: { tool, arguments: {} }, contains });
+  const checks = [has("notes", "Ada"), has("notes", "Bob"), has("other", "x")];
+  const idle = { notes: seen("Ada"), other: seen("y") };
+  assert.equal(score(await judge({ checks, earlier: idle, answers: idle })), 0);
+  // one of the two that did not pass before
+  const answers = { notes: seen("Ada, Bob"), other: seen("y") };
+  assert.equal(score(await judge({ checks, earlier: idle, answers })), 0.2);
+  // a check that was broken cancels one that was gained
+  assert.equal(score(await judge({ checks, earlier: idle, answers: { notes: seen("Bob"), other: seen("y") } })), 0);
+  // a call that is not made before earns nothing by itself, and counts for success
+  assert.equal(score(await judge({ checks, answers })), 0);
+  assert.equal(score(await judge({ checks, answers: { notes: seen("Ada, Bob"), other: seen("x") } })), 1);
+  const todo: Check[] = [{ file: "todo.txt", contains: "done" }, { file: "b.txt" }];
+  const before = { "todo.txt": "open" };
+  assert.equal(score(await judge({ checks: todo, before, after: before })), 0);
+  assert.equal(score(await judge({ checks: todo, before, after: { "todo.txt": "shut" } })), 0);
+  assert.equal(score(await judge({ checks: todo, before, after: { "todo.txt": "done" } })), 0.2);
+  // the file is further from what it should be than before
+  assert.equal(score(await judge({ checks: todo, before, after: { "b.txt": "" } })), 0.1);
+});
+
+Deno.test("judge() warns, once, where doing nothing solves a scenario", async () => {
+  const context = fakeContext(plugin.config.parse({}));
+  const role = await plugin.create(context);
+  const checks: Check[] = [{ file: "a.txt" }];
+  const observation = { tree: { "a.txt": "" }, was: {}, calls: [], calls_before: [], truncated: false };
+  const group = [fakeTrajectory({ observations: { test: observation } })];
+  for (const _ of [1, 2]) {
+    const [verdict] = await role.judge(fakeJudgeArgs({ group, expected: checks }));
+    assert.equal(score(verdict!), 1);
+  }
+  assert.deepEqual(context.lines, [
+    'warn: every check of scenario "one" passes before the agent acts: doing nothing solves it',
+  ]);
+});
+
+Deno.test("judge() is invalid, with the reason, where what it needs was not observed", async () => {
+  const file: Check[] = [{ absent: "a.txt" }];
+  const call: Check[] = [{ call: { tool: "notes", arguments: {} }, contains: "x" }];
+  const whole = { tree: {}, was: {}, calls: [], calls_before: [], truncated: false };
+  const answer = { outcome: "ok", text: "x", structured: null };
+  const late = { ...answer, outcome: "timeout", text: "no answer" };
+  const cases: [Check[], JsonObject, string, JsonObject?][] = [
+    [file, {}, "the end state was not observed"],
+    [file, { tree: {}, was: {} }, "the end state was not observed"],
+    [file, { ...whole, tree: null }, "the end state was not observed (the rollout has no folder of its own)"],
+    [file, { ...whole, was: null }, "the state before the agent acted was not observed"],
+    [call, { ...whole, was: null, calls: [answer] }, "the state before the agent acted was not observed", {
+      strict: true,
+    }],
+    [call, whole, "the end state was not observed (its checks made other calls then)"],
+    [
+      call,
+      { ...whole, calls: [{ ...answer, call: "of another tool" }] },
+      "the end state was not observed (its checks made other calls then)",
+    ],
+    [
+      call,
+      { ...whole, calls: [{ ...answer, outcome: "unknown_tool" }], calls_before: null },
+      'the end state was not observed (unknown_tool: "x")',
+    ],
+    [
+      call,
+      { ...whole, calls: [answer], calls_before: [late] },
+      'the state before the agent acted was not observed (timeout: "no answer")',
+    ],
+  ];
+  for (const [expected, observation, invalid, settings = {}] of cases) {
+    const role = await plugin.create(fakeContext(plugin.config.parse(settings)));
+    const group = [fakeTrajectory({ observations: { test: observation } })];
+    assert.deepEqual(await role.judge(fakeJudgeArgs({ group, expected })), [{ invalid }]);
+  }
+});
+
+Deno.test("judge() reads observations of earlier versions of hone", async () => {
+  const role = await plugin.create(fakeContext(plugin.config.parse({})));
+  const expected: Check[] = [{ file: "b.txt", equals: "x" }, { call: { tool: "notes", arguments: {} }, contains: "x" }];
+  const observation = {
+    tree: { "b.txt": "x" },
+    was: { "b.txt": null },
+    calls: [{ outcome: "ok", text: "y", structured: null }],
+    truncated: false,
+  };
+  const group = [fakeTrajectory({ observations: { test: observation } })];
+  assert.equal(score((await role.judge(fakeJudgeArgs({ group, expected })))[0]!), 0.2);
+});

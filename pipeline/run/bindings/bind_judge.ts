@@ -1,7 +1,8 @@
 /**
  * group.completed → each judge, concurrently → judgement.made, one for each rollout that can be judged. A judge that
  * throws, times out or returns no valid judgement yields `invalid`, with its name; a relative one abstains outside of
- * training, where there is no group to compare a rollout with.
+ * training, where there is no group to compare a rollout with. A score without the observation that its judge makes is
+ * `invalid`.
  * @module
  */
 import type { Out } from "../../bus.ts";
@@ -70,7 +71,11 @@ async function ask(
       const expected = part ? partOf(scenario, part) : undefined;
       return await role.judge({ group: judgeable, scenario, expected, signal, llm: run.llm(id, signal, cause) });
     });
-    return checkedJudgements(made, judgeable.length, id);
+    return checkedJudgements(made, judgeable.length, id).map((judgement, index) =>
+      "score" in judgement && role.observe && !Object.hasOwn(judgeable[index]!.observations, id)
+        ? { invalid: `judge ${JSON.stringify(id)} scored a rollout whose environment it could not observe` }
+        : judgement
+    );
   } catch (error) {
     run.signal.throwIfAborted();
     const cause = error instanceof TimeUp ? `no judgement within ${timeout_secs} s` : messageOf(error);

@@ -50,6 +50,15 @@ Deno.test("a judge that throws is invalid, and says how judges are called where 
   );
 });
 
+Deno.test("a judge that scores what it could not observe is invalid, and may say so itself", async () => {
+  const observe = () => Promise.resolve({});
+  const scored = await judgedGroup({ blind: { observe, judge: ({ group }) => group.map(good) } });
+  const why = 'judge "blind" scored a rollout whose environment it could not observe';
+  assert.deepEqual(scored.judged[0]!.reward, { invalid: `blind: ${why}` });
+  const honest = await judgedGroup({ blind: { observe, judge: () => [{ invalid: "too dark" }] } });
+  assert.deepEqual(honest.judged[0]!.reward, { invalid: "blind: too dark" });
+});
+
 Deno.test("a judge that never answers is invalid when its time is up, with its signal aborted", async () => {
   const seen: AbortSignal[] = [];
   const group = await judgedGroup({
