@@ -38,7 +38,7 @@ export async function gatherReport(store: Queryable, verdict: Verdict, status: s
     run: await runFacts(store, status),
     verdict,
     curve: await learningCurve(store),
-    validation: await validationPoints(store),
+    validation: await validationPoints(store, verdict),
     tags: tagRows(rollouts, scenarios, Object.keys(verdict.policies)),
     samples: await samples(store, chooseSamples(rollouts, verdict), rollouts, scenarios, verdict),
   };
@@ -97,11 +97,11 @@ async function learningCurve(store: Queryable): Promise<CurvePoint[]> {
   }));
 }
 
-async function validationPoints(store: Queryable): Promise<ValidationPoint[]> {
+async function validationPoints(store: Queryable, { sampling }: Verdict): Promise<ValidationPoint[]> {
   const rollouts = await store.query(
     "SELECT DISTINCT policy, policy_version FROM rollouts WHERE purpose = 'evaluation' AND split = 'validation' ORDER BY ALL",
   );
-  const all = await evaluatedRollouts(store, "validation");
+  const all = (await evaluatedRollouts(store, "validation")).filter((e) => e.sampling === sampling);
   return rollouts.map((row) => ({
     policy: String(row.policy),
     version: Number(row.policy_version),

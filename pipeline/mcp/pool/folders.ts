@@ -52,11 +52,6 @@ export async function copyInto(from: string, to: string): Promise<void> {
   }
 }
 
-/** Whether a scenario's setup writes into the rollout's own folder. */
-export function needsFolder({ files = {}, directories = [] }: NonNullable<Scenario["setup"]>): boolean {
-  return Object.keys(files).length > 0 || directories.length > 0;
-}
-
 /** Writes a scenario's setup folders and files below `work`. Throws where a path leaves it. */
 export async function writeSetup(work: string, setup: NonNullable<Scenario["setup"]>): Promise<void> {
   for (const dir of setup.directories ?? []) await Deno.mkdir(below(work, dir), { recursive: true });

@@ -11,7 +11,7 @@ import { HoneError, mcp, messageOf } from "../../diagnostics/mod.ts";
 import type { CallSpec, Catalog, Scenario } from "../../events.ts";
 import type { Log } from "../../plugin.ts";
 import { Semaphore } from "../../common/semaphore.ts";
-import { needsFolder, removeFolders, writeSetup } from "./folders.ts";
+import { removeFolders, writeSetup } from "./folders.ts";
 import { LeakWatch, type Use } from "../state_leaks/leak_watch.ts";
 import { type Lease, PoolLease } from "./lease.ts";
 import { type KnownServer, ServerTable, type ToolsChange } from "./server_table.ts";
@@ -130,6 +130,7 @@ export class EnvironmentPool implements AsyncDisposable {
     });
     try {
       signal.throwIfAborted();
+      mustHaveFolder(lease, scenario);
       await setUp(lease, scenario);
       if (slot) await this.#leaks.fresh(lease, slot, scenario, this.#options.observed_calls?.(scenario) ?? []);
       return lease;
@@ -260,10 +261,15 @@ export class EnvironmentPool implements AsyncDisposable {
   }
 }
 
+/** Throws for files of a setup that have no folder: a setup that is skipped would make the result meaningless. */
+function mustHaveFolder({ workdir }: Lease, { setup }: Scenario): void {
+  const count = Object.keys(setup?.files ?? {}).length + (setup?.directories ?? []).length;
+  if (workdir === null && count > 0) throw new HoneError(mcp.setup_without_folder());
+}
+
 async function setUp(lease: Lease, { setup }: Scenario): Promise<void> {
   if (!setup) return;
   if (lease.workdir) await writeSetup(lease.workdir, setup);
-  else if (needsFolder(setup)) throw new HoneError(mcp.setup_without_folder());
   for (const call of setup.calls ?? []) {
     const { outcome, text } = await lease.observe(call);
     if (outcome !== "ok") throw new HoneError(mcp.setup_failed(call.tool, outcome, text.slice(0, 500)));

@@ -145,6 +145,31 @@ Deno.test("EnvironmentPool calls a shared server's tools only when the user's ow
   assert.deepEqual(await outcomes({}, true), ["ok", "ok"]);
 });
 
+Deno.test("EnvironmentPool.lease() rejects files of a setup where rollouts have no folder", async () => {
+  await using made = await openPool({ it: testServer({ isolation: "shared", allow_writes: true }) });
+  for (const setup of [{ files: { "a.txt": "x" } }, { directories: ["box"] }]) {
+    await assert.rejects(lease(made.pool, made.catalog, { setup }), {
+      message: "Cannot set up the scenario's files: no server of this pipeline gives a rollout a folder of its own",
+    });
+  }
+  const one = await lease(made.pool, made.catalog, { setup: { files: {}, directories: [] } });
+  await one.release();
+});
+
+Deno.test("observe() with read_only makes only calls that the server or the user's list says change nothing", async () => {
+  await using made = await openPool({ it: testServer({ read_only_tools: ["help*"] }) });
+  const one = await lease(made.pool, made.catalog);
+  const outcome = async (tool: string) => (await one.observe({ tool, arguments: {} }, { read_only: true })).outcome;
+  assert.deepEqual([await outcome("notes"), await outcome("helpers"), await outcome("remember")], [
+    "ok",
+    "ok",
+    "denied",
+  ]);
+  const { text } = await one.observe({ tool: "remember", arguments: {} }, { read_only: true });
+  assert.equal(text, 'Neither the server nor read_only_tools says that "remember" is read-only.');
+  assert.equal((await one.observe({ tool: "remember", arguments: { text: "x" } })).text, '["x"]');
+});
+
 Deno.test("EnvironmentPool.discover() warns of the tools that a shared server will be refused", async () => {
   const warned: string[] = [];
   const log = { ...silent, warn: (message: string) => void warned.push(message) };

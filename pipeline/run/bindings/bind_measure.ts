@@ -76,9 +76,9 @@ export function bind(run: Run): Bound[] {
 }
 
 /** Whether all rewards of a recorded evaluation are those that this run's stages would make of its scenarios. */
-async function stands(run: Run, request: EventMap["evaluation.requested"]): Promise<boolean> {
-  const makers = await rewardMakers(run.store, request);
-  return run.scenarios.filter(({ split }) => split === request.split).every((scenario) => {
+export async function stands(run: Run, recorded: EvaluationTarget): Promise<boolean> {
+  const makers = await rewardMakers(run.store, recorded);
+  return run.scenarios.filter(({ split }) => split === recorded.split).every((scenario) => {
     const made_by = rewardMaker(run, scenario);
     return [...makers.get(scenario.id) ?? []].every((maker) => maker === null || maker === made_by);
   });

@@ -11,7 +11,7 @@ import { HoneError, runner as messages } from "../../diagnostics/mod.ts";
 import type { EventMap } from "../../events.ts";
 import type { Bound } from "../bindings.ts";
 import type { Run } from "../context.ts";
-import { evaluation } from "../bindings/bind_measure.ts";
+import { evaluation, stands } from "../bindings/bind_measure.ts";
 import { ScenarioDraw } from "./scenario_draw.ts";
 import { demonstrated } from "./warm_start.ts";
 
@@ -34,6 +34,7 @@ export function bind(run: Run): Bound[] {
       "demonstrations.requested": (_, out) => replays(run, out),
       "rung.started": async ({ data }, out) => {
         if (data.rung !== "rl") return;
+        await forgetValidations(run);
         rung = new RlRung(run);
         await rung.start(out);
       },
@@ -41,6 +42,14 @@ export function bind(run: Run): Bound[] {
       "evaluation.completed": ({ data }, out) => data.split === "validation" ? rung?.validated(data, out) : undefined,
     },
   }];
+}
+
+/** Forgets recorded validations that changed stages would not make: they cannot be compared with later ones. */
+async function forgetValidations(run: Run) {
+  const { evaluations, validations } = run.recorded;
+  for (const one of evaluations.values()) {
+    if (one.split === "validation" && !(await stands(run, one))) validations.delete(one.policy);
+  }
 }
 
 /** Requests one replay of each reference solution. */
