@@ -44,6 +44,8 @@ Deno.test("a program's judge observes through hone and judges stored records, to
   const observation = await role.observe!(environment, scenario, undefined);
   assert.deepEqual(asked, [{ tool: "read_text_file", arguments: { path: "a.txt" } }]);
   assert.equal(observation, "hi there");
+  const before = await role.observeBefore!(environment, scenario, undefined);
+  assert.deepEqual(await role.observe!(environment, scenario, undefined, before), { before: "a.txt" });
   const turn = {
     type: "turn" as const,
     index: 0,
