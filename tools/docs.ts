@@ -1,5 +1,6 @@
 /**
- * Writes what is generated from the schemas: plugins/README.md, docs/pipeline.md, docs/pipeline.schema.json, docs/hone.schema.json, docs/cli.md.
+ * Writes what is generated from the schemas: plugins/README.md, and in docs/ pipeline.md, scenarios.md, cli.md,
+ * pipeline.schema.json, scenario.schema.json, hone.schema.json.
  * With `--check` it writes nothing and fails where a file is out of date.
  * Run: deno run -A tools/docs.ts [--check]
  * @module
@@ -11,6 +12,9 @@ import { z } from "zod";
 import { pipeline_schema } from "../pipeline/config/pipeline_schema.ts";
 import type { Plugin } from "../pipeline/plugin.ts";
 import { fieldRows, markdownTable, pipelineJsonSchema } from "../pipeline/config/schema_tables.ts";
+import { scenarioJsonSchema, scenarioSections } from "../pipeline/config/scenario_tables.ts";
+import type { ScenarioPart } from "../pipeline/plugin.ts";
+import { asPart } from "../pipeline/scenario/parts.ts";
 import { hone_json } from "../plugins/exporter/hone_json.ts";
 import { builtins } from "../plugins/mod.ts";
 import { EFFECTS, formatsOf, type Verb } from "../runners/verbs/verb.ts";
@@ -49,6 +53,22 @@ function pipelinePage(): string {
   ].join("\n\n") + "\n";
 }
 
+function scenarioPage(parts: ScenarioPart[]): string {
+  return [
+    GENERATED,
+    "# Scenario files",
+    "A scenario is one task for the agent, with what decides whether it was solved. Files are named by `path` of the stage " +
+    "`scenario-source/file`: YAML or JSON with a list of scenarios, or a map with the list under `scenarios`; or JSON " +
+    "lines (`.jsonl`, `.ndjson`), one scenario a line. `hone validate` reports every problem of a pipeline and its " +
+    "scenarios. For editors: [scenario.schema.json](scenario.schema.json), in YAML by this first line:",
+    "```yaml\n# yaml-language-server: $schema=./docs/scenario.schema.json\n```",
+    "Only `task` is required, and something that a decisive judge of the pipeline reads: `checks` (judge/state), `answer` " +
+    "(judge/answer), `calls` (judge/calls) or its part of `expect`. If several decisive judges find something to read, " +
+    "success requires the score of each.",
+    scenarioSections(parts),
+  ].join("\n\n") + "\n";
+}
+
 function verbSection(verb: Verb): string {
   const words = verb.positional.map(({ name, optional, variadic }) => {
     const word = variadic ? `${name}…` : name;
@@ -83,14 +103,22 @@ async function verbs(): Promise<Verb[]> {
   return (found as Verb[]).toSorted((a, b) => a.name < b.name ? -1 : 1);
 }
 
+/** The built-in judges' parts of scenarios. */
+function judgesParts(plugins: Record<string, Plugin>): ScenarioPart[] {
+  return Object.values(plugins).map((plugin) => asPart(plugin, false)).filter((part) => part !== undefined);
+}
+
 async function generate(): Promise<Record<string, string>> {
   const loaded = await Promise.all(Object.entries(builtins).map(async ([use, load]) => [use, (await load()).default]));
   const plugins: Record<string, Plugin> = Object.fromEntries(loaded);
   const sections = (await verbs()).map(verbSection);
+  const parts = judgesParts(plugins);
   return {
     "plugins/README.md": pluginPage(plugins),
     "docs/pipeline.md": pipelinePage(),
     "docs/pipeline.schema.json": JSON.stringify(pipelineJsonSchema(plugins), null, 2) + "\n",
+    "docs/scenarios.md": scenarioPage(parts),
+    "docs/scenario.schema.json": JSON.stringify(scenarioJsonSchema(parts), null, 2) + "\n",
     "docs/hone.schema.json": JSON.stringify(z.toJSONSchema(hone_json), null, 2) + "\n",
     "docs/cli.md": [GENERATED, "# The command line", ...sections].join("\n\n") + "\n",
   };

@@ -1,6 +1,9 @@
 /** Messages about a pipeline file: its fields, plugins and scenarios. @module */
 import { nearest, quote, say, typeName } from "./diagnostic.ts";
 
+/** With a field that was probably meant, a list of all fields is shown up to this length. */
+const FEW = 12;
+
 /** Problems of a pipeline file, found before the run starts. `field` is a path such as `stages[2].with.weights`. */
 export const config = {
   file_not_found: (path: string) => say("FILE_NOT_FOUND", `Cannot read pipeline ${quote(path)}: no such file`),
@@ -23,11 +26,11 @@ export const config = {
       );
     }
     const meant = nearest(key, fields);
-    const here = fields.length ? `fields here: ${fields.join(", ")}` : undefined;
+    const few = fields.length > 0 && (!meant || fields.length <= FEW);
     return say(
       "UNKNOWN_FIELD",
       `Unknown field ${quote(key)}${parent ? ` in ${parent}` : ""}${meant ? `: did you mean ${quote(meant)}?` : ""}`,
-      meant ? undefined : here,
+      few ? `fields here: ${fields.join(", ")}` : undefined,
     );
   },
   missing_field: (field: string, wanted: string) => say("MISSING_FIELD", `${field} is missing: expected ${wanted}`),

@@ -25,13 +25,19 @@ const pattern = z.string().refine((source) => {
  * The fields of a matcher, to be spread into a schema; at most one of the first three is allowed, see `one_matcher`.
  */
 export const matcher_fields = {
-  equals: z.json().optional().describe("The expected value; one newline at the end of a text is ignored.").meta({
-    examples: ["maple"],
-  }),
-  contains: z.string().optional().describe("Text that the value must contain.").meta({ examples: ["maple"] }),
-  matches: pattern.optional().describe("Regular expression that the text must match.").meta({ examples: ["^maple"] }),
-  tolerance: z.number().min(0).optional().describe("Tolerance for comparing numbers (with `equals`).")
-    .meta({ examples: [0.01] }),
+  equals: z.json().optional().describe(
+    "The expected value, a text or any other JSON value. One newline at the end of a text is ignored; a text is read as " +
+      "JSON if the expected value is not a text.",
+  ).meta({ examples: ["maple"] }),
+  contains: z.string().optional().describe(
+    "Text that the value must contain; a value that is not a text is written as JSON first.",
+  ).meta({ examples: ["maple"] }),
+  matches: pattern.optional().describe(
+    "Regular expression that must match somewhere in the value; `^` and `$` anchor it.",
+  ).meta({ examples: ["^maple"] }),
+  tolerance: z.number().min(0).optional().describe(
+    "With `equals` and numbers, at any depth: how far the value may be from the expected one.",
+  ).meta({ examples: [0.01] }),
 };
 
 /** Arguments of `refine`: a matcher compares in at most one way. */
@@ -48,5 +54,5 @@ export const call_schema: z.ZodType<CallSpec> = z.strictObject({
   server: z.string().optional().describe("Server of the tool; required if several servers have a tool of this name.")
     .meta({ examples: ["files"] }),
   tool: z.string().min(1).describe("Name of the tool.").meta({ examples: ["write_file"] }),
-  arguments: z.record(z.string(), z.json()).default({}).describe("Arguments of the call."),
+  arguments: z.record(z.string(), z.json()).default({}).describe("Arguments of the call, by name."),
 });

@@ -11,39 +11,59 @@ import { call_schema, path_below } from "./part_schemas.ts";
 const loose = z.looseObject({});
 
 const core = z.strictObject({
-  id: z.string().min(1).optional().describe("Unique name. Default: the file's name and a number.")
-    .meta({ examples: ["move-01"] }),
-  task: z.string().trim().min(1).describe("The request to the agent.")
-    .meta({ examples: ['Write "maple" to "tree".'] }),
-  split: z.enum(["train", "validation", "heldout"]).optional()
-    .describe("Split of the scenario. Default: the stage's `split`.").meta({ examples: ["train"] }),
-  tags: z.array(z.string()).default([]).describe("Families of the scenario; training is balanced by the first one."),
+  id: z.string().min(1).optional().describe(
+    "Name of the scenario, unique in the pipeline. Default: the file's name and a number, as in `tasks-1`.",
+  ).meta({ examples: ["move-01"] }),
+  task: z.string().trim().min(1).describe("The request to the agent; the only required field.")
+    .meta({ examples: ['Write "maple" to "tree.txt".'] }),
+  split: z.enum(["train", "validation", "heldout"]).optional().describe(
+    "`train`: for the warm start and RL; `validation`: for choosing checkpoints (`train.validate_every`); `heldout`: for " +
+      "the verdict. Default: the `split` of the stage, which is `train` unless set.",
+  ).meta({ examples: ["heldout"] }),
+  tags: z.array(z.string()).default([]).describe(
+    "Groups that the scenario belongs to. The report shows success by tag; training takes equal numbers of each first tag.",
+  ).meta({ examples: [["write", "one-call"]] }),
   setup: z.strictObject({
-    files: z.record(path_below as z.ZodString, z.string()).optional().describe("File contents by path.").meta({
-      examples: [{ "a.txt": "maple" }],
-    }),
-    directories: z.array(path_below).optional().describe("Folders.").meta({ examples: [["box"]] }),
-    calls: z.array(call_schema).optional().describe("Calls made afterwards, in order.").meta({ examples: [[]] }),
-  }).optional().describe("Initial state of the rollout's environment.").meta({
-    examples: [{ files: { "a.txt": "maple" } }],
+    files: z.record(path_below as z.ZodString, z.string()).optional().describe(
+      "Texts of files by path, below the rollout's own folder `${workdir}`.",
+    ).meta({ examples: [{ "tree.txt": "maple" }] }),
+    directories: z.array(path_below).optional().describe("Paths of folders, below `${workdir}`.")
+      .meta({ examples: [["box"]] }),
+    calls: z.array(call_schema).optional().describe(
+      "Tool calls that hone makes after that, in order; `${workdir}` in an argument is replaced.",
+    ).meta({ examples: [[]] }),
+  }).optional().describe("State of the rollout's environment before the agent starts.").meta({
+    examples: [{ files: { "tree.txt": "maple" }, directories: ["box"] }, {
+      calls: [{
+        server: "memory",
+        tool: "create_entities",
+        arguments: { entities: [{ name: "Ada", entityType: "person", observations: [] }] },
+      }],
+    }],
   }),
   checks: z.array(loose).default([]).describe("Conditions on the end state; read by judge/state."),
   answer: loose.optional().describe("The expected answer; read by judge/answer.").meta({
     examples: [{ equals: "maple" }],
   }),
   calls: loose.optional().describe("Expected calls; read by judge/calls.").meta({ examples: [{ max: 3 }] }),
-  expect: z.record(z.string(), z.json()).optional().describe("Expectations of other judges, by the judge's name.")
-    .meta({ examples: [{ polite: { word: "thank" } }] }),
+  expect: z.record(z.string(), z.json()).optional().describe(
+    "What the pipeline's own judges expect, by the judge's name; each judge defines the fields of its part.",
+  ).meta({ examples: [{ polite: { word: "thank" } }] }),
   solution: z.strictObject({
     calls: z.array(call_schema).describe("Calls that reach the goal, in order.").meta({ examples: [[]] }),
     answer: z.string().default("Done.").describe("The closing answer."),
-  }).optional().describe("A reference solution, verified by replay before it is used for training.").meta({
-    examples: [{ calls: [] }],
+  }).optional().describe(
+    "A reference solution for the warm start; used only if its replay on the real server satisfies the judges.",
+  ).meta({
+    examples: [{
+      calls: [{ server: "files", tool: "write_file", arguments: { path: "tree.txt", content: "maple" } }],
+      answer: "I wrote it.",
+    }],
   }),
   tools: z.array(z.string()).optional().describe(
-    "The exact list of tools offered to the agent. Default: all, or with `agent.tool_budget_tokens` those that it needs and others within it.",
+    "Exactly the tools that the agent is offered, in place of all; the choice of `agent.tool_budget_tokens` does not apply.",
   )
-    .meta({ examples: [["write_file"]] }),
+    .meta({ examples: [["write_file", "move_file"]] }),
 });
 
 /** The schema of one scenario in a file, given the parts that judges read. */
@@ -51,8 +71,7 @@ export function scenarioSchema(parts: readonly ScenarioPart[]) {
   const own = parts.filter(({ field }) => field === undefined);
   const at_top = Object.fromEntries(
     parts.filter(({ field }) => field).map(({ field, schema }) => {
-      const part = schema.optional();
-      return [field!, field === "checks" ? part.default([]) : part];
+      return [field!, field === "checks" ? schema.default([]) : schema.optional()];
     }),
   );
   const expect = own.length > 0 && {

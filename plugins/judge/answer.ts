@@ -12,13 +12,21 @@ const config = z.strictObject({
   ignore_punctuation: z.boolean().default(true).describe("Ignore quotes around the answer and punctuation at its end."),
 });
 
+const expected_answer = matcher_schema.describe(
+  "The closing answer that is expected; read by judge/answer. Has at most one of `equals`, `contains` and `matches`. If a " +
+    "number is expected, the last number in the answer is compared; the judge's settings say whether case and " +
+    "punctuation count.",
+).meta({
+  examples: [{ equals: "maple" }, { contains: "maple" }, { matches: "maple|oak" }, { equals: 12.5, tolerance: 0.01 }],
+});
+
 const plugin: Plugin<"judge"> = definePlugin({
   kind: "judge",
   name: "answer",
   summary: "Scores 1 if the closing answer matches the one that the scenario expects, otherwise 0.",
   config,
   examples: [{ title: "Exact match", with: { ignore_case: false, ignore_punctuation: false } }],
-  expects: { field: "answer", schema: matcher_schema },
+  expects: { field: "answer", schema: expected_answer },
   parts: [],
   create: ({ config }) => ({
     scale: "absolute",

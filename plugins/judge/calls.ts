@@ -18,9 +18,18 @@ const config = z.strictObject({
 });
 
 const expected_calls = z.strictObject({
-  expected: z.array(call_schema).optional().describe("Calls that must be made.").meta({ examples: [[]] }),
-  forbidden: z.array(z.string()).optional().describe("Tools that must not be called.").meta({ examples: [["rm"]] }),
-  max: z.int().min(0).optional().describe("Maximum number of calls.").meta({ examples: [3] }),
+  expected: z.array(call_schema).optional().describe(
+    "Calls that the agent must make, successfully; a call may have more arguments than these.",
+  ).meta({ examples: [[]] }),
+  forbidden: z.array(z.string()).optional().describe("Tools that the agent must not call.")
+    .meta({ examples: [["delete_file"]] }),
+  max: z.int().min(0).optional().describe("Maximum number of calls, failed ones included.").meta({ examples: [3] }),
+}).describe("Calls that the agent must make, must not make, or may make at most; read by judge/calls.").meta({
+  examples: [{
+    expected: [{ server: "files", tool: "write_file", arguments: { path: "tree.txt" } }],
+    forbidden: ["delete_file"],
+    max: 3,
+  }],
 });
 type ExpectedCalls = z.output<typeof expected_calls>;
 

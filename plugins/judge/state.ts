@@ -31,14 +31,19 @@ const config = z.strictObject({
 const FILE_KEYS = ["file", "absent", "directory"];
 
 const check_schema = z.strictObject({
-  file: path_below.optional().describe("A file that must exist in the end.").meta({ examples: ["notes.txt"] }),
-  absent: path_below.optional().describe("A path that must not exist.").meta({ examples: ["old.txt"] }),
-  directory: path_below.optional().describe("A folder that must exist.").meta({ examples: ["box"] }),
-  call: call_schema.optional().describe("A read-only call whose result is compared.")
-    .meta({ examples: [{ tool: "read_text_file", arguments: { path: "notes.txt" } }] }),
-  path: z.string().optional().describe("Path of the compared value in the call's result.").meta({
-    examples: ["items.0.name"],
-  }),
+  file: path_below.optional().describe(
+    "Path of a file that must exist in the end, below the rollout's own folder; its text is the compared value.",
+  ).meta({ examples: ["notes.txt"] }),
+  absent: path_below.optional().describe("Path that must not exist in the end.").meta({ examples: ["old.txt"] }),
+  directory: path_below.optional().describe("Path of a folder that must exist in the end.").meta({ examples: ["box"] }),
+  call: call_schema.optional().describe(
+    "Tool call that hone makes after the rollout, of a read-only tool; it must succeed, and its result is the compared " +
+      "value. `${workdir}` in an argument is replaced.",
+  ).meta({ examples: [{ tool: "read_text_file", arguments: { path: "notes.txt" } }] }),
+  path: z.string().optional().describe(
+    "With `call`: where in the result the compared value is, keys and list positions (from 0) joined by dots. The result " +
+      "is the tool's structured content, or else its text read as JSON. Default: the whole text.",
+  ).meta({ examples: ["items.0.name"] }),
   ...matcher_fields,
 }).refine(
   (value) => ["file", "absent", "directory", "call"].filter((key) => key in value).length === 1,
@@ -51,7 +56,21 @@ export type Check =
   & Matcher;
 
 /** A check's form is given by its refinements, which zod's types cannot express. */
-const checks_schema = z.array(check_schema) as unknown as z.ZodType<Check[]>;
+const checks_schema = z.array(check_schema).describe(
+  "Conditions on the end state, all of which must hold; read by judge/state. Each has exactly one of `file`, `absent`, " +
+    "`directory` and `call`, and at most one of `equals`, `contains` and `matches`, which a value is compared with.",
+).meta({
+  examples: [
+    [{ file: "tree.txt", equals: "maple" }, { absent: "old.txt" }, { directory: "box" }],
+    [{ file: "log.txt", matches: "^done: \\d+ files$" }, { file: "notes.txt", contains: "maple" }],
+    [{
+      call: { server: "shop", tool: "list_orders", arguments: { customer: "Ada" } },
+      path: "orders.0.total",
+      equals: 12.5,
+      tolerance: 0.01,
+    }],
+  ],
+}) as unknown as z.ZodType<Check[]>;
 
 const plugin: Plugin<"judge"> = definePlugin({
   kind: "judge",

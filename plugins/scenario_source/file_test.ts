@@ -142,6 +142,7 @@ const WANTED_YAML =
 s.yaml:5:22 error[UNKNOWN_FIELD] Unknown field "equal" in [1].checks[0]: did you mean "equals"?
    5 |     - { file: a.txt, equal: x }
      |                      ^^^^^
+  hint: fields here: file, absent, directory, call, path, equals, contains, matches, tolerance
 
 s.yaml:6:15 error[INVALID_VALUE] [1].checks[1].file is "../b.txt": must be a path below the rollout's own folder
    6 |     - { file: ../b.txt }
