@@ -205,6 +205,8 @@ export interface Plugin<K extends Kind = Kind> {
   // deno-lint-ignore no-explicit-any -- the schema's own output type reaches `create` through definePlugin
   config: z.ZodType<any>;
   examples: { title: string; with: JsonObject }[];
+  /** In words, a program that its role starts on this machine, for `hone validate`. */
+  starts?: string;
   /** For a judge: its part of a scenario, if it needs one. */
   // deno-lint-ignore no-explicit-any -- see config
   expects?: Expectation<any>;

@@ -10,7 +10,7 @@ import { dirname, join, resolve } from "node:path";
 import { checkGraph, checkReward, type Finding, nameStages, type Placed } from "./stage_graph.ts";
 import { explain, jsonSchema } from "./issues.ts";
 import { override } from "./overrides.ts";
-import { declaredRole } from "./declared_role.ts";
+import { type DeclaredRole, declaredRole } from "./declared_role.ts";
 import { asPart } from "../scenario/parts.ts";
 import { missingSplits, previewScenarios, type Ready } from "../scenario/preview.ts";
 import { pipeline_schema, type PipelineConfig } from "./pipeline_schema.ts";
@@ -33,6 +33,8 @@ export interface LoadedStage {
   /** The stage's `with:`, parsed with the plugin's schema. */
   with: unknown;
   timeout_secs?: number;
+  /** For a judge. */
+  scale?: DeclaredRole["scale"];
 }
 
 /** A valid pipeline. */
@@ -46,6 +48,8 @@ export interface LoadedPipeline {
   stages: LoadedStage[];
   /** Parts of scenarios that judges read: those of the pipeline's judges, and the built-in ones. */
   parts: ScenarioPart[];
+  /** Its scenarios; undefined if they are known only during the run, or were not looked up. */
+  scenarios: Scenario[] | undefined;
   /** Whether its trainer is hosted. */
   hosted: boolean;
   /** The file with all defaults, for the run's folder; `${NAME}` is kept unexpanded. Loads like the original. */
@@ -163,7 +167,8 @@ class Reading {
     if (!parsed.success || !stages || this.diagnostics.length > 0) return undefined;
     const config = await this.#complete(parsed.data, stages);
     this.#checkSplits(config, stages);
-    return { base_dir: this.base_dir, text: source.text, config, stages, parts: this.#parts, hosted: this.#hosted };
+    const read = { parts: this.#parts, scenarios: this.#scenarios, hosted: this.#hosted };
+    return { base_dir: this.base_dir, text: source.text, config, stages, ...read };
   }
 
   /** The pipeline with its defaults, without the fields that are not allowed with a hosted trainer. */
@@ -265,8 +270,15 @@ class Reading {
       const ready = placed.map((stage, i) => ({ ...stage, id: ids[i]! })).filter(({ sound }) => sound);
       await this.#previewScenarios(ready, placed.length === ready.length && placed.length === stages.length);
     }
-    return placed.map(({ use, plugin, with: settings, timeout_secs }, i) => {
-      return { id: ids[i]!, use, plugin, with: settings, ...(timeout_secs && { timeout_secs }) };
+    return placed.map(({ use, plugin, with: settings, timeout_secs, says: { scale } }, i) => {
+      return {
+        id: ids[i]!,
+        use,
+        plugin,
+        with: settings,
+        ...(timeout_secs && { timeout_secs }),
+        ...(scale && { scale }),
+      };
     });
   }
 
@@ -366,7 +378,7 @@ class Reading {
     const tunes = this.#hosted || config.ladder.some((rung) => rung !== "prompt");
     const reachable = ["base", ...config.ladder, ...(tunes ? ["tuned"] : [])];
     config.evaluate.policies = config.evaluate.policies.filter((policy) => reachable.includes(policy));
-    config.stages = stages.map(({ plugin: _, with: parsed, ...stage }) => {
+    config.stages = stages.map(({ plugin: _, scale: __, with: parsed, ...stage }) => {
       return { ...stage, with: parsed as Record<string, unknown> };
     });
     return config;

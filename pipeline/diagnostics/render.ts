@@ -53,7 +53,7 @@ function texts(d: Diagnostic, of: (text: string) => string): Diagnostic {
 }
 
 /** Control characters other than newlines and tabs, escaped, so that a terminal interprets none. */
-function visible(text: string): string {
+export function visible(text: string): string {
   return text.replace(/[^\n\t\P{Cc}]/gu, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`);
 }
 

@@ -63,6 +63,7 @@ const plugin: Plugin<"trainer"> = definePlugin({
   name: "mlx",
   summary: "Trains LoRA adapters on this machine: Llama's shape on CPUs in NumPy, everything else with MLX.",
   config,
+  starts: "its Python worker, hone_worker",
   examples: [
     { title: "Defaults", with: {} },
     { title: "Only the last ten layers", with: { lora: { rank: 8, last_layers: 10 } } },

@@ -8,12 +8,14 @@ import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import { builtins } from "../../plugins/mod.ts";
 import { type Ended, ended, endedJson, endedText } from "./ended.ts";
 import { newId, newRunDetached, overridesOf, performing } from "./new_run.ts";
+import { planned_run, plannedLines, type PlannedRun, plannedRun } from "./planned_run.ts";
 import { defineVerb, terminalOnly } from "./verb.ts";
 
 /** What `--dry-run` returns. */
 interface Planned {
   run_dir: string;
   config: PipelineConfig;
+  plan: PlannedRun;
   /** The resolved pipeline file, for text output. */
   resolved_yaml: string;
 }
@@ -21,6 +23,7 @@ interface Planned {
 const planned = z.object({
   run_dir: z.string().describe("Folder that the run would use."),
   config: z.looseObject({}).describe("The pipeline with all defaults."),
+  plan: planned_run,
 });
 
 export default defineVerb({
@@ -36,7 +39,9 @@ export default defineVerb({
     set: z.array(z.string()).default([]).describe(
       "Override a value of the file, for example train.steps=20; repeatable.",
     ),
-    dry_run: z.boolean().default(false).describe("Check everything, print what would run and exit."),
+    dry_run: z.boolean().default(false).describe(
+      "Check everything, print the pipeline with all defaults and what a run would do, and exit.",
+    ),
     ...performing,
   }),
   result: z.union([ended, planned]),
@@ -50,7 +55,10 @@ export default defineVerb({
     const { args, positional, signal } = call;
     const loaded = await loadPipeline(positional[0]!, { builtins, signal, overrides: overridesOf(args.set) });
     const run_dir = resolve(args.run_dir ?? join("runs", newId(loaded.config.name)));
-    if (args.dry_run) return { run_dir, config: loaded.config, resolved_yaml: loaded.resolved_yaml };
+    if (args.dry_run) {
+      const { config, resolved_yaml } = loaded;
+      return { run_dir, config, plan: await plannedRun(loaded), resolved_yaml };
+    }
     if (existsSync(join(run_dir, "run.duckdb"))) throw new HoneError(cli.run_exists(run_dir));
     // Loaded once the pipeline is known to be valid: it loads the database.
     const { perform } = await import("./perform.ts");
@@ -58,9 +66,10 @@ export default defineVerb({
   },
   formats: { json: (value) => "resolved_yaml" in value ? plannedJson(value) : endedJson(value) },
   text: (value) => "resolved_yaml" in value ? value.resolved_yaml : endedText(value),
+  remarks: (value) => "resolved_yaml" in value ? plannedLines(value.config, value.plan) : [],
   exit: (value) => "exit" in value ? value.exit : 0,
 });
 
-function plannedJson({ run_dir, config }: Planned): string {
-  return JSON.stringify({ run_dir, config });
+function plannedJson({ resolved_yaml: _, ...planned }: Planned): string {
+  return JSON.stringify(planned);
 }

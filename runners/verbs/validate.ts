@@ -1,5 +1,5 @@
 /**
- * `hone validate`: reads pipelines as a run would, and reports all their problems.
+ * `hone validate`: reads pipelines as a run would, and reports all their problems, or what a run would do.
  * Takes files, folders, globs, and Markdown, whose YAML fences are checked if they hold a whole pipeline.
  * @module
  */
@@ -8,8 +8,10 @@ import { join } from "node:path";
 import { parseDocument } from "yaml";
 import { z } from "zod";
 import { examinePipeline } from "../../pipeline/config/pipeline_file.ts";
+import type { PipelineConfig } from "../../pipeline/config/pipeline_schema.ts";
 import { cli, HoneError, render } from "../../pipeline/diagnostics/mod.ts";
 import { builtins } from "../../plugins/mod.ts";
+import { planned_run, plannedLines, plannedRun } from "./planned_run.ts";
 import { diagnostic } from "./results.ts";
 import { defineVerb, indented } from "./verb.ts";
 
@@ -22,15 +24,24 @@ const args = z.strictObject({
 const checked = z.object({
   file: z.string(),
   diagnostics: z.array(diagnostic).describe("The problems; empty if there are none."),
+  plan: planned_run.optional().describe(
+    "What a run would do; absent with problems, and where only the text is checked.",
+  ),
 });
-type Checked = z.output<typeof checked>;
+
+/** With what its text needs and JSON does not. */
+interface Checked extends z.output<typeof checked> {
+  config?: PipelineConfig;
+}
 
 export default defineVerb({
   name: "validate",
   summary: "Check pipelines without running them.",
   description:
     "Reads each pipeline as a run would: fields, plugins and their settings, paths, environment variables, and whether " +
-    "the stages can be combined. Reports all problems, each with its position. In Markdown, YAML fences that hold a " +
+    "the stages can be combined. Reports all problems, each with its position; of a single pipeline without problems, " +
+    "what a run would do: scenarios by split and tag, rollouts, optimiser steps, calls of judges, programs, and the time " +
+    "at the speed of earlier runs on this machine. In Markdown, YAML fences that hold a " +
     "whole pipeline are checked too, except for the paths and variables that they name.",
   effect: "reads",
   exit_is_result: true,
@@ -43,19 +54,25 @@ export default defineVerb({
     "hone validate examples/files/pipeline.yaml",
     "hone validate 'examples/**/*.yaml' README.md --format github",
   ],
-  async run({ args, positional, signal, caller }) {
+  async run({ args, positional, signal, caller }): Promise<{ ok: boolean; files: Checked[] }> {
     const files: Checked[] = [];
     const world = caller.loads_code && !args.text_only;
     for (const file of await expand(positional)) files.push(...await check(file, world, signal));
     return { ok: files.every(({ diagnostics }) => diagnostics.length === 0), files };
   },
-  formats: { json: indented, github: ({ files }) => render(problems(files), "github") },
+  formats: { json: validated, github: ({ files }) => render(problems(files), "github") },
   text({ ok, files }) {
     const good = files.filter(({ diagnostics }) => diagnostics.length === 0).map(({ file }) => `${file}: ok`);
-    return [...(ok ? [] : [render(problems(files), "text")]), ...good].join("\n");
+    const [{ plan, config } = {}] = files.length === 1 ? files : [];
+    const planned = plan && config ? plannedLines(config, plan).map((line) => `  ${line}`) : [];
+    return [...(ok ? [] : [render(problems(files), "text")]), ...good, ...planned].join("\n");
   },
   exit: ({ ok }) => ok ? 0 : 2,
 });
+
+function validated({ ok, files }: { ok: boolean; files: Checked[] }): string {
+  return indented({ ok, files: files.map(({ config: _, ...file }) => file) });
+}
 
 function problems(files: Checked[]) {
   return files.flatMap(({ diagnostics }) => diagnostics);
@@ -64,9 +81,11 @@ function problems(files: Checked[]) {
 async function check(file: string, world: boolean, signal: AbortSignal): Promise<Checked[]> {
   const text = await readFile(file, "utf8");
   if (!file.endsWith(".md")) {
-    return [{ file, diagnostics: (await examinePipeline(text, file, { builtins, signal, world })).diagnostics }];
+    const { loaded, diagnostics } = await examinePipeline(text, file, { builtins, signal, world });
+    if (!loaded || !world) return [{ file, diagnostics }];
+    return [{ file, diagnostics, plan: await plannedRun(loaded), config: loaded.config }];
   }
-  const checked = [];
+  const checked: Checked[] = [];
   for (const fence of pipelineFences(text)) {
     const { diagnostics } = await examinePipeline(fence, file, { builtins, signal, world: false });
     checked.push({ file, diagnostics });

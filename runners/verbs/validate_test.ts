@@ -9,6 +9,11 @@ import validate, { pipelineFences } from "./validate.ts";
 const SCENARIOS = `- { id: one, task: Write., split: train, checks: [{ file: a.txt }] }
 - { id: two, task: Write., split: heldout, checks: [{ file: a.txt }] }
 `;
+const TAGGED = `- { id: one, task: Write., tags: [a, b], checks: [{ file: a.txt }] }
+- { id: two, task: Write., tags: [a, a], checks: [{ file: a.txt }] }
+- { id: three, task: Write., checks: [{ file: a.txt }] }
+- { id: four, task: Write., split: heldout, checks: [{ file: a.txt }] }
+`;
 const GOOD = `name: good
 model: smollm2-135m
 servers: { files: { command: npx, args: ["\${workdir}"] } }
@@ -21,6 +26,9 @@ stages:
   - use: reward-shaper/weighted
   - use: trainer/mlx
 `;
+
+/** With a model that no earlier run on this machine used. */
+const UNMEASURED = GOOD.replace("smollm2-135m", "nobody/has-run-this");
 
 async function run(files: Record<string, string>, names: string[], format = "text") {
   const dir = await mkdtemp(join(tmpdir(), "hone-validate-"));
@@ -47,6 +55,45 @@ Deno.test("validate accepts good pipelines in files, folders and globs", async (
     const { code, said } = await run(files, [name]);
     assert.deepEqual([code, said.split("\n").sort()], [0, ["{dir}/a/b/p.yml: ok", "{dir}/a/p.yaml: ok"]]);
   }
+});
+
+Deno.test("validate of one pipeline says after its first line what a run would do", async () => {
+  const { code, said } = await run({ "p.yaml": UNMEASURED, "scenarios.yaml": TAGGED }, ["p.yaml"]);
+  assert.equal(code, 0);
+  assert.equal(
+    said,
+    `{dir}/p.yaml: ok
+  scenarios: 4
+    train: 3 (a 2, b 1)
+    heldout: 1
+  rollouts: 387
+    evaluate base greedy: 1 rollout
+    evaluate warm_start greedy: 1 rollout
+    rl: 8 optimiser steps, 384 rollouts in 48 groups
+    evaluate tuned greedy: 1 rollout
+  judges: state 51 calls
+  programs:
+    files: npx \${workdir}
+    trainer/mlx: its Python worker, hone_worker
+  time: no earlier run on this machine to estimate it from`,
+  );
+});
+
+Deno.test("validate gives the plan of every pipeline as JSON", async () => {
+  const { said } = await run({ "p.yaml": UNMEASURED, "scenarios.yaml": TAGGED }, ["p.yaml"], "json");
+  const [{ plan }] = JSON.parse(said).files;
+  assert.deepEqual(plan.scenarios, [
+    { split: "train", count: 3, tags: { a: 2, b: 1 } },
+    { split: "heldout", count: 1, tags: {} },
+  ]);
+  assert.deepEqual(plan.phases[0], { name: "evaluate base greedy", groups: 1, rollouts: 1, steps: 0 });
+  assert.deepEqual([plan.judges, plan.time], [[{ stage: "state", calls: 51, llm_calls: null }], null]);
+});
+
+Deno.test("validate shows control characters of scenarios, which a terminal would interpret", async () => {
+  const scenarios = TAGGED.replaceAll("tags: [a", 'tags: ["a\\e[2K"').replaceAll(", b]", "]");
+  const { said } = await run({ "p.yaml": UNMEASURED, "scenarios.yaml": scenarios }, ["p.yaml"]);
+  assert.match(said, /train: 3 \(a\\u\{1b\}\[2K 2, a 1\)/);
 });
 
 Deno.test("validate exits 2 and gives annotations to GitHub", async () => {

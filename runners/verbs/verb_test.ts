@@ -36,7 +36,7 @@ const CASES: Record<string, (verb: Verb, dir: string) => Promise<unknown>> = {
   async run(verb, dir) {
     const args = { run_dir: join(dir, "run"), yes: true, set: ["ladder=[prompt]", "evaluate.policies=[base]"] };
     const planned = await checked(verb, [SCRIPTED], { ...args, dry_run: true });
-    assert.deepEqual(Object.keys(planned), ["run_dir", "config"]);
+    assert.deepEqual(Object.keys(planned), ["run_dir", "config", "plan"]);
     const done = await checked(verb, [SCRIPTED], args);
     assert.deepEqual([done.status, done.kept, Object.keys(done.verdict.policies)], ["completed", true, ["base"]]);
     const broken = { ...args, run_dir: join(dir, "broken"), set: ["servers.files.command=no-such-program"] };

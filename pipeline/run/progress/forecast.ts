@@ -16,6 +16,8 @@ export interface Phase {
   units: number;
   /** Whether units are done concurrently (rollouts) or one after the other (steps). */
   counts: "rollouts" | "steps";
+  /** Groups of rollouts in it, and the rollouts of each. */
+  groups?: { count: number; size: number };
   /** Seconds per unit until a unit of the kind has been done. */
   guess?: (speeds: Speeds) => number | null;
   /** A phase that this one interrupts without ending it. */
@@ -42,6 +44,7 @@ const FOLLOW_SECS = { least: 0.5, most: 15 };
 export class Forecast {
   #phases: Running[] = [];
   #speeds = new Map<Phase["kind"], number>();
+  #earlier: Speeds = () => null;
   #current: Running | null = null;
   #since = 0;
   #shown: { at: number; secs: number } | null = null;
@@ -53,8 +56,9 @@ export class Forecast {
     this.#now = now;
   }
 
-  /** The remaining phases, in order. */
-  plan(phases: Phase[]) {
+  /** The remaining phases, in order; `earlier` has the speeds of an earlier run. */
+  plan(phases: Phase[], earlier: Speeds = () => null) {
+    this.#earlier = earlier;
     this.#phases = phases.map((phase) => ({ ...phase, done: 0, secs: 0, secs_at_done: 0, ended: false }));
   }
 
@@ -84,6 +88,12 @@ export class Forecast {
   /** The run is over. */
   end() {
     this.#over = true;
+  }
+
+  /** The speeds so far, in seconds per unit: of each kind, that of the last phase in which a unit was done. */
+  speeds(): Partial<Record<Phase["kind"], number>> {
+    const done = this.#phases.filter((phase) => phase.done > 0);
+    return Object.fromEntries(done.map(({ kind, secs_at_done, done }) => [kind, secs_at_done / done]));
   }
 
   /**
@@ -132,14 +142,18 @@ export class Forecast {
 
   /** Seconds per unit of a phase: its own speed, combined with the known speed of its kind. */
   #speed(phase: Running, running: number): number | null {
-    const known = this.#speeds.get(phase.kind) ?? null;
-    if (phase.done === 0) return known ?? phase.guess?.((kind) => this.#speeds.get(kind) ?? null) ?? null;
+    const known = this.#known(phase.kind);
+    if (phase.done === 0) return known ?? phase.guess?.((kind) => this.#known(kind)) ?? null;
     const parallel = phase.counts === "rollouts";
     // Rollouts in flight are half done on average.
     const shown = parallel ? phase.done + Math.min(running, phase.units - phase.done) / 2 : phase.done;
     const secs = parallel ? this.#clock(phase) : phase.secs_at_done;
     const weight = known === null ? 0 : PRIOR * phase.units;
     return (secs + weight * (known ?? 0)) / (shown + weight);
+  }
+
+  #known(kind: Phase["kind"]): number | null {
+    return this.#speeds.get(kind) ?? this.#earlier(kind);
   }
 
   #clock(phase: Running): number {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Forecast, type Phase } from "./forecast.ts";
+import { Forecast, type Phase, type Speeds } from "./forecast.ts";
 
 const evaluation = (name: string, units = 40): Phase => ({ name, kind: "rollout", counts: "rollouts", units });
 const closing: Phase[] = [
@@ -46,6 +46,25 @@ Deno.test("Forecast counts every phase to come at the speed of its kind, and say
   run.forecast.done("steps");
   // 3 steps of 3 s, 40 rollouts of half a second, 4 s for verdict and export.
   assert.equal(Math.round(run.left()!), 9 + 20 + 4);
+});
+
+Deno.test("Forecast starts from the speeds of an earlier run, and from its own once it has one", () => {
+  const forecast = new Forecast(() => 0);
+  const earlier: Speeds = (kind) => ({ rollout: 2, supervised: 3 } as Record<string, number>)[kind] ?? null;
+  const warm: Phase = { name: "warm start", kind: "supervised", counts: "steps", units: 4 };
+  forecast.plan([evaluation("evaluate base"), warm, ...closing], earlier);
+  assert.equal(forecast.left(0), 40 * 2 + 4 * 3 + 4);
+  forecast.plan([{ ...evaluation("job"), kind: "job" }], earlier);
+  assert.equal(forecast.left(0), null);
+});
+
+Deno.test("Forecast.speeds() has the last speed of each kind that did something", () => {
+  const run = simulated([evaluation("evaluate base"), evaluation("evaluate tuned", 10), ...closing]);
+  assert.deepEqual(run.forecast.speeds(), {});
+  run.rollouts("evaluate base", 40, 8, 4);
+  run.rollouts("evaluate tuned", 10, 10, 5);
+  assert.deepEqual(Object.keys(run.forecast.speeds()), ["rollout"]);
+  assert.equal(run.forecast.speeds().rollout!.toFixed(3), "0.500");
 });
 
 Deno.test("Forecast is close to what remains all the way, never negative, never jumping, and ends at 0", () => {

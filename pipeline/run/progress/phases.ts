@@ -1,8 +1,10 @@
 /**
- * The remaining phases of a run, for its forecast: the ladder's rungs, their evaluations, verdict, export.
+ * The remaining phases of a run, for its forecast and for `hone validate`: the ladder's rungs, their evaluations,
+ * verdict, export.
  * @module
  */
-import { evaluationKey } from "../../store/recorded.ts";
+import { type Completed, evaluationKey } from "../../store/recorded.ts";
+import type { Agent } from "../../plugin.ts";
 import type { Run } from "../context.ts";
 import { evaluationPhase, temperatureOf } from "../bindings/bind_measure.ts";
 import type { Phase, Speeds } from "./forecast.ts";
@@ -11,8 +13,17 @@ import { demonstrated } from "../online/warm_start.ts";
 /** Seconds that verdict and export take in a small run; they happen once, so their speed cannot be measured first. */
 const CLOSING_SECS = 2;
 
+/** What the phases depend on: a run, or what is known of one before it starts. */
+export interface Plannable extends Pick<Run, "config" | "scenarios"> {
+  agent: Pick<Agent, "examples">;
+  /** Null unless the trainer is hosted. */
+  hosted: unknown;
+  recorded: Pick<Completed, "step" | "supervised_steps" | "policies" | "evaluations">;
+  roles: { exporters: readonly unknown[] };
+}
+
 /** The remaining phases of a ladder, in order. */
-export function ladderPhases(run: Run): Phase[] {
+export function ladderPhases(run: Plannable): Phase[] {
   const { ladder } = run.config;
   const [warm, rl, hosted] = [ladder.includes("warm_start"), ladder.includes("rl"), run.hosted !== null];
   const prompt = ladder.includes("prompt") && run.agent.examples.length > 0;
@@ -29,7 +40,7 @@ export function ladderPhases(run: Run): Phase[] {
 }
 
 /** The remaining evaluations of one policy. */
-export function measurements(run: Run, policy: string): Phase[] {
+export function measurements(run: Plannable, policy: string): Phase[] {
   const { policies, split, tries, sampling } = run.config.evaluate;
   if (!policies.some((name) => name === policy)) return [];
   return sampling
@@ -41,27 +52,28 @@ export function measurements(run: Run, policy: string): Phase[] {
       kind: "rollout",
       counts: "rollouts",
       units: count(run, split) * tries,
+      groups: { count: count(run, split), size: tries },
     }));
 }
 
 /** The last phases of every run. */
-export function closing(run: Run): Phase[] {
+export function closing(run: Plannable): Phase[] {
   const once = { counts: "steps", units: 1, guess: () => CLOSING_SECS } as const;
   const exports = run.roles.exporters.map(() => ({ name: "export", kind: "export", ...once }) as const);
   return [{ name: "verdict", kind: "verdict", ...once }, ...exports.slice(0, 1)];
 }
 
-function supervised(run: Run): Phase[] {
+function supervised(run: Plannable): Phase[] {
   const { epochs, batch_size } = run.config.warm_start;
   const solutions = demonstrated(run).length;
   const steps = epochs * Math.ceil(solutions / batch_size) - run.recorded.step;
   return [
-    { name: "replay", kind: "replay", counts: "rollouts", units: solutions },
+    { name: "replay", kind: "replay", counts: "rollouts", units: solutions, groups: { count: solutions, size: 1 } },
     { name: "warm start", kind: "supervised", counts: "steps", units: Math.max(0, steps) },
   ];
 }
 
-function reinforcement(run: Run): Phase[] {
+function reinforcement(run: Plannable): Phase[] {
   const { steps, groups_per_step, group_size, validate_every } = run.config.train;
   const rollouts = groups_per_step * group_size;
   // Before the first step: estimated from the speeds of evaluation rollouts and warm-start rows.
@@ -73,18 +85,28 @@ function reinforcement(run: Run): Phase[] {
   const taken = Math.max(0, run.recorded.step - run.recorded.supervised_steps);
   const validations = validate_every > 0 ? Math.floor(steps / validate_every) - Math.floor(taken / validate_every) : 0;
   const units = validations * count(run, "validation");
+  const left = Math.max(0, steps - taken);
+  const groups = { count: left * groups_per_step, size: group_size };
   return [
-    { name: "rl", kind: "rl", counts: "steps", units: Math.max(0, steps - taken), guess, limited: true },
-    { name: "validation", kind: "rollout", counts: "rollouts", units, within: "rl", limited: true },
+    { name: "rl", kind: "rl", counts: "steps", units: left, groups, guess, limited: true },
+    {
+      name: "validation",
+      kind: "rollout",
+      counts: "rollouts",
+      units,
+      groups: { count: units, size: 1 },
+      within: "rl",
+      limited: true,
+    },
   ];
 }
 
 /** The duration of a service's job is unknown. */
-function job(run: Run): Phase[] {
+function job(run: Plannable): Phase[] {
   if (run.recorded.policies.has("tuned")) return [];
   return [{ name: "job", kind: "job", counts: "steps", units: 1, guess: () => null }];
 }
 
-function count(run: Run, wanted: string): number {
+function count(run: Plannable, wanted: string): number {
   return run.scenarios.filter(({ split }) => split === wanted).length;
 }

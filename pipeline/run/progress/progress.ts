@@ -64,6 +64,7 @@ export class Progress {
   #forecast: Forecast;
   #deadline = Infinity;
   #began = performance.now();
+  #opening_secs: number | null = null;
   #listener: (read: () => ProgressSnapshot) => void;
   #now: () => number;
 
@@ -79,6 +80,7 @@ export class Progress {
 
   /** Sets the remaining phases, and the run's time limit (milliseconds since the epoch). */
   plan(phases: Phase[], deadline = Infinity) {
+    this.#opening_secs ??= (performance.now() - this.#began) / 1000;
     this.#forecast.plan(phases);
     this.#deadline = deadline;
   }
@@ -140,6 +142,11 @@ export class Progress {
   /** The run is over. */
   end() {
     this.#forecast.end();
+  }
+
+  /** The run's speeds, for estimates of later ones. */
+  measured(): { opening_secs: number; speeds: ReturnType<Forecast["speeds"]> } {
+    return { opening_secs: this.#opening_secs ?? 0, speeds: this.#forecast.speeds() };
   }
 
   /** The current snapshot. */
