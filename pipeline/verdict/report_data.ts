@@ -175,7 +175,7 @@ async function recordsOf(store: Queryable, rollout_ids: string[]): Promise<Recor
       `SELECT rollout_id, turn, tool, arguments, outcome, text FROM tool_calls WHERE ${mine} ORDER BY turn, index`,
     ),
     judgements: await store.query(
-      `SELECT rollout_id, judge, score, reason, invalid FROM judgements WHERE ${mine} ORDER BY judge`,
+      `SELECT * FROM judgements WHERE ${mine} ORDER BY judge`,
     ),
   };
 }
@@ -198,8 +198,14 @@ function sampleRun(e: EvaluatedRollout, records: Records): SampleRun {
     })),
   ]);
   const { policy, success, invalid, end, reward } = e;
-  const reasons = own(records.judgements).map((j) => `${j.judge}: ${j.invalid ?? `${Number(j.score)}, ${j.reason}`}`);
+  const reasons = own(records.judgements).map((j) => `${j.judge}: ${judgementText(j)}`);
   return { policy, success, invalid, end, reward, reasons, events };
+}
+
+/** Records of earlier versions have no column for abstaining. */
+function judgementText({ score, reason, invalid, abstain = null }: Rows[number]): string {
+  if (invalid !== null) return String(invalid);
+  return abstain === null ? `${Number(score)}, ${reason}` : `abstains (${abstain})`;
 }
 
 function list(value: unknown): unknown[] {

@@ -71,6 +71,7 @@ Deno.test("makeVerdict() and writeReports() read a real store", async (t) => {
         ["tuned", true, 2],
       ]);
       assert.equal(first.runs[1]!.reasons[0], `state: 1, ${HOSTILE}`);
+      assert.equal(first.runs[1]!.reasons[1], "wording: abstains (the scenario expects no answer)");
     });
 
     await t.step("writeReports() leaves three whole files and nothing else", async () => {

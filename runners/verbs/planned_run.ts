@@ -7,7 +7,6 @@ import { cacheDir } from "../../pipeline/common/cache_dir.ts";
 import { redact } from "../../pipeline/common/redact.ts";
 import type { LoadedPipeline } from "../../pipeline/config/pipeline_file.ts";
 import { counted, visible } from "../../pipeline/diagnostics/mod.ts";
-import { programsOf } from "./programs.ts";
 
 const known_later = "; null if that is known only during the run";
 
@@ -46,7 +45,18 @@ export type PlannedRun = z.output<typeof planned_run>;
 export async function plannedRun(loaded: LoadedPipeline): Promise<PlannedRun> {
   // Loaded once the pipeline is known to be valid: it loads what a run needs.
   const { outlook } = await import("../../pipeline/run/progress/outlook.ts");
-  return { ...await outlook(loaded, cacheDir()), programs: programsOf(loaded) };
+  return { ...await outlook(loaded, cacheDir()), programs: startedBy(loaded) };
+}
+
+/** One line each: servers' commands, plugins from files and packages, and what built-in plugins start. */
+function startedBy({ config: { servers, tape }, stages }: LoadedPipeline): string[] {
+  const started = tape.mode === "replay" && tape.on_miss === "fail" ? {} : servers;
+  const commands = Object.entries(started).flatMap(([name, server]) =>
+    "command" in server ? [`${name}: ${[server.command, ...server.args].join(" ")}`] : []
+  );
+  const plugins = stages.filter(({ use }) => /^(\.|\/|exec:|npm:)/.test(use)).map(({ use }) => `plugin: ${use}`);
+  const own = stages.flatMap(({ use, plugin: { starts } }) => starts ? [`${use}: ${starts}`] : []);
+  return [...commands, ...plugins, ...own];
 }
 
 /** As lines of text. */
