@@ -103,7 +103,7 @@ function judging({ judges }: PlannedRun): string {
 }
 
 function lasting(name: string, { time }: PlannedRun): string {
-  if (!time) return "no earlier run on this machine to estimate it from";
+  if (!time) return "not known: no earlier run on this machine did all of this with this model";
   const { seconds, from } = time;
   const whose = from.pipeline === name ? "" : ` of pipeline ${from.pipeline}, with the same model`;
   return `about ${inWords(seconds)}, at the speed of run ${from.run}${whose} (${from.at.slice(0, 10)})`;

@@ -75,7 +75,7 @@ Deno.test("validate of one pipeline says after its first line what a run would d
   programs:
     files: npx \${workdir}
     trainer/mlx: its Python worker, hone_worker
-  time: no earlier run on this machine to estimate it from`,
+  time: not known: no earlier run on this machine did all of this with this model`,
   );
 });
 
