@@ -73,9 +73,9 @@ const sampling_text = z.string().describe("Text of the reply.").meta({
 
 const server_fields = {
   tools: z.array(z.string()).optional()
-    .describe("Tools offered to the agent, by name or with `*`. Default: all.")
+    .describe("Tools that the agent is offered and scenarios may call, by name or with `*`. Default: all.")
     .meta({ examples: [["read_*", "write_file"]] }),
-  deny: z.array(z.string()).optional().describe("Tools never offered to the agent, by name or with `*`.")
+  deny: z.array(z.string()).optional().describe("Tools left out of those, by name or with `*`.")
     .meta({ examples: [["delete_*"]] }),
   read_only_tools: z.array(z.string()).optional()
     .describe("Read-only tools, by name or with `*`; calls of a shared server's other tools are rejected.")

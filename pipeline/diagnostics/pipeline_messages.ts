@@ -328,7 +328,11 @@ export const scenarios = {
       `Scenario ${quote(id)} names tool ${quote(tool)} in ${field}, which no server has${
         meant ? `: did you mean ${quote(meant)}?` : ""
       }`,
-      meant ? undefined : `tools: ${known.join(", ") || "none"}`,
+      meant
+        ? undefined
+        : `tools: ${
+          known.join(", ") || "none"
+        }; those that a server's \`tools\` or \`deny\` leaves out are not among them`,
     );
   },
 };

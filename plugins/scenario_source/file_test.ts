@@ -126,6 +126,14 @@ Deno.test("produce() refuses files that hold no scenarios", async () => {
   );
 });
 
+Deno.test("produce() says which tools scenarios may name", async () => {
+  const yaml = "- { task: Forget it., checks: [{ call: { tool: delete_everything } }] }\n";
+  assert.match(
+    await problems({ "s.yaml": yaml }),
+    /hint: tools: [a-z_, ]+; those that a server's `tools` or `deny` leaves out are not among them$/,
+  );
+});
+
 Deno.test("produce() finds ids used twice across files", async () => {
   const file = '[{"id": "x", "task": "t"}]';
   assert.match(

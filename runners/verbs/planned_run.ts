@@ -92,7 +92,8 @@ function inPhase({ name, groups, rollouts, steps }: NonNullable<PlannedRun["phas
   const sampled = rollouts > groups ? [`${rollouts} rollouts in ${counted(groups, "group")}`] : [];
   const each = name === "replay" ? "reference solution" : "rollout";
   const single = rollouts > 0 && rollouts === groups ? [counted(rollouts, each)] : [];
-  return `${name}: ${[...taken, ...sampled, ...single].join(", ")}`;
+  const hosted = name === "job" ? ["at the training service"] : [];
+  return `${name}: ${[...taken, ...sampled, ...single, ...hosted].join(", ")}`;
 }
 
 function judging({ judges }: PlannedRun): string {
@@ -102,7 +103,8 @@ function judging({ judges }: PlannedRun): string {
   }).join("; ");
 }
 
-function lasting(name: string, { time }: PlannedRun): string {
+function lasting(name: string, { phases, time }: PlannedRun): string {
+  if (phases?.some((phase) => phase.name === "job")) return "decided by the training service";
   if (!time) return "not known: no earlier run on this machine did all of this with this model";
   const { seconds, from } = time;
   const whose = from.pipeline === name ? "" : ` of pipeline ${from.pipeline}, with the same model`;

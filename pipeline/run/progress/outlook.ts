@@ -56,7 +56,7 @@ export async function outlook(loaded: LoadedPipeline, cache_dir: string): Promis
   });
   return {
     scenarios: scenarios ? bySplit(scenarios) : null,
-    phases: phases && phases.map(inNumbers).filter(({ rollouts, steps }) => rollouts > 0 || steps > 0),
+    phases: phases && phases.filter(isShown).map(inNumbers),
     judges,
     time: phases && earlier && timeOf(loaded, phases, earlier),
   };
@@ -71,6 +71,11 @@ function phasesOf({ config, hosted, stages }: LoadedPipeline, scenarios: Scenari
     recorded: { step: 0, supervised_steps: 0, policies: new Map(), evaluations: new Map() },
     roles: { exporters: stages.filter(({ plugin }) => plugin.kind === "exporter") },
   });
+}
+
+/** Everything but the closing phases, which every run has, and those without work. */
+function isShown({ kind, units }: Phase): boolean {
+  return units > 0 && kind !== "verdict" && kind !== "export";
 }
 
 function inNumbers({ name, kind, units, groups = { count: 0, size: 0 } }: Phase): OutlookPhase {

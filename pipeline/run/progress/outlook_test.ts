@@ -2,8 +2,11 @@ import assert from "node:assert/strict";
 import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { z } from "zod";
 import { builtins } from "../../../plugins/mod.ts";
 import { examinePipeline, type LoadedPipeline } from "../../config/pipeline_file.ts";
+import type { Builtins } from "../../loader.ts";
+import type { Roles } from "../../plugin.ts";
 import type { Row, Store } from "../../store/store.ts";
 import { keepSpeeds } from "./earlier_speeds.ts";
 import type { Phase } from "./forecast.ts";
@@ -16,8 +19,25 @@ const SCENARIOS = [
   ...[0, 1].map((i) => ({ id: `h${i}`, split: "heldout" })),
 ].map((one) => ({ task: "Write.", checks: [{ file: "a" }], ...one }));
 
+const TRAINED = `warm_start: { batch_size: 2 }
+train: { steps: 4, groups_per_step: 3, group_size: 5, validate_every: 2 }
+`;
+
+const common = { summary: "For a test.", config: z.strictObject({}), examples: [] };
+/** Built-in plugins, and kinds of roles that none of them has. */
+const given: Builtins = {
+  ...builtins,
+  "judge/best": () => Promise.resolve({ default: { ...common, kind: "judge", name: "best", create: relative } }),
+  "judge/graded": () => Promise.resolve({ default: { ...common, kind: "judge", name: "graded", create: graded } }),
+  "trainer/service": () =>
+    Promise.resolve({ default: { ...common, kind: "trainer", name: "service", create: hosted } }),
+};
+const relative = () => ({ scale: "relative", decisive: false, judge: () => [] } as Roles["judge"]);
+const graded = () => ({ scale: "absolute", decisive: true, judge: () => [], toGrader: () => ({}) } as Roles["judge"]);
+const hosted = () => ({ mode: "hosted", open: () => Promise.reject(new Error("no service")) } as Roles["trainer"]);
+
 /** A pipeline in a folder with a cache of its own. */
-async function pipeline(name: string, changes = "") {
+async function pipeline(name: string, changes = "", stages = ["judge/state", "trainer/mlx"]) {
   const made = await mkdtemp(join(tmpdir(), "hone-outlook-"));
   await writeFile(join(made, "s.json"), JSON.stringify(SCENARIOS));
   const text = `name: ${name}
@@ -27,14 +47,11 @@ stages:
   - use: discoverer/mcp
   - { use: scenario-source/file, with: { path: ./s.json } }
   - use: rollout/chat
-  - use: judge/state
   - use: reward-shaper/weighted
-  - use: trainer/mlx
-warm_start: { batch_size: 2 }
-train: { steps: 4, groups_per_step: 3, group_size: 5, validate_every: 2 }
+${stages.map((use) => `  - use: ${use}`).join("\n")}
 evaluate: { tries: 2 }
 ${changes}`;
-  const { loaded, diagnostics } = await examinePipeline(text, join(made, "p.yaml"), { builtins });
+  const { loaded, diagnostics } = await examinePipeline(text, join(made, "p.yaml"), { builtins: given });
   assert.ok(loaded, JSON.stringify(diagnostics));
   return {
     dir: made,
@@ -65,7 +82,7 @@ async function ran({ config }: LoadedPipeline, dir: string, kinds: Phase["kind"]
 const counts = (kind: Phase["kind"]) => kind === "rollout" || kind === "replay" ? "rollouts" : "steps";
 
 Deno.test("outlook() has scenarios by split and tag, the phases of the ladder, and a call of each judge per group", async () => {
-  await using made = await pipeline("mine");
+  await using made = await pipeline("mine", TRAINED);
   assert.deepEqual(await made.outlook(), {
     scenarios: [
       { split: "train", count: 3, tags: { a: 2, b: 1 } },
@@ -87,8 +104,8 @@ Deno.test("outlook() has scenarios by split and tag, the phases of the ladder, a
 });
 
 Deno.test("outlook() estimates from the last run of the pipeline, or else of another one with its model", async () => {
-  await using mine = await pipeline("mine", "ladder: [warm_start]");
-  await using other = await pipeline("other", "ladder: [warm_start]");
+  await using mine = await pipeline("mine", TRAINED + "ladder: [warm_start]");
+  await using other = await pipeline("other", TRAINED + "ladder: [warm_start]");
   await ran(other.loaded, mine.dir, ["rollout", "replay", "supervised"]);
   const { time } = await mine.outlook();
   assert.deepEqual([time!.from.pipeline, time!.from.run], ["other", "run-of-other"]);
@@ -101,18 +118,32 @@ Deno.test("outlook() estimates from the last run of the pipeline, or else of ano
 });
 
 Deno.test("outlook() scales a step's speed with its rollouts, and keeps to the run's time limit", async () => {
-  await using small = await pipeline("mine");
+  await using small = await pipeline("mine", TRAINED);
   await ran(small.loaded, small.dir, ["rollout", "replay", "supervised", "rl"]);
   const seconds = async ({ outlook }: typeof small) => Math.round((await outlook()).time!.seconds);
   // 12 rollouts and 3 replays, 2 supervised steps and 4 of RL, 2 validations, the verdict.
   assert.equal(await seconds(small), 12 + 3 + 10 + 20 + 2 + 2);
-  const write = (changes: string) => pipeline("mine", changes);
+  const write = (changes: string) => pipeline("mine", TRAINED + changes);
   await using large = await write("limits: { wall_clock_secs: 40 }");
   large.loaded.config.train.group_size = 50;
   const there = { ...large, outlook: () => outlook(large.loaded, join(small.dir, "cache")) };
   assert.equal(await seconds(there), 40);
   large.loaded.config.limits = {};
   assert.equal(await seconds(there), 12 + 3 + 10 + 200 + 2 + 2);
+});
+
+Deno.test("outlook() asks a relative judge in training only", async () => {
+  await using mine = await pipeline("mine", TRAINED, ["judge/state", "judge/best", "trainer/mlx"]);
+  const { judges } = await mine.outlook();
+  assert.deepEqual(judges.map(({ stage, calls }) => [stage, calls]), [["state", 23], ["best", 12]]);
+});
+
+Deno.test("outlook() leaves the duration of a hosted trainer's job open", async () => {
+  await using mine = await pipeline("mine", "", ["judge/graded", "trainer/service"]);
+  await ran(mine.loaded, mine.dir, ["rollout"]);
+  const { phases, time } = await mine.outlook();
+  assert.deepEqual(phases!.map(({ name }) => name), ["evaluate base greedy", "job", "evaluate tuned greedy"]);
+  assert.equal(time, null);
 });
 
 Deno.test("outlook() takes the rate of language-model requests from the earlier run", async () => {
