@@ -46,7 +46,8 @@ function pipelinePage(): string {
   return [
     GENERATED,
     "# The pipeline file",
-    "Every field of a pipeline file, with its default. Settings of plugins (`with:`) are in [plugins](../plugins/README.md). " +
+    "Every field of a pipeline file, with its default. Settings of plugins (`with:`) are in [plugins](../plugins/README.md), " +
+    "fields of scenarios in [scenarios](scenarios.md). " +
     "`${NAME}` is read from the environment, `${workdir}` is the rollout's own folder, `$${NAME}` is literal text. " +
     "Paths are relative to the file.",
     markdownTable(fieldRows(pipeline_schema)),
@@ -63,8 +64,8 @@ function scenarioPage(parts: ScenarioPart[]): string {
     "scenarios. For editors: [scenario.schema.json](scenario.schema.json), in YAML by this first line:",
     "```yaml\n# yaml-language-server: $schema=./docs/scenario.schema.json\n```",
     "Only `task` is required, and something that a decisive judge of the pipeline reads: `checks` (judge/state), `answer` " +
-    "(judge/answer), `calls` (judge/calls) or its part of `expect`. If several decisive judges find something to read, " +
-    "success requires the score of each.",
+    "(judge/answer), `calls` (judge/calls) or its part of `expect`. A rollout succeeds if every decisive judge that finds " +
+    "something to read scores it at least `evaluate.success_at` (1).",
     scenarioSections(parts),
   ].join("\n\n") + "\n";
 }
