@@ -16,4 +16,4 @@ export { toolLists } from "./tool_list_messages.ts";
 export { tape } from "./tape_messages.ts";
 export { worker } from "./worker_messages.ts";
 export { counted, type Diagnostic, HoneError, messageOf, nearest, quote, typeName } from "./diagnostic.ts";
-export { codeFrame, place, render, visible } from "./render.ts";
+export { codeFrame, place, render } from "./render.ts";

@@ -4,6 +4,7 @@
  * @module
  */
 import { withoutHanded } from "../common/redact.ts";
+import { visible } from "../common/visible.ts";
 import type { Diagnostic } from "./diagnostic.ts";
 
 /** Longest line that a frame shows in full. */
@@ -50,11 +51,6 @@ function asGithub(d: Diagnostic): string {
 
 function texts(d: Diagnostic, of: (text: string) => string): Diagnostic {
   return { ...d, message: of(d.message), ...(d.frame && { frame: of(d.frame) }), ...(d.hint && { hint: of(d.hint) }) };
-}
-
-/** Control characters other than newlines and tabs, escaped, so that a terminal interprets none. */
-export function visible(text: string): string {
-  return text.replace(/[^\n\t\P{Cc}]/gu, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`);
 }
 
 /** Diagnostics as text for people, JSON for programs, or workflow commands for GitHub. No closing newline. */

@@ -15,7 +15,7 @@ import { redact } from "../common/redact.ts";
 import { VERSION } from "../common/version.ts";
 import { measuredAlone } from "../config/measured_alone.ts";
 import type { LoadedPipeline } from "../config/pipeline_file.ts";
-import { control, HoneError, messageOf, runner as messages, store as store_messages } from "../diagnostics/mod.ts";
+import { control, HoneError, runner as messages, store as store_messages } from "../diagnostics/mod.ts";
 import type { Catalog, Envelope, EventMap } from "../events.ts";
 import { EnvironmentPool } from "../mcp/pool/pool.ts";
 import { LlmClient, spentBefore } from "../llm/mod.ts";
@@ -262,7 +262,7 @@ async function toTheEnd(
     signal.throwIfAborted();
     if (!run.verdict) throw new Error("the run became idle before its verdict");
     run.progress.end();
-    await keepSpeeds(run, cacheDir()).catch((error) => run.log.debug(`speeds were not kept: ${messageOf(error)}`));
+    await keepSpeeds(run, cacheDir());
     await ended(run, "completed");
     return { status: "completed", run_dir, kept: true, verdict: run.verdict };
   } catch (thrown) {

@@ -5,8 +5,9 @@
 import { z } from "zod";
 import { cacheDir } from "../../pipeline/common/cache_dir.ts";
 import { redact } from "../../pipeline/common/redact.ts";
+import { visible } from "../../pipeline/common/visible.ts";
 import type { LoadedPipeline } from "../../pipeline/config/pipeline_file.ts";
-import { counted, visible } from "../../pipeline/diagnostics/mod.ts";
+import { counted } from "../../pipeline/diagnostics/mod.ts";
 
 const known_later = "; null if that is known only during the run";
 

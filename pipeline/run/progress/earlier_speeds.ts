@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { isObject } from "../../common/json.ts";
+import { messageOf } from "../../diagnostics/mod.ts";
 import { writeAside } from "../../common/write_aside.ts";
 import type { PipelineConfig } from "../../config/pipeline_schema.ts";
 import type { Store } from "../../store/store.ts";
@@ -33,18 +34,33 @@ type Named = Pick<PipelineConfig, "name" | "model" | "agent" | "tape" | "train" 
 /** Files that are kept; the oldest are deleted. */
 const MOST = 200;
 
-/** Keeps the speeds of a run for later estimates; what an earlier run of the same pipeline measured besides stays. */
-export async function keepSpeeds(
-  { config, store, progress, run_dir }: Pick<Run, "config" | "store" | "progress" | "run_dir">,
-  cache_dir: string,
-): Promise<void> {
-  const { opening_secs, speeds } = progress.measured();
+/** A run that has ended. */
+type Ended = Pick<Run, "config" | "store" | "progress" | "run_dir" | "log">;
+
+/**
+ * Keeps the speeds of a run for later estimates; what an earlier run of the same pipeline measured besides stays. A run
+ * does not fail because its cache cannot be written.
+ */
+export async function keepSpeeds(run: Ended, cache_dir: string): Promise<void> {
+  const { opening_secs, speeds } = run.progress.measured();
   if (Object.keys(speeds).length === 0) return;
   for (const kind of ["rl", "supervised"] as const) {
-    if (speeds[kind] !== undefined) speeds[kind] /= perStep(config, kind);
+    if (speeds[kind] !== undefined) speeds[kind] /= perStep(run.config, kind);
   }
-  const [folder, name] = [join(cache_dir, "speeds"), fileName(config)];
-  const before = await read(join(folder, name));
+  try {
+    await keep(run, join(cache_dir, "speeds"), { opening_secs, seconds: speeds });
+  } catch (error) {
+    run.log.debug(`the run's speeds were not kept: ${messageOf(error)}`);
+  }
+}
+
+async function keep(
+  { config, store, run_dir }: Ended,
+  folder: string,
+  { opening_secs, seconds }: Pick<EarlierRun, "opening_secs" | "seconds">,
+): Promise<void> {
+  const path = join(folder, fileName(config));
+  const before = await read(path);
   const kept: EarlierRun = {
     schema: "speeds.v1",
     pipeline: config.name,
@@ -52,11 +68,11 @@ export async function keepSpeeds(
     at: new Date().toISOString(),
     // The first run of all also creates the trainer's environment.
     opening_secs: Math.min(opening_secs, before?.opening_secs ?? Infinity),
-    seconds: { ...before?.seconds, ...speeds },
+    seconds: { ...before?.seconds, ...seconds },
     llm_calls: { ...before?.llm_calls, ...await llmCalls(store) },
   };
   await mkdir(folder, { recursive: true });
-  await writeAside(join(folder, name), JSON.stringify(kept));
+  await writeAside(path, JSON.stringify(kept));
   for (const file of (await newestFirst(folder, "")).slice(MOST)) await rm(join(folder, file), { force: true });
 }
 

@@ -40,6 +40,7 @@ const hosted = () => ({ mode: "hosted", open: () => Promise.reject(new Error("no
 async function pipeline(name: string, changes = "", stages = ["judge/state", "trainer/mlx"]) {
   const made = await mkdtemp(join(tmpdir(), "hone-outlook-"));
   await writeFile(join(made, "s.json"), JSON.stringify(SCENARIOS));
+  await writeFile(join(made, "p.yaml"), "");
   const text = `name: ${name}
 model: nobody/has-run-this
 servers: { files: { command: npx } }
@@ -62,7 +63,12 @@ ${changes}`;
 }
 
 /** What a run of the pipeline leaves in the cache: each rollout took a second, each step five. */
-async function ran({ config }: LoadedPipeline, dir: string, kinds: Phase["kind"][], llm: Row[] = []) {
+async function ran(
+  { config }: LoadedPipeline,
+  dir: string,
+  kinds: Phase["kind"][],
+  { llm = [] as Row[], cache = "cache" } = {},
+) {
   let now = 0;
   const progress = new Progress(() => {}, () => now);
   const units = 2;
@@ -76,9 +82,11 @@ async function ran({ config }: LoadedPipeline, dir: string, kinds: Phase["kind"]
     }
   }
   const store = { query: () => Promise.resolve(llm) } as unknown as Store;
-  await keepSpeeds({ config, progress, store, run_dir: join(dir, `run-of-${config.name}`) }, join(dir, "cache"));
+  const run_dir = join(dir, `run-of-${config.name}`);
+  await keepSpeeds({ config, progress, store, run_dir, log: silent }, join(dir, cache));
 }
 
+const silent = { debug: () => {}, info: () => {}, warn: () => {} };
 const counts = (kind: Phase["kind"]) => kind === "rollout" || kind === "replay" ? "rollouts" : "steps";
 
 Deno.test("outlook() has scenarios by split and tag, the phases of the ladder, and a call of each judge per group", async () => {
@@ -148,10 +156,15 @@ Deno.test("outlook() leaves the duration of a hosted trainer's job open", async 
 
 Deno.test("outlook() takes the rate of language-model requests from the earlier run", async () => {
   await using mine = await pipeline("mine", "ladder: []");
-  await ran(mine.loaded, mine.dir, ["rollout"], [{ stage: "state", rate: 2.5 }]);
+  await ran(mine.loaded, mine.dir, ["rollout"], { llm: [{ stage: "state", rate: 2.5 }] });
   const { judges, time } = await mine.outlook();
   assert.deepEqual(judges, [{ stage: "state", calls: 2, llm_calls: 5 }]);
   assert.equal(Math.round(time!.seconds), 4 + 2);
+});
+
+Deno.test("keepSpeeds() lets a run complete whose cache cannot be written", async () => {
+  await using mine = await pipeline("mine", "ladder: []");
+  await ran(mine.loaded, mine.dir, ["rollout"], { cache: "p.yaml" });
 });
 
 Deno.test("keepSpeeds() bounds the cache, and damaged files in it count for nothing", async () => {
