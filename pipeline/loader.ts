@@ -8,14 +8,35 @@ import { stat } from "node:fs/promises";
 import { isAbsolute, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { HoneError, loader } from "./diagnostics/mod.ts";
-import { loadProgram } from "./program/exec_plugin.ts";
+import { loadProgram, programPath } from "./program/exec_plugin.ts";
 import { isKind, KIND_NAMES } from "./kinds.ts";
 import type { Plugin } from "./plugin.ts";
 
 /** Built-in plugins by `kind/name`, imported on demand. */
 export type Builtins = Record<string, () => Promise<{ default: Plugin }>>;
 
-const PINNED = /^npm:(@[a-z0-9._-]+\/)?[a-z0-9._-]+@\d+\.\d+\.\d+[^/]*(\/.+)?$/i;
+const NUMBER = "(0|[1-9]\\d*)";
+/** One exact version, with its pre-release and build; no range and no tag. */
+const VERSION = `${NUMBER}\\.${NUMBER}\\.${NUMBER}(-[0-9a-z-]+(\\.[0-9a-z-]+)*)?(\\+[0-9a-z-]+(\\.[0-9a-z-]+)*)?`;
+const PINNED = new RegExp(
+  `^npm:(@[a-z0-9_-][a-z0-9._-]*/)?[a-z0-9_-][a-z0-9._-]*@${VERSION}(/[\\w@-][\\w.@-]*)*$`,
+  "i",
+);
+
+/** What `use:` names: a built-in plugin, an npm package, a module, or a program. */
+export type PluginSource =
+  | { from: "builtin" | "npm" | "address" }
+  | { from: "module" | "program"; path: string };
+
+/** Where the plugin that `use` names is loaded from; reads nothing. Relative paths are relative to `base_dir`. */
+export function pluginSource(use: string, base_dir: string): PluginSource {
+  if (/^(https?|jsr|data|blob|node|bun):/.test(use)) return { from: "address" };
+  if (use.startsWith("exec:")) return { from: "program", path: programPath(use, base_dir) };
+  if (use.startsWith("npm:")) return { from: "npm" };
+  if (!isPath(use)) return { from: "builtin" };
+  const local = /^file:\/\/\/(?!.*%(2f|5c))/i.test(use);
+  return { from: "module", path: local ? fileURLToPath(use) : resolve(base_dir, use) };
+}
 
 /** Loads the plugin that `use` names; throws HoneError. Relative paths are relative to `base_dir`. */
 export async function loadPlugin(
@@ -23,14 +44,15 @@ export async function loadPlugin(
   options: { base_dir: string; builtins: Builtins; signal?: AbortSignal },
 ): Promise<Plugin> {
   const { base_dir, builtins } = options;
-  if (/^(https?|jsr|data|blob):/.test(use)) throw new HoneError(loader.remote_refused(use));
-  if (use.startsWith("exec:")) return await loadProgram(use, base_dir, options.signal);
-  if (use.startsWith("npm:")) {
+  const source = pluginSource(use, base_dir);
+  if (source.from === "address") throw new HoneError(loader.remote_refused(use));
+  if (source.from === "program") return await loadProgram(use, base_dir, options.signal);
+  if (source.from === "npm") {
     if (!PINNED.test(use)) throw new HoneError(loader.npm_unpinned(use));
     return accept(use, await load(use, () => import(use)));
   }
-  if (isPath(use)) {
-    const path = use.startsWith("file:") ? fileURLToPath(use) : resolve(base_dir, use);
+  if (source.from === "module") {
+    const { path } = source;
     if (!(await isFile(path))) throw new HoneError(loader.plugin_not_found(use, path));
     return accept(use, await load(use, () => import(pathToFileURL(path).href)));
   }

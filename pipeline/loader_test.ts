@@ -43,7 +43,10 @@ Deno.test("loadPlugin() says the first line of why a module did not load", async
 });
 
 Deno.test("loadPlugin() refuses npm versions that are not exact, and addresses", async () => {
-  for (const use of ["npm:a", "npm:a@1", "npm:@s/a@^1.2.3", "npm:a@latest"]) {
+  const ranges = ["1.2.3||2", "1.2.3 - 2.0.0", "1.2.3 <2", "1.2.x", "~1.2.3", "=1.2.3", "v1.2.3"];
+  const names = ["01.2.3", "1.2.3.4", "1.2.3-", "1.2.3-a..b", "1.2.3/../b", "1.2.3/x/../../b", "1.2.3/%2e%2e/b"];
+  const versions = [...ranges, ...names].map((version) => `npm:a@${version}`);
+  for (const use of ["npm:a", "npm:a@1", "npm:@s/a@^1.2.3", "npm:a@latest", "npm:../a@1.2.3", ...versions]) {
     await assert.rejects(load(use), refusal(`Cannot load plugin "${use}": the version is not pinned`, "NPM_UNPINNED"));
   }
   for (const use of ["https://a.example/b.ts", "jsr:@s/a@1.0.0", "data:text/javascript,1"]) {

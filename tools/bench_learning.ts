@@ -69,8 +69,8 @@ async function runToTheEnd(dir: string, overrides: string[]): Promise<void> {
   if (await readRun(dir, "", 0)) return;
   const begun = existsSync(join(dir, "run.duckdb"));
   const verb = begun
-    ? ["resume", dir]
-    : ["run", resolve(ROOT, flags.pipeline), "--run-dir", dir, ...overrides.flatMap((one) => ["--set", one])];
+    ? ["resume", dir, "--yes"]
+    : ["run", resolve(ROOT, flags.pipeline), "--run-dir", dir, "--yes", ...overrides.flatMap((one) => ["--set", one])];
   console.error(`${new Date().toISOString()} ${verb.join(" ")}`);
   const child = new Deno.Command(Deno.execPath(), { args: ["run", "-A", join(ROOT, "mod.ts"), ...verb], cwd: ROOT });
   const { success, code } = await child.spawn().status;

@@ -65,7 +65,7 @@ async function suite(
 async function denoSuite(folder: string, unit: boolean): Promise<Counts> {
   const junit = join(folder, "deno.xml");
   const paths = unit ? ["pipeline", "plugins", "runners", "tools"] : [];
-  const command = [Deno.execPath(), "test", "-A", "--parallel", "--reporter=dot", `--junit-path=${junit}`, ...paths];
+  const command = [Deno.execPath(), "test", "--frozen", "-A", "--parallel", "--reporter=dot", `--junit-path=${junit}`, ...paths];
   return await suite("Deno", command, junit, { cwd: ROOT });
 }
 
@@ -116,7 +116,7 @@ async function pytestFolder(python: string): Promise<string> {
       const child = spawn(command[0]!, command.slice(1), { stdio: ["ignore", "ignore", "inherit"] });
       child.once("close", (code) => resolve(code ?? 1)).once("error", () => resolve(127));
     });
-  const rest = ["--require-hashes", "--target", site, "-r", lock];
+  const rest = ["--only-binary=:all:", "--require-hashes", "--target", site, "-r", lock];
   const code = await run(["uv", "pip", "install", "--quiet", "--python", python, ...rest]);
   if (code !== 0 && await run([python, "-m", "pip", "install", "--quiet", ...rest]) !== 0) {
     throw new Error(`cannot install pytest from ${lock}`);

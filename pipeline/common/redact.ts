@@ -61,8 +61,13 @@ export function mapTexts(value: Json, text: (whole: string) => string, depth = 0
   );
 }
 
+/** True for names of variables whose values are secret. */
+export function isSecretName(name: string): boolean {
+  return SECRET_NAME.test(name);
+}
+
 function secretsIn(env: Record<string, string>): string[] {
-  return Object.entries(env).filter(([name, value]) => SECRET_NAME.test(name) && value.length >= MIN_LENGTH)
+  return Object.entries(env).filter(([name, value]) => isSecretName(name) && value.length >= MIN_LENGTH)
     .map(([, value]) => value);
 }
 

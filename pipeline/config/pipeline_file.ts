@@ -18,7 +18,9 @@ import { config as say, type Diagnostic, HoneError, runner } from "../diagnostic
 import type { Json, JsonObject, Scenario } from "../events.ts";
 import { declaredServers } from "../mcp/declared/permitted.ts";
 import { clientEntries, clientText, serversIn } from "../mcp/declared/client_file.ts";
-import { type Builtins, loadPlugin } from "../loader.ts";
+import type { Builtins } from "../loader.ts";
+import { type Approve, ApprovedPlugins } from "./approved_plugins.ts";
+import { type Program, programsOf } from "./programs.ts";
 import type { DeclaredServer, Plugin, ScenarioPart } from "../plugin.ts";
 import { TAPE_FILE } from "../tape/lines.ts";
 import { originOf, resolved } from "./resolved_yaml.ts";
@@ -52,6 +54,8 @@ export interface LoadedPipeline {
   scenarios: Scenario[] | undefined;
   /** Whether its trainer is hosted. */
   hosted: boolean;
+  /** What it starts or loads on this machine; empty if that was not looked up. */
+  programs: Program[];
   /** The file with all defaults, for the run's folder; `${NAME}` is kept unexpanded. Loads like the original. */
   resolved_yaml: string;
 }
@@ -68,6 +72,8 @@ export interface LoadOptions {
    * False to skip checks of this machine: environment, paths and plugins by path (for files meant for another machine).
    */
   world?: boolean;
+  /** Approves what the pipeline starts or loads, before a plugin that is not built in is loaded. Default: all of it. */
+  approve?: Approve;
   /** False if nothing will be trained, whatever the ladder: training scenarios are not required. */
   trains?: boolean;
   signal?: AbortSignal;
@@ -82,17 +88,20 @@ export async function loadPipeline(path: string, options: LoadOptions): Promise<
     }
     throw new HoneError(error.code === "ENOENT" ? say.file_not_found(path) : say.file_unreadable(path, error.message));
   });
-  const { loaded, diagnostics } = await examinePipeline(text, path, options);
-  if (!loaded) throw new HoneError(diagnostics);
-  return loaded;
+  const { loaded, diagnostics, skipped } = await examinePipeline(text, path, options);
+  if (loaded) return loaded;
+  throw new HoneError(diagnostics.length > 0 ? diagnostics : say.not_approved(skipped));
 }
 
-/** Checks the text of a pipeline; `file` is its path. `loaded` is set if there are no problems. */
+/**
+ * Checks the text of a pipeline; `file` is its path. `loaded` is set if there are no problems and no plugin was
+ * `skipped`, which are those that were not approved.
+ */
 export async function examinePipeline(
   text: string,
   file: string,
   options: LoadOptions,
-): Promise<{ loaded?: LoadedPipeline; diagnostics: Diagnostic[] }> {
+): Promise<{ loaded?: LoadedPipeline; diagnostics: Diagnostic[]; skipped: string[] }> {
   const origin = originOf(text) ?? file;
   const reading = new Reading(new Source(text, file), dirname(resolve(origin)), options);
   const loaded = await reading.read();
@@ -100,9 +109,11 @@ export async function examinePipeline(
   const diagnostics = reading.diagnostics.toSorted((a, b) =>
     files.indexOf(a.file) - files.indexOf(b.file) || (a.line ?? 0) - (b.line ?? 0) || (a.col ?? 0) - (b.col ?? 0)
   );
-  if (!loaded || diagnostics.length > 0) return { diagnostics };
+  const skipped = [...reading.plugins.skipped];
+  if (!loaded || diagnostics.length > 0) return { diagnostics, skipped };
   return {
     diagnostics,
+    skipped,
     loaded: {
       ...loaded,
       path: resolve(file),
@@ -110,6 +121,11 @@ export async function examinePipeline(
     },
   };
 }
+
+/** Fields of which every pipeline has one. */
+const PIPELINE_FIELDS = ["name", "stages"];
+/** Fields of which every file that declares servers has one. */
+const SERVERS_FIELDS = ["mcpServers", "servers", "mcp", "context_servers"];
 
 /** A stage, as read from the file. */
 interface ReadStage extends Placed {
@@ -123,6 +139,7 @@ interface ReadStage extends Placed {
 /** The state of reading one file. */
 class Reading {
   readonly diagnostics: Diagnostic[] = [];
+  readonly plugins: ApprovedPlugins;
   readonly #env: Record<string, string>;
   readonly #world: boolean;
   #servers: Record<string, DeclaredServer> | undefined;
@@ -136,18 +153,25 @@ class Reading {
   constructor(readonly source: Source, readonly base_dir: string, readonly options: LoadOptions) {
     this.#env = options.env ?? Deno.env.toObject();
     this.#world = options.world ?? true;
+    this.plugins = new ApprovedPlugins({ ...options, base_dir });
   }
 
   async read(): Promise<Omit<LoadedPipeline, "path" | "resolved_yaml"> | undefined> {
     const { source } = this;
     if (source.text.trim() === "") return this.#stop({ ...say.empty_file(), file: source.file, line: 1, col: 1 });
-    this.diagnostics.push(...source.syntax());
-    if (this.diagnostics.length > 0) return undefined;
-    if (source.raw === null) return this.#stop({ ...say.empty_file(), file: source.file, line: 1, col: 1 });
+    const problems = source.syntax();
+    const whole = { file: source.file, line: 1, col: 1 };
+    // Of a file that is no pipeline, no line is shown.
+    if (problems.length > 0 && !source.has(PIPELINE_FIELDS)) return this.#stop({ ...say.not_a_pipeline(), ...whole });
+    this.diagnostics.push(...problems);
+    if (problems.length > 0) return undefined;
+    if (source.raw === null) return this.#stop({ ...say.empty_file(), ...whole });
     if (typeof source.raw !== "object" || Array.isArray(source.raw)) {
-      return this.#stop(source.at(say.not_a_map(source.raw), []));
+      return this.#stop({ ...say.not_a_map(source.raw), ...whole });
     }
+    if (!source.has(PIPELINE_FIELDS)) return this.#stop({ ...say.not_a_pipeline(), ...whole });
     this.diagnostics.push(...override(source, this.options.overrides ?? {}));
+    const written = source.value() as Record<string, unknown>;
     this.#fillAddresses();
     if (this.#world) this.diagnostics.push(...source.interpolate(this.#env, (field) => this.#spared(field)));
     const value = source.value() as Record<string, unknown>;
@@ -158,16 +182,21 @@ class Reading {
       this.diagnostics.push(...explain(issues, source, pipeline_schema));
     }
     if (parsed.success) this.#servers = declaredServers(parsed.data.servers, parsed.data.allow_writes);
-    const stages = await this.#readStages(value.stages);
     if (this.#world) {
       const inline = typeof valueAt(source.raw, ["servers"]) === "object";
       this.#report(...await missingFiles(value, inline, this.base_dir));
       this.#report(...unsetNames(value, this.#env, (field) => this.#spared(field)));
+      const text = { servers: this.#servers_raw ?? written.servers, stages: value.stages };
+      const programs = await programsOf(parsed.data, text, this.plugins.options);
+      await this.plugins.begin(programs, parsed.success && this.diagnostics.length === 0);
     }
-    if (!parsed.success || !stages || this.diagnostics.length > 0) return undefined;
+    const stages = await this.#readStages(value.stages);
+    if (!parsed.success || !stages || this.diagnostics.length > 0 || this.plugins.skipped.size > 0) return undefined;
     const config = await this.#complete(parsed.data, stages);
     this.#checkSplits(config, stages);
-    const read = { parts: this.#parts, scenarios: this.#scenarios, hosted: this.#hosted };
+    if (this.diagnostics.length === 0) await this.plugins.end();
+    const { programs } = this.plugins;
+    const read = { parts: this.#parts, scenarios: this.#scenarios, hosted: this.#hosted, programs };
     return { base_dir: this.base_dir, text: source.text, config, stages, ...read };
   }
 
@@ -236,7 +265,8 @@ class Reading {
       ...file.syntax(),
       ...(file.raw === undefined ? [] : file.interpolate(this.#env, () => this.#replays)),
     ];
-    this.diagnostics.push(...problems);
+    const known = file.has(SERVERS_FIELDS);
+    this.diagnostics.push(...known ? problems : problems.map(({ frame: _, ...problem }) => problem));
     const { path: at, entries } = (problems.length === 0 ? serversIn(file.value()) : undefined) ?? { path: [] };
     if (problems.length === 0 && (typeof entries !== "object" || entries === null)) {
       this.#report({ diagnostic: say.servers_file(path), path: ["servers"] });
@@ -348,10 +378,10 @@ class Reading {
   }
 
   async #load(use: string, index: number): Promise<Plugin | undefined> {
-    const { builtins, signal } = this.options;
+    const { builtins } = this.options;
     if (!this.#world && !Object.hasOwn(builtins, use) && !/^[a-z-]+\/[\w-]+$/.test(use)) return undefined;
     try {
-      return await loadPlugin(use, { base_dir: this.base_dir, builtins, signal });
+      return await this.plugins.load(use);
     } catch (error) {
       if (!(error instanceof HoneError)) throw error;
       for (const diagnostic of error.diagnostics) this.#report({ diagnostic, path: ["stages", index, "use"] });

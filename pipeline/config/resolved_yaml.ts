@@ -27,11 +27,18 @@ function escapeReferences(text: string): string {
   return text.replace(/\$\{(?!workdir\})[^}]*\}/g, (reference) => `$${reference}`);
 }
 
+/** A copy of a parsed value in which texts with `${…}` are as they were written. */
+export function asWritten<T>(value: T, raw: unknown): T {
+  const copy = structuredClone(value);
+  restore(copy, raw);
+  return copy;
+}
+
 /** Restores texts with `${…}` in place of their expanded values. */
 function restore(into: unknown, raw: unknown): void {
   if (into === null || typeof into !== "object" || raw === null || typeof raw !== "object") return;
   for (const [key, written] of Object.entries(raw)) {
-    if (!(key in into)) continue;
+    if (!Object.hasOwn(into, key)) continue;
     if (typeof written === "string" && written.includes("${")) (into as Record<string, unknown>)[key] = written;
     else restore((into as Record<string, unknown>)[key], written);
   }

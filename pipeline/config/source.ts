@@ -36,6 +36,13 @@ export class Source {
     this.raw = this.doc.errors.length === 0 ? this.doc.toJS() : undefined;
   }
 
+  /** Whether one of these is a field of the file; of one that cannot be parsed, whether a line looks like it. */
+  has(fields: string[]): boolean {
+    if (this.raw !== undefined) return isMap(this.doc.contents) && fields.some((field) => this.doc.has(field));
+    const any = fields.join("|");
+    return new RegExp(/^\s*\{/.test(this.text) ? `"(${any})"\\s*:` : `^(${any})\\s*:(\\s|$)`, "m").test(this.text);
+  }
+
   /** Syntax errors with their positions. */
   syntax(): Diagnostic[] {
     return this.doc.errors.map((error) => {

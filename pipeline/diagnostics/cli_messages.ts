@@ -100,6 +100,23 @@ export const cli = {
       "Cannot run: the pipeline's programs were not approved",
       "Review the pipeline file, then run it with --yes.",
     ),
+  nobody_to_ask: () =>
+    say(
+      "NOT_CONSENTED",
+      "Cannot start the programs listed above: they are not approved, and without a terminal hone cannot ask",
+      "Review them, then approve them with --yes; hone remembers that until one of them changes.",
+    ),
+  not_a_run: (dir: string) =>
+    say(
+      "NOT_A_RUN",
+      `Cannot write a report into ${quote(dir)}: its run.duckdb is a link, so it is not a run's own folder`,
+    ),
+  path_outside: (path: string, root: string) =>
+    say(
+      "PATH_OUTSIDE",
+      `Cannot use ${quote(path)}: hone's MCP server reads only below the folder that it was started in and its runs/`,
+      `That folder is ${root}.`,
+    ),
   unexpected: (error: Error) =>
     say(
       "UNEXPECTED",

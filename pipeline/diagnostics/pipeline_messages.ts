@@ -16,7 +16,16 @@ export const config = {
     ),
   empty_file: () =>
     say("EMPTY_FILE", "The file is empty: a pipeline needs at least name and stages", "start from examples/files"),
+  not_a_pipeline: () => say("NOT_A_PIPELINE", "This is not a pipeline: it has neither name nor stages"),
   not_a_map: (got: unknown) => say("NOT_A_MAP", `A pipeline is a map of fields, not ${typeName(got)}`),
+  not_approved: (uses: string[]) =>
+    say(
+      "NOT_CONSENTED",
+      `Cannot load ${uses.map(quote).join(", ")}: loading a plugin runs its code, which was not approved`,
+      "Review it, then approve it with --yes.",
+    ),
+  plugin_changed: (use: string) =>
+    say("PLUGIN_CHANGED", `Cannot load plugin ${quote(use)}: it was changed while it was being approved`, "Try again."),
   yaml_syntax: (cause: string) => say("YAML_SYNTAX", `Cannot read the YAML: ${cause}`),
   unknown_field: (key: string, parent: string, fields: string[]) => {
     if (fields.includes(key)) {

@@ -25,7 +25,7 @@ const PLAYABLE = KIND_NAMES.filter((kind) => KINDS[kind].exec);
 
 /** Starts the program behind `exec:path` once, for its handshake; throws HoneError where that fails. */
 export async function loadProgram(use: string, base_dir: string, signal?: AbortSignal): Promise<Plugin> {
-  const path = resolve(base_dir, use.slice("exec:".length));
+  const path = programPath(use, base_dir);
   const found = await stat(path).catch(() => null);
   if (!found?.isFile()) throw new HoneError(loader.plugin_not_found(use, path));
   const command = commandOf(path, (found.mode & 0o111) !== 0);
@@ -42,6 +42,11 @@ export async function loadProgram(use: string, base_dir: string, signal?: AbortS
     examples: hello.examples as Plugin["examples"],
     create: (context) => create(kind, hello, command, context),
   };
+}
+
+/** The file that `exec:path` names. */
+export function programPath(use: string, base_dir: string): string {
+  return resolve(base_dir, use.slice("exec:".length));
 }
 
 /** Executable files are run directly; others with the interpreter for their extension. */

@@ -25,6 +25,8 @@ export interface WorkerEnvOptions {
 /** Folder of the Python project. */
 export const WORKER_DIR = fileURLToPath(new URL("../../plugins/trainer/worker", import.meta.url));
 
+/** No package is built here: building one runs its code. */
+const LOCKED = ["--only-binary=:all:", "--require-hashes", "-r"];
 const MINIMUM: [number, number] = [3, 11];
 const CANDIDATES = ["python3", "python3.13", "python3.12", "python3.11", "python"];
 
@@ -71,7 +73,7 @@ async function build(home: string, requirements: string, options: WorkerEnvOptio
   if (uv) {
     // The environment is renamed when complete: its scripts are not used, only its interpreter.
     await run(["uv", "venv", "--quiet", "--python", python, home]);
-    await run(["uv", "pip", "install", "--quiet", "--python", inside, "--require-hashes", "-r", requirements]);
+    await run(["uv", "pip", "install", "--quiet", "--python", inside, ...LOCKED, requirements]);
     return;
   }
   await run([python, "-m", "venv", home]).catch((error) => {
@@ -80,8 +82,8 @@ async function build(home: string, requirements: string, options: WorkerEnvOptio
       ? error
       : new HoneError(messages.no_venv(python, venvReason(error)));
   });
-  const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--only-binary=:all:"];
-  await run([inside, ...pip, "--require-hashes", "-r", requirements]);
+  const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"];
+  await run([inside, ...pip, ...LOCKED, requirements]);
 }
 
 /** A Python that is new enough: the given one, or the first on PATH. Throws NO_PYTHON. */

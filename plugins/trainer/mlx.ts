@@ -53,6 +53,7 @@ const config = z.strictObject({
   ),
   python: z.string().optional().describe("Python interpreter of the worker's environment.").meta({
     examples: ["/usr/bin/python3.12"],
+    program: true,
   }),
 });
 

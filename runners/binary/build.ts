@@ -27,6 +27,7 @@ export const EMBEDDED = ["plugins/trainer/worker/hone_worker", "plugins/trainer/
 export function compileCommand(target?: string): string[] {
   return [
     "compile",
+    "--frozen",
     "--allow-all",
     "--self-extracting",
     ...EMBEDDED.flatMap((path) => ["--include", path]),

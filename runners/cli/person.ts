@@ -21,7 +21,7 @@ const MILESTONES = new Set<EventName>([
 
 /** Shows output until it is disposed. */
 export class Person implements Caller, Disposable {
-  readonly loads_code = true;
+  readonly loads_code = "approved";
   #view: ProgressView | null = null;
   #terminal: Terminal;
   #format: string;
@@ -56,10 +56,14 @@ export class Person implements Caller, Disposable {
     else if (MILESTONES.has(event.type)) this.#view.line(eventLine(event));
   }
 
-  async confirm(question: string, shown: string): Promise<boolean> {
+  async confirm(question: string, shown: string): Promise<boolean | null> {
     this.note(shown);
     const answer = await this.#terminal.ask(`${question} [y/N] `, this.#signal);
-    return answer === null || /^y(es)?$/i.test(answer.trim());
+    return answer === null ? null : /^y(es)?$/i.test(answer.trim());
+  }
+
+  within(path: string): Promise<string> {
+    return Promise.resolve(path);
   }
 
   async open(file: string) {

@@ -58,9 +58,9 @@ Deno.test("Person shows the milestones of a run above its progress on a terminal
   assert.deepEqual(asked_for, { out: [metric], err: [], drawn: [] });
 });
 
-Deno.test("Person agrees to what is shown when the answer is yes, or when nobody is there to be asked", async () => {
+Deno.test("Person agrees to what is shown when the answer is yes, and says when nobody is there to be asked", async () => {
   for (
-    const [answer, agreed] of [["y", true], ["Yes ", true], ["", false], ["no", false], [undefined, true]] as const
+    const [answer, agreed] of [["y", true], ["Yes ", true], ["", false], ["no", false], [undefined, null]] as const
   ) {
     const { terminal, said } = recordingTerminal({ answer });
     using person = new Person(terminal, {}, "text", signal);

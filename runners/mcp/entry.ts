@@ -39,8 +39,14 @@ examples:
   { "mcpServers": { "hone": { "command": "hone", "args": ["--mcp", "--allow-run"] } } }
 
   --allow-run  Also offer the commands that start programs, write files or stop runs: ${allowed.join(", ")}.
-               Without it: ${[...free, "status"].join(", ")}.
+               This lets the client do on this machine what you could, without asking you: start any command (discover,
+               call), start the servers and load the plugins that any pipeline file names (run, resume, evaluate, and
+               validate, graph and list too), read and write files anywhere, use the variables of this environment, and
+               stop runs.
+               Without it: ${[...free, "status"].join(", ")}; they start no program that a file names and load no
+               plugin from a file, and report only writes the reports of a run into its folder.
 
-  Runs are read from ./runs in the folder that the server is started in.
+  Commands that only read, and report, use files below the folder that the server is started in, and runs below its
+  ./runs, with or without --allow-run; links that lead elsewhere are refused.
 `;
 }

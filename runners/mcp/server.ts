@@ -5,12 +5,14 @@
 import { McpServer, ResourceTemplate } from "@modelcontextprotocol/server";
 import { serveStdio, StdioServerTransport } from "@modelcontextprotocol/server/stdio";
 import { readFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import process from "node:process";
 import { z } from "zod";
-import { findRun, listRuns } from "../../pipeline/store/live_run.ts";
+import { listRuns } from "../../pipeline/store/live_run.ts";
 import { redact } from "../../pipeline/common/redact.ts";
 import { VERSION } from "../../pipeline/common/version.ts";
+import { namedRun } from "../verbs/named_run.ts";
+import { inside } from "./inside.ts";
 import { protocolStream } from "./own_stdout.ts";
 import { FILES, statusOf } from "./status.ts";
 import { answered, result } from "./tool_results.ts";
@@ -58,7 +60,7 @@ function honeServer(tools: HoneTool[]): McpServer {
     annotations: { readOnlyHint: true, openWorldHint: false },
   }, ({ run }) =>
     answered(async () => {
-      const status = await statusOf(await findRun(run));
+      const status = await statusOf(await namedRun(run, { within: inside }));
       return result([JSON.stringify(status)], status, false);
     }));
   addRuns(server);
@@ -84,9 +86,10 @@ function addRuns(server: McpServer) {
       if (!known || !readable) {
         throw new Error(`no resource at ${uri.href}: expected hone://runs/<id>/<status or a file>`);
       }
+      const run_dir = await namedRun(known.run_dir, { within: inside });
       const text = file === "status"
-        ? JSON.stringify(await statusOf(resolve(known.run_dir)))
-        : redact(await readFile(join(known.run_dir, String(file)), "utf8"));
+        ? JSON.stringify(await statusOf(run_dir))
+        : redact(await readFile(join(run_dir, String(file)), "utf8"));
       return { contents: [{ uri: uri.href, text }] };
     },
   );

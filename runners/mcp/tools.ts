@@ -8,6 +8,7 @@ import type { CallToolResult, ToolAnnotations } from "@modelcontextprotocol/serv
 import { z } from "zod";
 import { VERBS } from "../verbs/mod.ts";
 import { type Caller, type Positional, shownAs, type Verb } from "../verbs/verb.ts";
+import { inside } from "./inside.ts";
 import { flags, launch } from "./launch.ts";
 import { answered, result } from "./tool_results.ts";
 
@@ -126,7 +127,7 @@ async function ran(
   return result([text, notes.join("\n")], JSON.parse(text), failed);
 }
 
-/** The caller of a tool call: collects notes for the result; shows no progress and asks nothing. */
+/** The caller of a tool call: collects notes for the result, shows no progress and asks nothing; see `inside`. */
 function clientOf(notes: string[], allow_run: boolean): Caller {
   return {
     loads_code: allow_run,
@@ -134,7 +135,8 @@ function clientOf(notes: string[], allow_run: boolean): Caller {
     progress() {},
     log() {},
     event() {},
-    confirm: () => Promise.resolve(allow_run),
+    confirm: () => Promise.resolve(null),
+    within: inside,
     open: () => Promise.resolve(),
   };
 }

@@ -46,8 +46,9 @@ export default defineVerb({
     `hone call --tool echo --input '{"message": "hi"}' -- npx -y @modelcontextprotocol/server-everything`,
     `hone call --config mcp.json files --tool list_directory --input '{"path": "."}' --format json`,
   ],
-  async run({ args, positional, signal }) {
-    const declared = await declaredBy(args, positional);
+  async run(call) {
+    const { args, signal } = call;
+    const declared = await declaredBy(call);
     return await callTool(declared, { tool: args.tool, arguments: parseInput(args.input) }, signal);
   },
   formats: { json: indented },

@@ -68,7 +68,7 @@ export default defineVerb({
     "Connects to one server, or to all servers in a file, and prints its tools with token estimates and annotations, its " +
     "resources and prompts, and potential problems: schemas that cannot be checked, near-duplicate tools, too many " +
     "tools, renamed tools, descriptions that instruct the model. " +
-    "Server commands are started with a separate folder, HOME and environment.",
+    "Server commands are started with a separate folder, HOME and environment; those of a file once they are approved.",
   effect: "runs",
   positional: [server_words],
   args,
@@ -85,8 +85,9 @@ export default defineVerb({
     "hone discover https://example.com/mcp --header 'Authorization: Bearer …'",
     "hone discover --config mcp.json files --out catalog.json",
   ],
-  async run({ args, positional, signal }) {
-    const declared = await declaredBy(args, positional);
+  async run(call) {
+    const { args, signal } = call;
+    const declared = await declaredBy(call);
     const { servers, failed, catalog } = await inspectServers(declared, signal);
     const changes = args.against === undefined ? undefined : describeDrift(await readCatalog(args.against), catalog);
     if (args.out !== undefined) await writeFile(args.out, JSON.stringify(catalog, null, 2) + "\n");

@@ -43,7 +43,7 @@ Deno.test("hone discover reads a client's file, writes the catalog, and shows th
   };
   await withFile({ mcpServers }, async (config) => {
     const out = `${config}.catalog`;
-    const { code, said, told } = await run(discover, { config, out }, [], "text");
+    const { code, said, told } = await run(discover, { config, out, yes: true }, [], "text");
     assert.equal(code, 1);
     assert.match(
       said,
@@ -53,9 +53,12 @@ Deno.test("hone discover reads a client's file, writes the catalog, and shows th
     const catalog = JSON.parse(await Deno.readTextFile(out));
     assert.deepEqual(catalog.servers.map((server: { name: string }) => server.name), ["good"]);
     await Deno.remove(out);
-    const one = await run(discover, { config }, ["good"]);
+    const one = await run(discover, { config, yes: true }, ["good"]);
     assert.deepEqual([one.code, JSON.parse(one.said).servers.length], [0, 1]);
-    await assert.rejects(run(discover, { config }, ["goof"]), { code: "UNKNOWN_SERVER", hint: 'did you mean "good"?' });
+    await assert.rejects(run(discover, { config, yes: true }, ["goof"]), {
+      code: "UNKNOWN_SERVER",
+      hint: 'did you mean "good"?',
+    });
   });
 });
 

@@ -5,7 +5,7 @@
  */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { z } from "zod";
 import { type LoadedPipeline, loadPipeline } from "../../pipeline/config/pipeline_file.ts";
 import { findRun, openRun } from "../../pipeline/store/live_run.ts";
@@ -18,11 +18,12 @@ import { evaluatedRollouts } from "../../pipeline/verdict/evaluated_rollouts.ts"
 import { compare } from "../../pipeline/verdict/summary.ts";
 import type { Comparison, Verdict } from "../../pipeline/verdict/verdict_types.ts";
 import { builtins } from "../../plugins/mod.ts";
+import { approval } from "./consent.ts";
 import { type Ended, ended, endedJson } from "./ended.ts";
 import { newId, newRunDetached, overridesOf, performing } from "./new_run.ts";
 import { conclude, withProgress } from "./perform.ts";
 import { interval_fields, measured_fields, policy_fields } from "./results.ts";
-import { defineVerb, terminalOnly } from "./verb.ts";
+import { defineVerb, terminalOnly, type VerbCall } from "./verb.ts";
 
 const policies = z.enum(["base", "prompt", "warm_start", "tuned"]);
 
@@ -82,7 +83,7 @@ export default defineVerb({
     const { args, positional, signal, caller } = call;
     const word = positional[0]!;
     const source = /\.ya?ml$/i.test(word) ? null : await findRun(word);
-    const loaded = await load(word, source, args, signal);
+    const loaded = await load(word, source, call);
     const { policy, weights } = await subject(args, source, loaded.hosted);
     if (weights && !loaded.stages.some(({ plugin }) => plugin.kind === "trainer")) {
       throw new HoneError(cli.weights_without_trainer());
@@ -92,7 +93,6 @@ export default defineVerb({
     if (existsSync(join(run_dir, "run.duckdb"))) throw new HoneError(cli.run_exists(run_dir));
     const trained_with = await catalogOf(source, args.adapter);
     const result = await withProgress(
-      loaded,
       call,
       (hooks) =>
         runPipeline(loaded, {
@@ -115,14 +115,16 @@ export default defineVerb({
 });
 
 /** The pipeline with the overrides of the flags. */
-async function load(word: string, source: string | null, given: z.output<typeof args>, signal: AbortSignal) {
+async function load(word: string, source: string | null, call: VerbCall<z.output<typeof args>>) {
+  const { args: given, signal } = call;
   const overrides = overridesOf([
     ...given.set,
     ...(["split", "tries"] as const).flatMap((key) => given[key] ? [`evaluate.${key}=${given[key]}`] : []),
     ...(given.sampling ? [`evaluate.sampling=[${given.sampling}]`] : []),
   ]);
   const path = source ? join(source, "pipeline.yaml") : word;
-  return await loadPipeline(path, { builtins, signal, overrides, trains: false });
+  const approve = approval(call, relative(Deno.cwd(), path));
+  return await loadPipeline(path, { builtins, signal, overrides, trains: false, approve });
 }
 
 /** The policy and its weights. */

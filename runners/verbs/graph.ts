@@ -10,6 +10,7 @@ import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import type { EventName } from "../../pipeline/events.ts";
 import { flowOf } from "../../pipeline/run/bindings.ts";
 import { builtins } from "../../plugins/mod.ts";
+import { approval, yes } from "./consent.ts";
 import { defineVerb, indented } from "./verb.ts";
 
 const binding = z.object({
@@ -36,18 +37,21 @@ export default defineVerb({
   summary: "Show how a pipeline's stages are connected by events.",
   description:
     "Prints one line per part of a run: the events that it consumes, its stages and the events that it publishes. " +
-    "Nothing is run. `--format mermaid` prints a diagram that Markdown viewers render.",
+    "Only plugins are loaded, once they are approved. `--format mermaid` prints a diagram that Markdown viewers render.",
   effect: "reads",
   restricted: "This server shows only pipelines of built-in plugins.",
   positional: [{ name: "pipeline", description: "A pipeline's YAML file." }],
-  args: z.strictObject({}),
+  args: z.strictObject({ yes }),
   result: graph,
   examples: [
     "hone graph examples/files/pipeline.yaml",
     "hone graph examples/files/pipeline.yaml --format mermaid",
   ],
-  async run({ positional: [path], signal, caller }): Promise<Graph> {
-    const loaded = await loadPipeline(path!, { builtins, signal, world: caller.loads_code });
+  async run(call): Promise<Graph> {
+    const { positional, signal, caller } = call;
+    const file = await caller.within(positional[0]!);
+    const approve = approval(call, file, { of: "plugins" });
+    const loaded = await loadPipeline(file, { builtins, signal, world: caller.loads_code !== false, approve });
     if (!caller.loads_code) mustBeBuiltIn(loaded);
     return graphOf(loaded);
   },

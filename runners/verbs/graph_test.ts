@@ -35,13 +35,18 @@ async function run(format: string, text = PIPELINE, loads_code = true) {
       "- { id: a, split: heldout, task: Say yes., answer: { equals: yes } }",
     );
     if (loads_code) {
-      const { code, out } = await runVerb(graph, { positional: [join(dir, "pipeline.yaml")], format });
+      const { code, out } = await runVerb(graph, {
+        positional: [join(dir, "pipeline.yaml")],
+        args: { yes: true },
+        format,
+      });
       assert.equal(code, 0);
       return out.join("\n");
     }
-    const caller = { loads_code: false } as Parameters<typeof graph.run>[0]["caller"];
+    const within = (path: string) => Promise.resolve(path);
+    const caller = { loads_code: false, within } as Parameters<typeof graph.run>[0]["caller"];
     const signal = new AbortController().signal;
-    return await graph.run({ args: {}, positional: [join(dir, "pipeline.yaml")], signal, caller });
+    return await graph.run({ args: { yes: false }, positional: [join(dir, "pipeline.yaml")], signal, caller });
   } finally {
     await rm(dir, { recursive: true });
   }

@@ -9,8 +9,10 @@ import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import { isKind } from "../../pipeline/kinds.ts";
 import { loadPlugin } from "../../pipeline/loader.ts";
 import type { Plugin } from "../../pipeline/plugin.ts";
+import { pluginProgram } from "../../pipeline/config/programs.ts";
 import { schemaRows } from "../../pipeline/config/schema_tables.ts";
 import { builtins } from "../../plugins/mod.ts";
+import { approval, yes } from "./consent.ts";
 import { defineVerb, indented } from "./verb.ts";
 
 const shown = z.object({
@@ -29,17 +31,21 @@ export default defineVerb({
   summary: "List plugins, or show one with its settings.",
   description:
     "Without an argument, lists all built-in plugins by kind. With a kind, lists those of the kind. With a plugin (a value " +
-    "of `use:`: built-in, path, npm: or exec:), shows its settings, their defaults and examples.",
+    "of `use:`: built-in, path, npm: or exec:), shows its settings, their defaults and examples; the code of one that is not built in is loaded once it is approved.",
   effect: "reads",
   positional: [{ name: "plugin", description: "A kind, or a plugin as in `use:`.", optional: true }],
-  args: z.strictObject({}),
+  args: z.strictObject({ yes }),
   result: z.union([shown, z.array(shown)]),
   examples: ["hone list", "hone list judge", "hone list judge/state", "hone list ./my_judge.ts --format json"],
-  async run({ positional: [what], signal, caller }): Promise<Shown | Shown[]> {
-    const load = async (use: string) => asShown(use, await loadPlugin(use, { base_dir: Deno.cwd(), builtins, signal }));
+  async run(call): Promise<Shown | Shown[]> {
+    const { positional: [what], signal, caller } = call;
+    const base_dir = Deno.cwd();
+    const load = async (use: string) => asShown(use, await loadPlugin(use, { base_dir, builtins, signal }));
     if (what !== undefined && !isKind(what)) {
       const known = Object.keys(builtins);
       if (!caller.loads_code && !known.includes(what)) throw new HoneError(cli.plugin_not_allowed(what, known));
+      const program = await pluginProgram(what, base_dir);
+      if (program) await approval(call, what)([program], { sound: true, base_dir });
       return await load(what);
     }
     const uses = Object.keys(builtins).filter((use) => what === undefined || use.startsWith(what + "/"));

@@ -4,7 +4,8 @@
  */
 import { z } from "zod";
 import { type Declared, declareServers } from "../../pipeline/mcp/declared/declare.ts";
-import type { Positional } from "./verb.ts";
+import { approval, yes } from "./consent.ts";
+import type { Positional, VerbCall } from "./verb.ts";
 
 /** The flags. */
 export const server_flags = {
@@ -17,6 +18,7 @@ export const server_flags = {
   )
     .meta({ examples: [["GITHUB_TOKEN"]] }),
   start_timeout_secs: z.number().positive().optional().describe("Time limit for a server's first response."),
+  yes,
 };
 
 /** The positional words. */
@@ -28,11 +30,15 @@ export const server_words: Positional = {
   command: true,
 };
 
-/** The servers that both declare. */
-export function declaredBy(
-  args: { config?: string; header: string[]; env: string[]; start_timeout_secs?: number },
-  words: string[],
-): Promise<Declared> {
-  const { config, header: headers, env: variables, start_timeout_secs } = args;
-  return declareServers({ words, headers, config, variables, start_timeout_secs });
+/** A call of a verb with these arguments. */
+type Call = VerbCall<{ config?: string; header: string[]; env: string[]; start_timeout_secs?: number; yes: boolean }>;
+
+/** The servers that both declare; those of a file once they are approved. */
+export async function declaredBy(call: Call): Promise<Declared> {
+  const { config, header: headers, env: variables, start_timeout_secs } = call.args;
+  const declared = await declareServers({ words: call.positional, headers, config, variables, start_timeout_secs });
+  if (config !== undefined) {
+    await approval(call, config)(declared.programs, { sound: true, base_dir: declared.base_dir });
+  }
+  return declared;
 }

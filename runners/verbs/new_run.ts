@@ -9,13 +9,12 @@ import { z } from "zod";
 import type { LoadOptions } from "../../pipeline/config/pipeline_file.ts";
 import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import type { Json } from "../../pipeline/events.ts";
+import { yes } from "./consent.ts";
 import { terminalOnly } from "./verb.ts";
 
 /** Flags of every verb that runs a pipeline. */
 export const performing = {
-  yes: terminalOnly(
-    z.boolean().default(false).describe("Start the pipeline's programs without asking for approval."),
-  ),
+  yes,
   verbose: terminalOnly(z.boolean().default(false).describe("Also show debug lines of plugins.")),
 };
 

@@ -1,13 +1,9 @@
 /**
- * Runs a loaded pipeline: asks for approval, passes progress and log to the caller, and reports how the run ended.
+ * Runs a loaded pipeline: passes progress and log to the caller, and reports how the run ended.
  * Shared by `run`, `resume` and `evaluate`.
  * @module
  */
-import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
-import { join, relative } from "node:path";
-import { cacheDir } from "../../pipeline/common/cache_dir.ts";
+import { relative } from "node:path";
 import type { LoadedPipeline } from "../../pipeline/config/pipeline_file.ts";
 import { cli, HoneError, render } from "../../pipeline/diagnostics/mod.ts";
 import { redact } from "../../pipeline/common/redact.ts";
@@ -16,7 +12,7 @@ import type { Ended } from "./ended.ts";
 import type { Caller, VerbCall } from "./verb.ts";
 
 /** A call of any of these verbs. */
-type Performing = VerbCall<{ yes: boolean; verbose: boolean }>;
+type Performing = VerbCall<{ verbose: boolean }>;
 
 /** Runs the pipeline; resolves with how it ended. */
 export async function perform(
@@ -25,17 +21,15 @@ export async function perform(
   options: Pick<RunOptions, "run_dir" | "resume" | "accept_changes">,
 ): Promise<Ended> {
   const { signal, caller } = call;
-  const result = await withProgress(loaded, call, (hooks) => runPipeline(loaded, { ...options, signal, ...hooks }));
+  const result = await withProgress(call, (hooks) => runPipeline(loaded, { ...options, signal, ...hooks }));
   return conclude(result, caller);
 }
 
-/** Asks for approval, then does `work`, passing its progress and log to the caller. */
+/** Does `work`, passing its progress and log to the caller. */
 export async function withProgress(
-  loaded: LoadedPipeline,
-  { args: { yes, verbose }, caller }: Performing,
+  { args: { verbose }, caller }: Performing,
   work: (hooks: Pick<RunOptions, "on_progress" | "on_log">) => Promise<RunResult>,
 ): Promise<RunResult> {
-  await consent(loaded, yes, caller);
   return await work({
     on_progress: (read) => caller.progress(read),
     on_log: (level, message) => (level !== "debug" || verbose) && caller.log(level, message),
@@ -75,28 +69,3 @@ const RESUMABLE = new Set([
   "NO_SPACE",
   "NO_VALID_REWARD",
 ]);
-
-/** Before a pipeline's first run, shows the commands that it starts and asks for approval. */
-async function consent(loaded: LoadedPipeline, yes: boolean, caller: Caller) {
-  const { servers, tape } = loaded.config;
-  const started = tape.mode === "replay" && tape.on_miss === "fail" ? {} : servers;
-  const commands = Object.entries(started).flatMap(([name, server]) =>
-    "command" in server ? [`  ${name}: ${[server.command, ...server.args].join(" ")}`] : []
-  );
-  const plugins = loaded.stages.filter(({ use }) => /^(\.|\/|exec:|npm:)/.test(use)).map(({ use }) =>
-    `  plugin: ${use}`
-  );
-  const programs = redact([...commands, ...plugins].join("\n"));
-  if (programs === "") return;
-  const known = join(
-    cacheDir(),
-    "consent",
-    createHash("sha256").update(loaded.base_dir + programs).digest("hex").slice(0, 24),
-  );
-  if (existsSync(known)) return;
-  const shown = `${relative(Deno.cwd(), loaded.path)} starts these programs on this machine:\n${programs}`;
-  if (yes) caller.note(shown);
-  else if (!(await caller.confirm("run them?", shown))) throw new HoneError(cli.not_consented());
-  await mkdir(join(cacheDir(), "consent"), { recursive: true });
-  await writeFile(known, programs);
-}

@@ -50,14 +50,9 @@ export async function plannedRun(loaded: LoadedPipeline): Promise<PlannedRun> {
 }
 
 /** One line each: servers' commands, plugins from files and packages, and what built-in plugins start. */
-function startedBy({ config: { servers, tape }, stages }: LoadedPipeline): string[] {
-  const started = tape.mode === "replay" && tape.on_miss === "fail" ? {} : servers;
-  const commands = Object.entries(started).flatMap(([name, server]) =>
-    "command" in server ? [`${name}: ${[server.command, ...server.args].join(" ")}`] : []
-  );
-  const plugins = stages.filter(({ use }) => /^(\.|\/|exec:|npm:)/.test(use)).map(({ use }) => `plugin: ${use}`);
+function startedBy({ programs, stages }: LoadedPipeline): string[] {
   const own = stages.flatMap(({ use, plugin: { starts } }) => starts ? [`${use}: ${starts}`] : []);
-  return [...commands, ...plugins, ...own];
+  return [...programs.map(({ shown }) => shown[0]!), ...own];
 }
 
 /** As lines of text. */

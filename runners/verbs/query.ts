@@ -1,6 +1,7 @@
 /** `hone query`: SQL over a run's records, during the run and afterwards. @module */
 import { z } from "zod";
-import { findRun, openRun } from "../../pipeline/store/live_run.ts";
+import { openRun } from "../../pipeline/store/live_run.ts";
+import { namedRun } from "./named_run.ts";
 import { table } from "./table.ts";
 import { defineVerb } from "./verb.ts";
 
@@ -25,8 +26,8 @@ export default defineVerb({
     'hone query latest "SELECT policy, avg(value) FROM rollouts JOIN rewards USING (rollout_id) GROUP BY policy"',
     'hone query runs/files-20261121-104500-a1b2 "FROM turns WHERE invalid_call IS NOT NULL" --format json',
   ],
-  async run({ positional: [word, sql] }) {
-    await using run = await openRun(await findRun(word!));
+  async run({ positional: [word, sql], caller }) {
+    await using run = await openRun(await namedRun(word!, caller));
     return await run.query(sql!);
   },
   text: (rows, { args }) => rows.length > 0 ? table(rows.slice(0, args.max_rows), args.width) : "",

@@ -3,13 +3,15 @@
  * `report.html`. Reads a live run through its socket.
  * @module
  */
-import { readFile } from "node:fs/promises";
+import { lstat, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
 import { pipeline_schema } from "../../pipeline/config/pipeline_schema.ts";
-import { findRun, openRun } from "../../pipeline/store/live_run.ts";
+import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
+import { openRun } from "../../pipeline/store/live_run.ts";
 import { makeVerdict, writeReports } from "../../pipeline/verdict/mod.ts";
+import { namedRun } from "./named_run.ts";
 import { verdict } from "./results.ts";
 import { defineVerb, terminalOnly } from "./verb.ts";
 
@@ -36,7 +38,8 @@ export default defineVerb({
   }),
   examples: ["hone report runs/files-20261121-104500-a1b2", "hone report latest --open"],
   async run({ args, positional, caller }) {
-    const dir = await findRun(positional[0]!);
+    const dir = await namedRun(positional[0]!, caller);
+    if (!(await lstat(join(dir, "run.duckdb"))).isFile()) throw new HoneError(cli.not_a_run(dir));
     await using run = await openRun(dir);
     const config = settings.parse(parse(await readFile(join(dir, "pipeline.yaml"), "utf8")));
     const verdict = await makeVerdict({ store: run, config });

@@ -1,9 +1,10 @@
 /** `hone resume`: continues a run that was stopped, killed or paused. @module */
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { z } from "zod";
 import { loadPipeline } from "../../pipeline/config/pipeline_file.ts";
 import { findRun, lockHolder, openRun } from "../../pipeline/store/live_run.ts";
 import { builtins } from "../../plugins/mod.ts";
+import { approval } from "./consent.ts";
 import { type Ended, ended, endedJson, endedText, reportIn } from "./ended.ts";
 import { performing } from "./new_run.ts";
 import { perform } from "./perform.ts";
@@ -45,7 +46,9 @@ export default defineVerb({
     const { args: { accept_changes }, positional, signal } = call;
     const run_dir = await findRun(positional[0] ?? "latest");
     if (await isComplete(run_dir)) return { status: "completed", run_dir, report: join(run_dir, "report.html") };
-    const loaded = await loadPipeline(join(run_dir, "pipeline.yaml"), { builtins, signal });
+    const file = join(run_dir, "pipeline.yaml");
+    const approve = approval(call, relative(Deno.cwd(), file));
+    const loaded = await loadPipeline(file, { builtins, signal, approve });
     return await perform(loaded, call, { run_dir, resume: true, accept_changes });
   },
   formats: { json: endedJson },

@@ -6,6 +6,7 @@ import { loadPipeline } from "../../pipeline/config/pipeline_file.ts";
 import type { PipelineConfig } from "../../pipeline/config/pipeline_schema.ts";
 import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import { builtins } from "../../plugins/mod.ts";
+import { approval } from "./consent.ts";
 import { type Ended, ended, endedJson, endedText } from "./ended.ts";
 import { newId, newRunDetached, overridesOf, performing } from "./new_run.ts";
 import { planned_run, plannedLines, type PlannedRun, plannedRun } from "./planned_run.ts";
@@ -53,7 +54,9 @@ export default defineVerb({
   detached: newRunDetached,
   async run(call): Promise<Ended | Planned> {
     const { args, positional, signal } = call;
-    const loaded = await loadPipeline(positional[0]!, { builtins, signal, overrides: overridesOf(args.set) });
+    const overrides = overridesOf(args.set);
+    const approve = approval(call, positional[0]!, { of: args.dry_run ? "plugins" : "everything" });
+    const loaded = await loadPipeline(positional[0]!, { builtins, signal, overrides, approve });
     const run_dir = resolve(args.run_dir ?? join("runs", newId(loaded.config.name)));
     if (args.dry_run) {
       const { config, resolved_yaml } = loaded;

@@ -2,8 +2,9 @@
 import { z } from "zod";
 import { type FoundRun, listRuns, openRun } from "../../pipeline/store/live_run.ts";
 import { HoneError } from "../../pipeline/diagnostics/mod.ts";
+import { namedRun } from "./named_run.ts";
 import { table } from "./table.ts";
-import { defineVerb } from "./verb.ts";
+import { type Caller, defineVerb } from "./verb.ts";
 
 const described_run = z.object({
   id: z.string(),
@@ -32,9 +33,10 @@ export default defineVerb({
   }),
   result: z.array(described_run),
   examples: ["hone runs", "hone runs --limit 100 --format json"],
-  async run({ args }) {
+  async run({ args, caller }) {
     const rows = [];
-    for (const run of (await listRuns(args.dir)).slice(0, args.limit)) rows.push(await described(run));
+    const found = await listRuns(await caller.within(args.dir));
+    for (const run of found.slice(0, args.limit)) rows.push(await described(run, caller));
     return rows;
   },
   text: (rows) => rows.length > 0 ? table(rows.map(({ run_dir: _dir, ...row }) => row)) : "",
@@ -47,10 +49,10 @@ const FACTS = `SELECT (SELECT status FROM runs) AS status, (SELECT sentence FROM
 type Facts = Pick<DescribedRun, "status" | "sentence" | "rollouts" | "steps">;
 
 /** An unreadable run does not hide the others. */
-async function described({ id, run_dir, pid, modified }: FoundRun): Promise<DescribedRun> {
+async function described({ id, run_dir, pid, modified }: FoundRun, caller: Caller): Promise<DescribedRun> {
   const changed = new Date(modified).toISOString().slice(0, 19) + "Z";
   try {
-    await using run = await openRun(run_dir);
+    await using run = await openRun(await namedRun(run_dir, caller));
     const [{ status, rollouts, steps, sentence }] = await run.query(FACTS) as unknown as [Facts];
     const now = run.live ? `running (${pid})` : status === "running" ? "interrupted" : status;
     return { id, status: now, changed, rollouts, steps, sentence, run_dir };

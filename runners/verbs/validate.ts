@@ -11,21 +11,25 @@ import { examinePipeline } from "../../pipeline/config/pipeline_file.ts";
 import type { PipelineConfig } from "../../pipeline/config/pipeline_schema.ts";
 import { cli, HoneError, render } from "../../pipeline/diagnostics/mod.ts";
 import { builtins } from "../../plugins/mod.ts";
+import { visibleWord } from "../../pipeline/common/visible.ts";
+import { approval, yes } from "./consent.ts";
 import { planned_run, plannedLines, plannedRun } from "./planned_run.ts";
 import { diagnostic } from "./results.ts";
-import { defineVerb, indented } from "./verb.ts";
+import { type Caller, defineVerb, indented, type VerbCall } from "./verb.ts";
 
 const args = z.strictObject({
   text_only: z.boolean().default(false).describe(
     "Check only the text: load no custom plugins and look up no paths or environment variables.",
   ),
+  yes,
 });
 
 const checked = z.object({
   file: z.string(),
   diagnostics: z.array(diagnostic).describe("The problems; empty if there are none."),
+  skipped: z.array(z.string()).describe("Plugins that were not loaded, because their code is not approved."),
   plan: planned_run.optional().describe(
-    "What a run would do; absent with problems, and where only the text is checked.",
+    "What a run would do; absent with problems or skipped plugins, and where only the text is checked.",
   ),
 });
 
@@ -42,7 +46,8 @@ export default defineVerb({
     "the stages can be combined. Reports all problems, each with its position; of a single pipeline without problems, " +
     "what a run would do: scenarios by split and tag, rollouts, optimiser steps, calls of judges, programs, and the time " +
     "at the speed of earlier runs on this machine. In Markdown, YAML fences that hold a " +
-    "whole pipeline are checked too, except for the paths and variables that they name.",
+    "whole pipeline are checked too, except for the paths and variables that they name. Starts no server; plugins " +
+    "that are not built in are loaded only if their code is approved: by an earlier run, or by --yes.",
   effect: "reads",
   exit_is_result: true,
   restricted:
@@ -54,10 +59,11 @@ export default defineVerb({
     "hone validate examples/files/pipeline.yaml",
     "hone validate 'examples/**/*.yaml' README.md --format github",
   ],
-  async run({ args, positional, signal, caller }): Promise<{ ok: boolean; files: Checked[] }> {
+  async run(call): Promise<{ ok: boolean; files: Checked[] }> {
+    const { args, positional, caller } = call;
     const files: Checked[] = [];
-    const world = caller.loads_code && !args.text_only;
-    for (const file of await expand(positional)) files.push(...await check(file, world, signal));
+    const world = caller.loads_code !== false && !args.text_only;
+    for (const file of await expand(positional, caller)) files.push(...await check(file, world, call));
     return { ok: files.every(({ diagnostics }) => diagnostics.length === 0), files };
   },
   formats: { json: validated, github: ({ files }) => render(problems(files), "github") },
@@ -67,6 +73,12 @@ export default defineVerb({
     const planned = plan && config ? plannedLines(config, plan).map((line) => `  ${line}`) : [];
     return [...(ok ? [] : [render(problems(files), "text")]), ...good, ...planned].join("\n");
   },
+  remarks: ({ files }) =>
+    files.filter(({ skipped }) => skipped.length > 0).map(({ file, skipped }) =>
+      `${file}: not loaded, and their settings not checked: ${
+        skipped.map(visibleWord).join(", ")
+      }; --yes approves their code`
+    ),
   exit: ({ ok }) => ok ? 0 : 2,
 });
 
@@ -78,30 +90,32 @@ function problems(files: Checked[]) {
   return files.flatMap(({ diagnostics }) => diagnostics);
 }
 
-async function check(file: string, world: boolean, signal: AbortSignal): Promise<Checked[]> {
-  const text = await readFile(file, "utf8");
-  if (!file.endsWith(".md")) {
-    const { loaded, diagnostics } = await examinePipeline(text, file, { builtins, signal, world });
-    if (!loaded || !world) return [{ file, diagnostics }];
-    return [{ file, diagnostics, plan: await plannedRun(loaded), config: loaded.config }];
-  }
+async function check(file: string, world: boolean, call: VerbCall<z.output<typeof args>>): Promise<Checked[]> {
+  const { caller, signal } = call;
+  const text = await readFile(await caller.within(file), "utf8");
+  const approve = approval(call, file, { of: "plugins", otherwise: "skip" });
+  const examined = async (pipeline: string, world: boolean): Promise<Checked> => {
+    const options = { builtins, signal, approve, world };
+    const { loaded, diagnostics, skipped } = await examinePipeline(pipeline, file, options);
+    if (!loaded || !world) return { file, diagnostics, skipped };
+    return { file, diagnostics, skipped, plan: await plannedRun(loaded), config: loaded.config };
+  };
+  if (!file.endsWith(".md")) return [await examined(text, world)];
   const checked: Checked[] = [];
-  for (const fence of pipelineFences(text)) {
-    const { diagnostics } = await examinePipeline(fence, file, { builtins, signal, world: false });
-    checked.push({ file, diagnostics });
-  }
+  for (const fence of pipelineFences(text)) checked.push(await examined(fence, false));
   return checked;
 }
 
 /** The files that the arguments name; a folder means the pipelines in it. */
-async function expand(patterns: string[]): Promise<string[]> {
+async function expand(patterns: string[], caller: Caller): Promise<string[]> {
   const files: string[] = [];
   for (const pattern of patterns) {
+    await caller.within(fixedPart(pattern));
     const found = await stat(pattern).catch(() => null);
     if (found?.isFile()) files.push(pattern);
     else if (found?.isDirectory()) {
       for await (const file of glob(join(pattern, "**/*.{yaml,yml}"))) {
-        if (isPipeline(await readFile(file, "utf8"))) files.push(file);
+        if (isPipeline(await readFile(await caller.within(file), "utf8"))) files.push(file);
       }
     } else {
       const before = files.length;
@@ -110,6 +124,14 @@ async function expand(patterns: string[]): Promise<string[]> {
     }
   }
   return [...new Set(files)];
+}
+
+/** The part of a path or glob before its first wildcard; of a glob that may go up after it, all that it could name. */
+function fixedPart(pattern: string): string {
+  const [fixed = ""] = /^[^*?{}[\]!()]*/.exec(pattern)!;
+  if (fixed === pattern) return pattern;
+  if (pattern.slice(fixed.length).includes("..")) return "/";
+  return fixed.slice(0, fixed.lastIndexOf("/") + 1) || ".";
 }
 
 /** YAML fences of a Markdown text that look like pipelines, padded with empty lines to keep their line numbers. */

@@ -45,8 +45,11 @@ export interface VerbCall<A> extends Asked<A> {
 
 /** The caller of a verb: a terminal, an MCP client, or a program. */
 export interface Caller {
-  /** False if code that the caller names, such as a plugin by its path, must not be loaded. */
-  readonly loads_code: boolean;
+  /**
+   * Whether code that the caller or a file names, such as a plugin by its path, is loaded: never, once it is approved
+   * (`consent.ts`), or always.
+   */
+  readonly loads_code: false | "approved" | true;
   /** A note that is not part of the result. */
   note(text: string): void;
   /** Starts a new unit of work; `read` returns its current progress. */
@@ -55,8 +58,10 @@ export interface Caller {
   log(level: "debug" | "info" | "warn", line: string): void;
   /** An event of a followed run. */
   event(event: Envelope): void;
-  /** Shows what needs approval and asks; resolves to true if nobody can be asked. */
-  confirm(question: string, shown: string): Promise<boolean>;
+  /** Shows what needs approval and asks; null if nobody can be asked. */
+  confirm(question: string, shown: string): Promise<boolean | null>;
+  /** The path to read a file or a folder from, if the caller may read it; throws PATH_OUTSIDE otherwise. */
+  within(path: string): Promise<string>;
   /** Opens a file in a viewer. */
   open(file: string): Promise<void>;
 }

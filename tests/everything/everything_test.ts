@@ -107,7 +107,7 @@ Deno.test("hone discover and hone evaluate use server-everything over stdio, HTT
     sse: { type: "sse", url: sse.url },
   };
   await Deno.writeTextFile(config, JSON.stringify({ mcpServers }));
-  const found = await hone("discover", "--config", config, "--format", "json");
+  const found = await hone("discover", "--config", config, "--yes", "--format", "json");
   assert.equal(found.code, 0, found.err);
   const { servers } = JSON.parse(found.out);
   const seen = servers.map(({ name, transport, protocol }: Record<string, string>) => [name, transport, protocol]);

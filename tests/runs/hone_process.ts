@@ -71,7 +71,7 @@ export function startRun(run_dir: string, values: Record<string, unknown> = {}, 
 
 /** The messages in what a run said on stderr: progress and the list of programs left out. */
 export function messages(err: string, run_dir: string): string {
-  const told = /^(\d+:\d\d .*|.* starts these programs on this machine:| {2}(files|plugin): .*)\n/gm;
+  const told = /^(\d+:\d\d .*|.* starts these programs on this machine:| {2}\(paths are .*| {2}(files|plugin): .*)\n/gm;
   return err.replace(told, "").replaceAll(relative(ROOT, run_dir), "{dir}").replaceAll(run_dir, "{dir}");
 }
 

@@ -90,7 +90,7 @@ Deno.test("hone discover names what may go wrong, and what changed since an earl
   ]);
   const config = join(home.path, "mcp.json");
   await Deno.writeTextFile(config, JSON.stringify({ mcpServers: { it: changingServer(file) } }));
-  const first = await runVerb(discover, { args: { config, out } });
+  const first = await runVerb(discover, { args: { config, out, yes: true } });
   const risks = first.out.join("\n").split("\nrisks\n")[1]!.split("\n").map((line) => line.trim());
   assert.deepEqual(risks, [
     "banana: its input schema cannot be used to check arguments (type must be JSONType or JSONType[]: banana)",
@@ -103,21 +103,21 @@ Deno.test("hone discover names what may go wrong, and what changed since an earl
     "hidden: its text has characters that cannot be seen",
   ]);
   assert.equal(first.code, 0);
-  const same = await runVerb(discover, { args: { config, against: out } });
+  const same = await runVerb(discover, { args: { config, against: out, yes: true } });
   assert.deepEqual([same.code, same.out.join("\n").split("\n").at(-1)], [0, `nothing changed since ${out}`]);
 
   await writeTools(file, [
     odd("plain", { description: "Did plain." }),
     ...Array.from({ length: 70 }, (_, i) => odd(`t${i}`)),
   ]);
-  const many = await runVerb(discover, { args: { config, against: out }, format: "json" });
+  const many = await runVerb(discover, { args: { config, against: out, yes: true }, format: "json" });
   const { servers, changes } = JSON.parse(many.out.join("\n"));
   assert.deepEqual(servers[0].risks, ["71 tools: models choose badly among more than 64"]);
   assert.deepEqual([many.code, changes.length, changes[0]], [1, 10 + 70 + 1, "tool it/banana is gone"]);
   assert.ok(changes.includes('tool it/plain: description is "Did plain.", was "Does plain."'));
 
   await Deno.writeTextFile(out, '{"servers": []}');
-  await assert.rejects(runVerb(discover, { args: { config, against: out } }), {
+  await assert.rejects(runVerb(discover, { args: { config, against: out, yes: true } }), {
     message: `Cannot compare with ${JSON.stringify(out)}: it is not a catalog`,
     hint: "`hone discover … --out catalog.json` writes one",
   });

@@ -8,6 +8,7 @@ import { dirname, resolve } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
 import { clientEntry, clientText, isOff, serverKey, serversIn } from "./client_file.ts";
+import { type Program, serverPrograms } from "../../config/programs.ts";
 import { pipeline_schema, type ServerConfig } from "../../config/pipeline_schema.ts";
 import { config as say, HoneError, mcp, messageOf } from "../../diagnostics/mod.ts";
 
@@ -28,6 +29,8 @@ export interface ServerWords {
 export interface Declared {
   servers: Record<string, ServerConfig>;
   base_dir: string;
+  /** What a file makes hone start, to be approved; empty for a command line, which says so itself. */
+  programs: Program[];
 }
 
 const DROPPED_WORDS = /^(npx|uvx|uv|deno|node|python3?|env|run|exec|tool|-.*|npm:|\w+=.*)$/;
@@ -37,14 +40,14 @@ export async function declareServers(
   said: ServerWords,
   env: Record<string, string> = Deno.env.toObject(),
 ): Promise<Declared> {
-  const { servers, base_dir } = await declared(said, env);
+  const { servers, base_dir, programs } = await declared(said, env);
   const variables = parseVariables(said.variables ?? [], env);
   const whole = Object.entries(servers).map(([name, one]) => {
     const { start_timeout_secs = one.start_timeout_secs } = said;
     const timed = { ...one, start_timeout_secs };
     return [name, "command" in timed ? { ...timed, env: { ...timed.env, ...variables } } : timed];
   });
-  return { servers: Object.fromEntries(whole), base_dir };
+  return { servers: Object.fromEntries(whole), base_dir, programs };
 }
 
 async function declared(
@@ -56,12 +59,12 @@ async function declared(
   const base_dir = Deno.cwd();
   if (url !== undefined) {
     const name = serverName(URL.canParse(url) ? new URL(url).hostname : "server");
-    return { servers: { [name]: server(name, { url, headers: parseHeaders(headers) }) }, base_dir };
+    return { servers: { [name]: server(name, { url, headers: parseHeaders(headers) }) }, base_dir, programs: [] };
   }
   const [command, ...args] = words;
   if (command === undefined) throw new HoneError(mcp.no_server_named());
   const name = serverName(words.find((word) => !DROPPED_WORDS.test(word)) ?? command);
-  return { servers: { [name]: server(name, { command, args }) }, base_dir };
+  return { servers: { [name]: server(name, { command, args }) }, base_dir, programs: [] };
 }
 
 async function fromFile(path: string, only: string | undefined, env: Record<string, string>): Promise<Declared> {
@@ -70,7 +73,7 @@ async function fromFile(path: string, only: string | undefined, env: Record<stri
   });
   let content: unknown;
   try {
-    content = parse(clientText(text, path));
+    content = parse(clientText(text, path), { prettyErrors: false });
   } catch (error) {
     throw new HoneError(say.yaml_syntax(messageOf(error)));
   }
@@ -82,11 +85,13 @@ async function fromFile(path: string, only: string | undefined, env: Record<stri
   // An explicitly named server is used even if its client has disabled it.
   const chosen = Object.entries(entries).filter(([name, entry]) => only === undefined ? !isOff(entry) : name === only);
   if (chosen.length === 0) throw new HoneError(mcp.all_off(path, names));
-  const servers = chosen.map(([name, entry]) => {
+  const base_dir = dirname(resolve(path));
+  const servers = Object.fromEntries(chosen.map(([name, entry]) => {
     const key = serverKey(name);
     return [key, server(key, clientEntry(addressed(interpolate(entry, env, name), env)))];
-  });
-  return { servers: Object.fromEntries(servers), base_dir: dirname(resolve(path)) };
+  }));
+  const written = Object.fromEntries(chosen.map(([name, entry]) => [serverKey(name), clientEntry(entry)]));
+  return { servers, base_dir, programs: serverPrograms(servers, written, base_dir) };
 }
 
 /** An entry of a pipeline may leave the address to `MCP_URL`. */
