@@ -17,12 +17,13 @@ import { pipeline_schema, type PipelineConfig } from "./pipeline_schema.ts";
 import { config as say, type Diagnostic, HoneError, runner } from "../diagnostics/mod.ts";
 import type { Json, JsonObject, Scenario } from "../events.ts";
 import { declaredServers } from "../mcp/declared/permitted.ts";
-import { clientEntries, clientText, serversIn } from "../mcp/declared/client_file.ts";
+import { clientEntries, clientText, SERVERS_FIELDS, serversIn } from "../mcp/declared/client_file.ts";
 import type { Builtins } from "../loader.ts";
 import { type Approve, ApprovedPlugins } from "./approved_plugins.ts";
 import { type Program, programsOf } from "./programs.ts";
 import type { DeclaredServer, Plugin, ScenarioPart } from "../plugin.ts";
 import { TAPE_FILE } from "../tape/lines.ts";
+import { textProblems } from "./pipeline_text.ts";
 import { originOf, resolved } from "./resolved_yaml.ts";
 import { Source, valueAt } from "./source.ts";
 import { isRelative, missingFiles, missingPaths, unsetNames } from "./world.ts";
@@ -68,9 +69,7 @@ export interface LoadOptions {
   env?: Record<string, string>;
   /** Overrides by dotted path: `train.steps`, `stages.file.with.path`; see `override`. */
   overrides?: Record<string, Json>;
-  /**
-   * False to skip checks of this machine: environment, paths and plugins by path (for files meant for another machine).
-   */
+  /** False to skip what depends on this machine: environment, paths and plugins by path. */
   world?: boolean;
   /** Approves what the pipeline starts or loads, before a plugin that is not built in is loaded. Default: all of it. */
   approve?: Approve;
@@ -122,11 +121,6 @@ export async function examinePipeline(
   };
 }
 
-/** Fields of which every pipeline has one. */
-const PIPELINE_FIELDS = ["name", "stages"];
-/** Fields of which every file that declares servers has one. */
-const SERVERS_FIELDS = ["mcpServers", "servers", "mcp", "context_servers"];
-
 /** A stage, as read from the file. */
 interface ReadStage extends Placed {
   use: string;
@@ -158,18 +152,8 @@ class Reading {
 
   async read(): Promise<Omit<LoadedPipeline, "path" | "resolved_yaml"> | undefined> {
     const { source } = this;
-    if (source.text.trim() === "") return this.#stop({ ...say.empty_file(), file: source.file, line: 1, col: 1 });
-    const problems = source.syntax();
-    const whole = { file: source.file, line: 1, col: 1 };
-    // Of a file that is no pipeline, no line is shown.
-    if (problems.length > 0 && !source.has(PIPELINE_FIELDS)) return this.#stop({ ...say.not_a_pipeline(), ...whole });
-    this.diagnostics.push(...problems);
-    if (problems.length > 0) return undefined;
-    if (source.raw === null) return this.#stop({ ...say.empty_file(), ...whole });
-    if (typeof source.raw !== "object" || Array.isArray(source.raw)) {
-      return this.#stop({ ...say.not_a_map(source.raw), ...whole });
-    }
-    if (!source.has(PIPELINE_FIELDS)) return this.#stop({ ...say.not_a_pipeline(), ...whole });
+    this.diagnostics.push(...textProblems(source));
+    if (this.diagnostics.length > 0) return undefined;
     this.diagnostics.push(...override(source, this.options.overrides ?? {}));
     const written = source.value() as Record<string, unknown>;
     this.#fillAddresses();
@@ -195,9 +179,8 @@ class Reading {
     const config = await this.#complete(parsed.data, stages);
     this.#checkSplits(config, stages);
     if (this.diagnostics.length === 0) await this.plugins.end();
-    const { programs } = this.plugins;
-    const read = { parts: this.#parts, scenarios: this.#scenarios, hosted: this.#hosted, programs };
-    return { base_dir: this.base_dir, text: source.text, config, stages, ...read };
+    const read = { parts: this.#parts, scenarios: this.#scenarios, hosted: this.#hosted };
+    return { base_dir: this.base_dir, text: source.text, config, stages, programs: this.plugins.programs, ...read };
   }
 
   /** The pipeline with its defaults, without the fields that are not allowed with a hosted trainer. */
@@ -212,10 +195,6 @@ class Reading {
     return this.#servers_raw === undefined
       ? this.source.raw
       : { ...this.source.raw as JsonObject, servers: this.#servers_raw };
-  }
-
-  #stop(diagnostic: Diagnostic): undefined {
-    this.diagnostics.push(diagnostic);
   }
 
   #report(...findings: Finding[]): void {
@@ -265,8 +244,8 @@ class Reading {
       ...file.syntax(),
       ...(file.raw === undefined ? [] : file.interpolate(this.#env, () => this.#replays)),
     ];
-    const known = file.has(SERVERS_FIELDS);
-    this.diagnostics.push(...known ? problems : problems.map(({ frame: _, ...problem }) => problem));
+    const shown = file.has(SERVERS_FIELDS) ? problems : problems.map(({ frame: _, ...problem }) => problem);
+    this.diagnostics.push(...shown);
     const { path: at, entries } = (problems.length === 0 ? serversIn(file.value()) : undefined) ?? { path: [] };
     if (problems.length === 0 && (typeof entries !== "object" || entries === null)) {
       this.#report({ diagnostic: say.servers_file(path), path: ["servers"] });

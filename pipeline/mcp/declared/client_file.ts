@@ -22,6 +22,9 @@ export function clientText(text: string, path: string): string {
     });
 }
 
+/** Top-level fields of which every file that declares servers has one. */
+export const SERVERS_FIELDS = ["mcpServers", "servers", "mcp", "context_servers"];
+
 /** Where a file declares its servers: the path of the map, or undefined where it has none. */
 export function serversIn(content: unknown): { path: string[]; entries: unknown } | undefined {
   for (const path of [["mcpServers"], ["servers"], ["mcp", "servers"], ["context_servers"]]) {
