@@ -18,6 +18,8 @@ export type * from "./pipeline/plugin.ts";
 export type * from "./pipeline/events.ts";
 export type * from "./pipeline/verdict/verdict_types.ts";
 export type { LoadedPipeline, LoadOptions, RunClient, RunOptions, RunResult };
+export { readTree, treeOf } from "./pipeline/common/folder_tree.ts";
+export type { Tree, TreeEntry, TreeLimits } from "./pipeline/common/folder_tree.ts";
 export { cacheDir } from "./pipeline/common/cache_dir.ts";
 export { Worker } from "./pipeline/program/worker.ts";
 export { ensureWorkerEnv } from "./pipeline/program/worker_env.ts";

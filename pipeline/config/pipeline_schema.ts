@@ -88,7 +88,7 @@ const server_fields = {
     .meta({ examples: [{ text: "No model is available." }] }),
   resources: z.boolean().default(false).describe("Offer the server's resources through tools that list and read them."),
   reset: z.enum(["restart", "workdir"]).default("restart")
-    .describe("Between rollouts: restart the process, or keep it and reset its `${workdir}`."),
+    .describe("Between rollouts: restart the process, or keep it and reset its `${workdir}`, home and `TMPDIR`."),
   fixture: z.string().optional().describe("Folder whose contents are copied to `${workdir}` before each rollout.")
     .meta({ examples: ["./fixture"] }),
   allow_writes: z.boolean().default(false).describe(
@@ -115,6 +115,12 @@ const container = z.strictObject({
     "Memory limit.",
   ),
   pids: count().default(256).describe("Limit on processes and threads."),
+  capabilities: z.array(z.string().regex(/^[A-Z_]+$/, "must be a name such as NET_BIND_SERVICE")).default([])
+    .describe("Linux capabilities that the container keeps; all others are dropped.")
+    .meta({ examples: [["NET_BIND_SERVICE"]] }),
+  new_privileges: z.boolean().default(false).describe(
+    "Let programs in the container gain privileges, as `sudo` does and others with the setuid bit.",
+  ),
   mounts: z.array(
     z.string().regex(/^[^:]+:\/[^:]*(:[a-zA-Z,]+)?$/, "must be `outside:/inside` or `outside:/inside:rw`"),
   )

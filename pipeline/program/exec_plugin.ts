@@ -8,17 +8,23 @@
  * `{"id":n,"error":{"message":…}}`. While it answers call `n`, the program may use what the role was given:
  * `{"call":"connect","of":n,"id":"a","params":[…]}`, answered by `{"return":"a","result":…}` or
  * `{"return":"a","error":{…}}`. End of stdin is the end of the program.
+ *
+ * The program gets the same small environment as servers (`child_env.ts`); what else it needs, such as a key, is a
+ * setting: `with: { key: "${API_KEY}" }`.
  * @module
  */
-import { stat } from "node:fs/promises";
-import { extname, resolve } from "node:path";
+import { mkdir, mkdtemp, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { extname, join, resolve } from "node:path";
 import { z } from "zod";
 import { HoneError, loader } from "../diagnostics/mod.ts";
 import type { JsonObject } from "../events.ts";
 import { KIND_NAMES, KINDS } from "../kinds.ts";
 import type { Context, Kind, Plugin, Roles } from "../plugin.ts";
+import { removeFolder } from "../common/open_folder.ts";
+import { programEnv } from "./child_env.ts";
 import { type Hello, hello_schema } from "./hello.ts";
-import { Program } from "./program.ts";
+import { Program, type ProgramOptions } from "./program.ts";
 
 const HELLO_TIMEOUT_MS = 20_000;
 const PLAYABLE = KIND_NAMES.filter((kind) => KINDS[kind].exec);
@@ -62,11 +68,9 @@ function commandOf(path: string, executable: boolean): string[] {
 async function greet(use: string, command: string[], base_dir: string, signal?: AbortSignal): Promise<Hello> {
   const timeout = AbortSignal.timeout(HELLO_TIMEOUT_MS);
   try {
-    await using program = new Program(command, {
-      cwd: base_dir,
-      signal: AbortSignal.any([timeout, ...(signal ? [signal] : [])]),
-    });
-    const hello = hello_schema.safeParse(await program.call("hello", {}));
+    const signals = AbortSignal.any([timeout, ...(signal ? [signal] : [])]);
+    await using started = await start(command, { cwd: base_dir, signal: signals });
+    const hello = hello_schema.safeParse(await started.program.call("hello", {}));
     if (hello.success) return hello.data;
     const wrong = hello.error.issues.map(({ path, message }) => `${path.join(".") || "hello"}: ${message}`);
     throw new Error(`its hello is not as wanted: ${wrong.join("; ")}`);
@@ -90,14 +94,33 @@ async function create(
   command: string[],
   { config, stage, base_dir, log, signal }: Context<JsonObject>,
 ): Promise<Roles[Kind] & AsyncDisposable> {
-  const program = new Program(command, { cwd: base_dir, signal, log: (line) => log.info(line) });
+  const started = await start(command, { cwd: base_dir, signal, log: (line) => log.info(line) });
+  const { program } = started;
   try {
     await program.call("hello", {});
     await program.call("create", { config, stage, base_dir });
   } catch (error) {
-    await program[Symbol.asyncDispose]();
+    await started[Symbol.asyncDispose]();
     throw error;
   }
   const role: Roles[Kind] = KINDS[kind].exec!(program, hello);
-  return { ...role, [Symbol.asyncDispose]: () => program[Symbol.asyncDispose]() };
+  return { ...role, [Symbol.asyncDispose]: () => started[Symbol.asyncDispose]() };
+}
+
+/** Starts the program, with a HOME and TMPDIR that are removed after it. */
+async function start(
+  command: string[],
+  options: Omit<ProgramOptions, "env">,
+): Promise<AsyncDisposable & { program: Program }> {
+  const folder = await mkdtemp(join(tmpdir(), "hone-exec-"));
+  const dirs = { home: join(folder, "home"), tmp: join(folder, "tmp") };
+  await Promise.all(Object.values(dirs).map((dir) => mkdir(dir)));
+  const program = new Program(command, { ...options, env: programEnv(dirs) });
+  return {
+    program,
+    async [Symbol.asyncDispose]() {
+      await program[Symbol.asyncDispose]();
+      await removeFolder(folder);
+    },
+  };
 }

@@ -170,14 +170,17 @@ Deno.test("a program exports, and hears why the adapter could not be written", (
 
 for (const line of ["5", "null", '"ready"']) {
   Deno.test(`Program gives up on a program that writes ${line} for an answer, and hone goes on`, async () => {
-    await using program = new Program(["/bin/sh", "-c", `read -r call; echo '${line}'; read -r end`], { cwd: BASE });
+    await using program = new Program(["/bin/sh", "-c", `read -r call; echo '${line}'; read -r end`], {
+      cwd: BASE,
+      env: Deno.env.toObject(),
+    });
     await assert.rejects(program.call("hello", {}), { message: `it wrote a line that is no JSON object: ${line}` });
   });
 }
 
 Deno.test("Program ends its whole process group when it is disposed", async () => {
   const script = 'sleep 600 & echo "{\\"id\\":0,\\"result\\":$!}"; read -r line; wait';
-  const program = new Program(["/bin/sh", "-c", script], { cwd: BASE });
+  const program = new Program(["/bin/sh", "-c", script], { cwd: BASE, env: Deno.env.toObject() });
   const grandchild = await program.call("hello", {}) as number;
   assert.equal(process.kill(grandchild, 0), true);
   await program[Symbol.asyncDispose]();

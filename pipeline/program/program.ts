@@ -38,7 +38,8 @@ export class ProgramError extends Error {
 /** How a program is started. */
 export interface ProgramOptions {
   cwd: string;
-  env?: Record<string, string>;
+  /** The whole environment of the program. */
+  env: Record<string, string>;
   signal?: AbortSignal;
   /** Receives its stderr, line by line. */
   log?: (line: string) => void;
@@ -72,8 +73,8 @@ export class Program implements AsyncDisposable {
   #lost: Error | undefined;
 
   constructor(command: string[], options: ProgramOptions) {
-    const env = options.env && { ...process.env, ...options.env };
-    this.#child = spawn(command[0]!, command.slice(1), { cwd: options.cwd, env, detached: true });
+    const { cwd, env } = options;
+    this.#child = spawn(command[0]!, command.slice(1), { cwd, env, detached: true });
     this.#on_event = options.on_event;
     this.#exited = new Promise((resolve) => this.#child.once("close", resolve).once("error", resolve));
     this.#child.once("error", (error) => this.#lose(error.message));

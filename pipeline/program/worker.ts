@@ -57,7 +57,8 @@ export class Worker implements AsyncDisposable {
       options.on_event(event);
     };
     const command = options.command ?? [python, "-m", "hone_worker"];
-    this.#program = new Program(command, { cwd: WORKER_DIR, env: WORKER_VARIABLES, log, on_event, signal });
+    const env = { ...Deno.env.toObject(), ...WORKER_VARIABLES };
+    this.#program = new Program(command, { cwd: WORKER_DIR, env, log, on_event, signal });
     this.lost = this.#program.lost.then((cause) => this.#hung.signal.aborted ? this.#hung.signal.reason : cause);
   }
 

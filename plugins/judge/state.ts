@@ -4,11 +4,9 @@
  * the better: the state before it acted is observed too. A state that was not observed is `invalid`.
  * @module
  */
-import { definePlugin, digest, mismatch, type Plugin, sameValue, wantsValue } from "@hone/hone";
+import { definePlugin, digest, mismatch, type Plugin, readTree, sameValue, treeOf, wantsValue } from "@hone/hone";
 import type { CallSpec, Environment, Json, JsonObject, Judgement, Matcher, NamedCall } from "@hone/hone";
-import { createHash } from "node:crypto";
-import { readdir, readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import type { Tree, TreeEntry, TreeLimits } from "@hone/hone";
 import { call_schema, matcher_fields, one_matcher, path_below } from "@hone/hone/schemas";
 import { z } from "zod";
 
@@ -102,7 +100,7 @@ const plugin: Plugin<"judge"> = definePlugin({
         const earlier = isState(before) ? before : null;
         return {
           tree,
-          was: tree && earlier?.tree ? changes(earlier.tree, tree) : null,
+          was: tree && earlier?.tree ? changes(treeOf(earlier.tree), tree) : null,
           calls,
           calls_before: earlier?.calls ?? null,
           truncated: truncated || earlier?.truncated === true,
@@ -124,10 +122,6 @@ const plugin: Plugin<"judge"> = definePlugin({
   },
 });
 export default plugin;
-
-/** A file's text, the hash of one that is large or no text, or a folder. */
-type Entry = string | { sha256: string; bytes: number } | { directory: true };
-type Tree = { [path: string]: Entry };
 
 /** The result of a check's call. */
 interface CallAnswer {
@@ -151,7 +145,7 @@ interface State {
 /** The end state, and what it was before. */
 interface Observation extends State {
   /** The previous entry at each changed path, null if there was none; null if the previous tree is unknown. */
-  was: { [path: string]: Entry | null } | null;
+  was: { [path: string]: TreeEntry | null } | null;
   /** Results of the same calls before the agent acted; null if there are none. Absent as in `CallAnswer`. */
   calls_before?: CallAnswer[] | null;
 }
@@ -166,47 +160,11 @@ const UNSEEN = new Set([
   "invalid_arguments",
 ]);
 
-interface Limits {
-  max_files: number;
-  max_file_bytes: number;
-}
-
-async function readTree(root: string, limits: Limits): Promise<{ tree: Tree; truncated: boolean }> {
-  const tree: Tree = {};
-  const open = [""];
-  for (let count = 0; open.length > 0;) {
-    const folder = open.shift()!;
-    const entries = await readdir(join(root, folder), { withFileTypes: true });
-    for (const entry of entries.sort((a, b) => a.name < b.name ? -1 : 1)) {
-      if (++count > limits.max_files) return { tree, truncated: true };
-      const path = folder ? `${folder}/${entry.name}` : entry.name;
-      if (entry.isDirectory()) {
-        tree[path] = { directory: true };
-        open.push(path);
-      } else if (entry.isFile()) tree[path] = await readEntry(join(root, path), limits.max_file_bytes);
-    }
-  }
-  return { tree, truncated: false };
-}
-
-async function readEntry(path: string, max_bytes: number): Promise<Entry> {
-  const bytes = await readFile(path);
-  const { size } = await stat(path);
-  if (size <= max_bytes) {
-    try {
-      return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-    } catch {
-      // not text: compared by its hash
-    }
-  }
-  return { sha256: createHash("sha256").update(bytes).digest("hex"), bytes: size };
-}
-
 /** Looks at the environment; with `read_only`, a call that may change things is `denied`. */
 async function look(
   environment: Environment,
   checks: Check[],
-  limits: Limits,
+  limits: TreeLimits,
   options?: { read_only: boolean },
 ): Promise<State> {
   const { workdir } = environment;
@@ -222,7 +180,7 @@ async function look(
 }
 
 function changes(before: Tree, after: Tree): NonNullable<Observation["was"]> {
-  const was: Observation["was"] = {};
+  const was: NonNullable<Observation["was"]> = Object.create(null);
   for (const path of new Set([...Object.keys(before), ...Object.keys(after)])) {
     if (!sameValue(after[path] as Json | undefined, (before[path] ?? null) as Json)) was[path] = before[path] ?? null;
   }
@@ -274,7 +232,7 @@ function resultsOf(
   was: NonNullable<Observation["was"]>,
   checks: Check[],
 ): Result[] {
-  const before: Tree = { ...tree };
+  const before = treeOf(tree ?? {});
   for (const [path, entry] of Object.entries(was)) {
     if (entry === null) delete before[path];
     else before[path] = entry;
@@ -337,6 +295,10 @@ function pathProblem(check: Exclude<Check, { call: unknown }>, tree: Tree): Prob
   const entry = Object.hasOwn(tree, path) ? tree[path] : undefined;
   if ("absent" in check) return entry === undefined ? undefined : { reason: `${name} is still there`, credit: 0 };
   const folder = typeof entry === "object" && "directory" in entry;
+  const odd = typeof entry === "object" && ("link" in entry || "special" in entry);
+  if (odd) {
+    return { reason: `${name} is ${"link" in entry ? "a symbolic link" : "a pipe, socket or device"}`, credit: 0 };
+  }
   if ("directory" in check) return folder ? undefined : { reason: `there is no folder ${name}`, credit: 0 };
   if (entry === undefined || folder) return { reason: `there is no file ${name}`, credit: 0 };
   if (!wantsValue(check)) return undefined;

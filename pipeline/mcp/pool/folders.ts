@@ -1,69 +1,85 @@
 /**
- * The folders of one slot: `work` is the rollout's own (`${workdir}`), `home` and `tmp` are its servers'. Paths stay
- * equal in length, because tool results repeat them to the model.
+ * The folders of one slot: `work` is the rollout's own (`${workdir}`); each server has a home and a folder for temporary
+ * files, which no other server of the slot is told of. Paths stay equal in length, because tool results repeat them to
+ * the model. Links that a server puts there are never followed (`open_folder.ts`).
  * @module
  */
-import { dirname, resolve, sep } from "node:path";
-import { HoneError, mcp } from "../../diagnostics/mod.ts";
+import { folders as say, HoneError } from "../../diagnostics/mod.ts";
 import type { Scenario } from "../../events.ts";
+import { emptyFolder, inFolder, makeFolder, namesBelow, OpenFolder } from "../../common/open_folder.ts";
 
-/** Absolute paths of a slot. */
+/** Absolute paths of the folders that one server is told of. */
 export interface Folders {
-  root: string;
   work: string;
   home: string;
   tmp: string;
 }
 
-/** The folders of a slot by name; nothing is made. */
-export function foldersAt(root: string): Folders {
-  return { root, work: `${root}/work`, home: `${root}/home`, tmp: `${root}/tmp` };
-}
+/** The folders of a slot. */
+export class SlotFolders {
+  readonly work: string;
+  readonly #own = new Map<string, Folders>();
 
-/** Creates the folders, empty, deleting previous contents. */
-export async function makeFolders({ root, work, home, tmp }: Folders): Promise<void> {
-  await removeFolders(root);
-  await Promise.all([work, home, tmp].map((dir) => Deno.mkdir(dir, { recursive: true })));
-}
+  /** Nothing is made yet. */
+  constructor(readonly root: string, servers: readonly string[]) {
+    this.work = `${root}/work`;
+    servers.forEach((name, i) => {
+      this.#own.set(name, { work: this.work, home: `${root}/${i}/home`, tmp: `${root}/${i}/tmp` });
+    });
+  }
 
-/** Removes a slot's folders; silent where there are none. */
-export async function removeFolders(root: string): Promise<void> {
-  try {
-    await Deno.remove(root, { recursive: true });
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  /** The folders that a server is told of. */
+  of(server: string): Folders {
+    return this.#own.get(server)!;
+  }
+
+  /** Makes the folders, empty, deleting previous contents. */
+  async make(): Promise<void> {
+    await makeFolder(this.root);
+    for (const folder of this.#all()) await makeFolder(folder);
+  }
+
+  /** Empties every folder but keeps it: a running server may have it open. */
+  async empty(): Promise<void> {
+    await Promise.all(this.#all().map(emptyFolder));
+  }
+
+  #all(): string[] {
+    return [this.work, ...[...this.#own.values()].flatMap(({ home, tmp }) => [home, tmp])];
   }
 }
 
-/** Empties a folder but keeps it: a running server may have it open. */
-export async function emptyFolder(dir: string): Promise<void> {
-  for await (const entry of Deno.readDir(dir)) await Deno.remove(`${dir}/${entry.name}`, { recursive: true });
+/** Copies a folder's content to `work`, links as links. */
+export async function copyFixture(fixture: string, work: string): Promise<void> {
+  using from = OpenFolder.open(fixture);
+  using to = OpenFolder.open(work);
+  await copyInto(from, to);
 }
 
-/** Copies a folder's content, links as links. */
-export async function copyInto(from: string, to: string): Promise<void> {
-  for await (const { name, isDirectory, isSymlink } of Deno.readDir(from)) {
-    const [source, target] = [`${from}/${name}`, `${to}/${name}`];
-    if (isSymlink) await Deno.symlink(await Deno.readLink(source), target);
-    else if (isDirectory) {
-      await Deno.mkdir(target, { recursive: true });
+async function copyInto(from: OpenFolder, to: OpenFolder): Promise<void> {
+  for (const { name, kind } of await from.entries()) {
+    if (kind === "link") await to.link(name, from.linkTarget(name));
+    else if (kind === "folder") {
+      using source = from.folder(name);
+      using target = to.folder(name, true);
       await copyInto(source, target);
-    } else await Deno.copyFile(source, target);
+    } else {
+      await using file = await from.file(name);
+      if (!file) throw new HoneError(say.odd_fixture(`${from.path}/${name}`));
+      await to.write(name, file, (await file.stat()).mode & 0o777);
+    }
   }
 }
 
-/** Writes a scenario's setup folders and files below `work`. Throws where a path leaves it. */
+/** Writes a scenario's setup folders and files below `work`. Throws where a path leaves it or leads over a link. */
 export async function writeSetup(work: string, setup: NonNullable<Scenario["setup"]>): Promise<void> {
-  for (const dir of setup.directories ?? []) await Deno.mkdir(below(work, dir), { recursive: true });
-  for (const [path, content] of Object.entries(setup.files ?? {})) {
-    const target = below(work, path);
-    await Deno.mkdir(dirname(target), { recursive: true });
-    await Deno.writeTextFile(target, content);
+  using root = OpenFolder.open(work);
+  for (const dir of setup.directories ?? []) {
+    await inFolder(root, namesBelow(work, dir), () => Promise.resolve(), true);
   }
-}
-
-function below(work: string, path: string): string {
-  const target = resolve(work, path);
-  if (target !== work && !target.startsWith(work + sep)) throw new HoneError(mcp.outside_workdir(path));
-  return target;
+  for (const [path, content] of Object.entries(setup.files ?? {})) {
+    const names = namesBelow(work, path);
+    const name = names.pop() ?? "";
+    await inFolder(root, names, (folder) => folder.write(name, content), true);
+  }
 }

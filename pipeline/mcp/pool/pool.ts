@@ -11,12 +11,12 @@ import { HoneError, mcp, messageOf } from "../../diagnostics/mod.ts";
 import type { CallSpec, Catalog, Scenario } from "../../events.ts";
 import type { Log } from "../../plugin.ts";
 import { Semaphore } from "../../common/semaphore.ts";
-import { removeFolders, writeSetup } from "./folders.ts";
+import { makeFolder, removeFolder } from "../../common/open_folder.ts";
 import { LeakWatch, type Use } from "../state_leaks/leak_watch.ts";
 import { type Lease, PoolLease } from "./lease.ts";
 import { type KnownServer, ServerTable, type ToolsChange } from "./server_table.ts";
 import type { Session } from "../session/session.ts";
-import { Slot, type SlotContext } from "./slot.ts";
+import { Slot, type SlotContext, writesFiles } from "./slot.ts";
 
 export type { Lease, LeaseStats } from "./lease.ts";
 
@@ -61,7 +61,10 @@ export class EnvironmentPool implements AsyncDisposable {
   readonly #leaks: LeakWatch;
   readonly #said = new Set<string>();
   #shared: Promise<Slot> | undefined;
+  #root: Promise<void> | undefined;
   #made = 0;
+  /** Scenarios write files before their servers start: starting these ahead would be in vain. */
+  #fills = false;
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -115,8 +118,8 @@ export class EnvironmentPool implements AsyncDisposable {
   ): Promise<Lease> {
     const { rollout_id, scenario, catalog, signal } = args;
     signal.throwIfAborted();
-    const slot = this.#own.length > 0 ? await this.#until(signal, this.#take()) : null;
     const use: Use = { since: Date.now(), wrote: new Set() };
+    const slot = this.#own.length > 0 ? await this.#until(signal, this.#take(scenario, use), use) : null;
     const lease = new PoolLease({
       id: rollout_id,
       slot,
@@ -126,12 +129,12 @@ export class EnvironmentPool implements AsyncDisposable {
       signal,
       shared: (name) => this.#sharedSession(name),
       wrote: (server) => this.#leaks.wrote(use, server),
-      released: (used) => this.#recycle(used, use),
+      released: (used) => Promise.resolve(this.#recycle(used, use)),
     });
     try {
       signal.throwIfAborted();
       mustHaveFolder(lease, scenario);
-      await setUp(lease, scenario);
+      await callSetup(lease, scenario);
       if (slot) await this.#leaks.fresh(lease, slot, scenario, this.#options.observed_calls?.(scenario) ?? []);
       return lease;
     } catch (error) {
@@ -154,7 +157,7 @@ export class EnvironmentPool implements AsyncDisposable {
     await Promise.allSettled([...this.#all].map((slot) => slot.close()));
     await Promise.allSettled([...this.#idle, ...this.#late, this.#shared]);
     await Promise.allSettled([...this.#all].map((slot) => slot.close()));
-    await removeFolders(`${this.#options.run_dir}/env`);
+    await removeFolder(this.#env).catch((error) => this.#options.log.warn(messageOf(error)));
   }
 
   async #toolsChanged(server: string, session: Session): Promise<void> {
@@ -170,21 +173,28 @@ export class EnvironmentPool implements AsyncDisposable {
     this.#options.log.info(what);
   }
 
-  /** A slot with every server open. */
-  async #take(): Promise<Slot> {
+  /** A slot with the scenario's files and every server open. */
+  async #take({ setup }: Scenario, use: Use): Promise<Slot> {
+    this.#fills ||= setup !== undefined && writesFiles(setup);
     const slot = await this.#idleSlot() ?? await this.#create();
+    try {
+      await slot.setUp(setup ?? {});
+    } catch (error) {
+      this.#recycle(slot, use);
+      throw error;
+    }
     return await this.#opened(slot);
   }
 
   /** The slot, unless the signal is aborted first; the slot then goes to the next waiter. */
-  async #until(signal: AbortSignal, slot: Promise<Slot>): Promise<Slot> {
+  async #until(signal: AbortSignal, slot: Promise<Slot>, use: Use): Promise<Slot> {
     const { promise, reject } = Promise.withResolvers<never>();
     const stop = () => reject(signal.reason);
     signal.addEventListener("abort", stop, { once: true });
     try {
       return await Promise.race([slot, promise]);
     } catch (error) {
-      if (signal.aborted) this.#keepLate(slot);
+      if (signal.aborted) this.#keepLate(slot, use);
       throw error;
     } finally {
       signal.removeEventListener("abort", stop);
@@ -212,7 +222,8 @@ export class EnvironmentPool implements AsyncDisposable {
 
   async #create(): Promise<Slot> {
     this.#ctx.signal.throwIfAborted();
-    const root = `${this.#options.run_dir}/env/${String(this.#made++).padStart(4, "0")}`;
+    await this.#makeRoot();
+    const root = `${this.#env}/${String(this.#made++).padStart(4, "0")}`;
     const slot = await Slot.create(this.#ctx, this.#own, root);
     this.#all.add(slot);
     return slot;
@@ -229,35 +240,50 @@ export class EnvironmentPool implements AsyncDisposable {
   }
 
   /** A slot counts as idle only once it is created: a waiter must wait for other idle slots, never for its own. */
-  #keepLate(slot: Promise<Slot>) {
-    const late = slot.then((one) => this.#keep(Promise.resolve(one)), () => {}).finally(() => this.#late.delete(late));
+  #keepLate(slot: Promise<Slot>, use: Use) {
+    const late = slot.then((one) => this.#recycle(one, use), () => {}).finally(() => this.#late.delete(late));
     this.#late.add(late);
   }
 
   /** Returns immediately: the slot is reset in the background. */
-  async #recycle(slot: Slot | null, use: Use): Promise<void> {
+  #recycle(slot: Slot | null, use: Use): void {
     if (!slot || this.#ctx.signal.aborted) return;
     this.#keep(
-      this.#leaks.used(slot, use).then(() => slot.reset()).then(() => slot, async (error) => {
+      this.#leaks.used(slot, use).then(() => slot.reset({ start: !this.#fills })).then(() => slot, async (error) => {
+        if (!this.#ctx.signal.aborted) this.#options.log.warn(messageOf(error));
         await this.#discard(slot);
         throw error;
       }),
     );
-    await Promise.resolve();
   }
 
   async #sharedSession(name: string): Promise<Session> {
-    const names = this.#servers.names("shared");
-    this.#shared ??= Slot.create(this.#ctx, names, `${this.#options.run_dir}/env/shared`).then((slot) => {
-      this.#all.add(slot);
-      return slot;
-    });
+    this.#shared ??= this.#createShared();
     try {
       return await (await this.#shared).session(name);
     } catch (error) {
       if (await this.#shared.then(() => false, () => true)) this.#shared = undefined;
       throw error;
     }
+  }
+
+  async #createShared(): Promise<Slot> {
+    await this.#makeRoot();
+    const slot = await Slot.create(this.#ctx, this.#servers.names("shared"), `${this.#env}/shared`);
+    this.#all.add(slot);
+    return slot;
+  }
+
+  /** The folder of all slots, made once. */
+  #makeRoot(): Promise<void> {
+    return this.#root ??= makeFolder(this.#env).catch((error) => {
+      this.#root = undefined;
+      throw error;
+    });
+  }
+
+  get #env(): string {
+    return `${this.#options.run_dir}/env`;
   }
 }
 
@@ -267,10 +293,8 @@ function mustHaveFolder({ workdir }: Lease, { setup }: Scenario): void {
   if (workdir === null && count > 0) throw new HoneError(mcp.setup_without_folder());
 }
 
-async function setUp(lease: Lease, { setup }: Scenario): Promise<void> {
-  if (!setup) return;
-  if (lease.workdir) await writeSetup(lease.workdir, setup);
-  for (const call of setup.calls ?? []) {
+async function callSetup(lease: Lease, { setup }: Scenario): Promise<void> {
+  for (const call of setup?.calls ?? []) {
     const { outcome, text } = await lease.observe(call);
     if (outcome !== "ok") throw new HoneError(mcp.setup_failed(call.tool, outcome, text.slice(0, 500)));
   }

@@ -14,7 +14,9 @@ import type { Semaphore } from "../../common/semaphore.ts";
 import { findEngine } from "../session/container.ts";
 import { endpointOf, rootOf, startLimit } from "../session/server_endpoint.ts";
 import { TooManyRequests } from "../session/fetch.ts";
-import { copyInto, emptyFolder, type Folders, foldersAt, makeFolders, removeFolders } from "./folders.ts";
+import type { Scenario } from "../../events.ts";
+import { removeFolder } from "../../common/open_folder.ts";
+import { copyFixture, SlotFolders, writeSetup } from "./folders.ts";
 import { Session } from "../session/session.ts";
 
 /** Shared by all slots of a pool. */
@@ -51,17 +53,17 @@ export class Slot {
     private readonly ctx: SlotContext,
     /** Servers that this slot holds for itself. */
     private readonly names: string[],
-    readonly folders: Folders,
+    readonly folders: SlotFolders,
   ) {
     this.has_folders = names.some((name) => this.#isProcess(name));
   }
 
   /** Makes the folders and fills in the fixtures; servers start when they are asked for. */
   static async create(ctx: SlotContext, names: string[], root: string): Promise<Slot> {
-    const slot = new Slot(ctx, names, foldersAt(root));
+    const slot = new Slot(ctx, names, new SlotFolders(root, names));
     try {
       if (slot.has_folders) {
-        await makeFolders(slot.folders);
+        await slot.folders.make();
         await slot.#fill();
       }
       return slot;
@@ -99,19 +101,28 @@ export class Slot {
     return session;
   }
 
-  /** Resets the slot: restarts processes if required, resets the workdir, reopens sessions. */
-  async reset(): Promise<void> {
+  /**
+   * Resets the slot: ends processes that restart and what those that stay have left behind, empties the folders, and
+   * reopens sessions. With `start: false`, servers that restart are left to `ready`.
+   */
+  async reset({ start = true } = {}): Promise<void> {
     const stale = this.names.filter((name) => this.#mustRestart(name));
     await Promise.all(stale.map((name) => this.drop(name)));
     this.unsettled.clear();
+    await Promise.all([...this.sessions.values()].map((session) => session.endLeftBehind()));
     if (this.has_folders) {
-      await emptyFolder(this.folders.work);
-      if (stale.length === this.names.length) {
-        await Promise.all([emptyFolder(this.folders.home), emptyFolder(this.folders.tmp)]);
-      }
+      await this.folders.empty();
       await this.#fill();
     }
-    await this.ready();
+    if (start) await this.ready();
+  }
+
+  /** Writes a scenario's files. Servers that restart for each rollout are started after that, to find them there. */
+  async setUp({ files = {}, directories = [] }: NonNullable<Scenario["setup"]>): Promise<void> {
+    if (!this.has_folders || !writesFiles({ files, directories })) return;
+    const early = this.names.filter((name) => this.#isProcess(name) && this.ctx.servers[name]!.reset === "restart");
+    await Promise.all(early.map((name) => this.drop(name)));
+    await writeSetup(this.folders.work, { files, directories });
   }
 
   /** Closes the session with one server and ends its process. */
@@ -124,7 +135,7 @@ export class Slot {
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.all(this.names.map((name) => this.drop(name)));
-    if (this.has_folders) await removeFolders(this.folders.root);
+    if (this.has_folders) await removeFolder(this.folders.root);
   }
 
   #isProcess(name: string): boolean {
@@ -141,7 +152,7 @@ export class Slot {
   async #fill(): Promise<void> {
     for (const name of this.names) {
       const { fixture } = this.ctx.servers[name]!;
-      if (fixture) await copyInto(resolve(this.ctx.base_dir, fixture), this.folders.work);
+      if (fixture) await copyFixture(resolve(this.ctx.base_dir, fixture), this.folders.work);
     }
   }
 
@@ -152,7 +163,7 @@ export class Slot {
     const contained = config.isolation === "container";
     if (contained && !config.container) throw new HoneError(say.container_missing(name));
     const engine = contained ? await findEngine(name, config.container?.engine) : undefined;
-    const endpoint = endpointOf(config, { ...ctx, folders: this.folders }, engine);
+    const endpoint = endpointOf(config, { ...ctx, folders: this.folders.of(name) }, engine);
     if (endpoint.kind === "url" && known && known.transport !== "stdio") endpoint.transport = known.transport;
     const options = {
       start_timeout_secs: startLimit(config),
@@ -178,6 +189,11 @@ export class Slot {
       }
     }
   }
+}
+
+/** Whether a setup puts anything into the rollout's folder. */
+export function writesFiles({ files, directories }: NonNullable<Scenario["setup"]>): boolean {
+  return Object.keys(files ?? {}).length > 0 || (directories ?? []).length > 0;
 }
 
 /**

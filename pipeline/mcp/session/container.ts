@@ -1,12 +1,14 @@
 /**
  * Servers in containers: finds an engine and builds its command line for a server. The rollout's folders are mounted
  * under the same paths as outside, so that `${workdir}` is the same everywhere; everything else that a server writes is
- * deleted with its container. No image is pulled, and there is no network unless the pipeline enables one. Containers
+ * deleted with its container. No image is pulled; there is no network, no capability and no way to gain privileges unless
+ * the pipeline says otherwise. Containers
  * must be removed by name (`process.ts`): killing the engine's client does not remove them.
  * @module
  */
 import type { ServerConfig } from "../../config/pipeline_schema.ts";
 import { HoneError, mcp } from "../../diagnostics/mod.ts";
+import { withPlainAddresses } from "../../program/child_env.ts";
 
 /** Container settings in the pipeline file. */
 type ContainerConfig = NonNullable<Extract<ServerConfig, { command: string }>["container"]>;
@@ -64,8 +66,9 @@ export function containerArgs(
   server: { command: string; args: string[]; env: Record<string, string>; cwd: string },
   host: Record<string, string> = Deno.env.toObject(),
 ): { args: string[]; env: Record<string, string> } {
-  const { engine, image, network, memory, pids, mounts, args, writable } = box;
-  const env = { ...host };
+  const { engine, image, network, memory, pids, mounts, args, writable, capabilities, new_privileges } = box;
+  // Podman passes its own proxy variables on to the container.
+  const env = withPlainAddresses(host);
   const variables = Object.entries(server.env).flatMap(([key, value]) => {
     if (host[key] !== undefined && host[key] !== value) return ["-e", `${key}=${value}`];
     env[key] = value;
@@ -74,7 +77,9 @@ export function containerArgs(
   return {
     args: [
       ...["run", "--rm", "-i", "--name", name, "--label", LABEL, "--pull=never", "--stop-timeout=0"],
-      ...["--security-opt", "label=disable"],
+      ...["--security-opt", "label=disable", "--cap-drop=ALL"],
+      ...capabilities.map((name) => `--cap-add=${name}`),
+      ...new_privileges ? [] : ["--security-opt", "no-new-privileges"],
       ...["--network", network, "--memory", memory, "--pids-limit", String(pids)],
       ...owner(engine),
       ...writable.flatMap((dir) => ["-v", `${dir}:${dir}`]),

@@ -24,6 +24,8 @@ const BOX: ContainerSpec = {
   pids: 256,
   mounts: [],
   args: [],
+  capabilities: [],
+  new_privileges: false,
   writable: ["/run/work"],
 };
 const SERVER = { command: "node", args: ["/app/x.js"], env: {}, cwd: "/run/work" };
@@ -50,7 +52,8 @@ Deno.test("containerArgs() is the whole command line", () => {
   const owner = Deno.uid() ? ["--user", `${Deno.uid()}:${Deno.gid()}`] : [];
   assert.deepEqual(made.args, [
     ...["run", "--rm", "-i", "--name", "n", "--label", "hone=server", "--pull=never", "--stop-timeout=0"],
-    ...["--security-opt", "label=disable", "--network", "bridge", "--memory", "512m", "--pids-limit", "9"],
+    ...["--security-opt", "label=disable", "--cap-drop=ALL", "--security-opt", "no-new-privileges"],
+    ...["--network", "bridge", "--memory", "512m", "--pids-limit", "9"],
     ...owner,
     ...["-v", "/run/work:/run/work", "-v", "/data:/data:ro", "-v", "/out:/out:rw", "-w", "/run/work"],
     ...["-e", "HOME=/run/home", "-e", "TOKEN", "--user", "root"],
@@ -73,7 +76,7 @@ Deno.test("EnvironmentPool runs a server through docker and removes its containe
       const wanted = { rollout_id: "r", scenario: scenario(), catalog: made.catalog, signal };
       const one = await made.pool.lease(wanted);
       const env = JSON.parse((await one.call("environment", {})).text);
-      assert.deepEqual([env.cwd, env.HOME], [one.workdir, one.workdir!.replace(/work$/, "home")]);
+      assert.deepEqual([env.cwd, env.HOME], [one.workdir, one.workdir!.replace(/work$/, "0/home")]);
     }
     const lines = (await Deno.readTextFile(`${dir}/log`)).trim().split("\n");
     const started = lines.flatMap((line) => /^run --rm -i --name (\S+)/.exec(line)?.[1] ?? []);

@@ -7,9 +7,10 @@
  */
 import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
-import { basename } from "node:path";
+import { basename, resolve } from "node:path";
 import { HoneError, mcp, messageOf } from "../../diagnostics/mod.ts";
 import { containerArgs, type ContainerSpec } from "./container.ts";
+import { below, groupsFolder, MARK, OWN_MARK, processes, Trace } from "./left_behind.ts";
 
 /** Options for starting a server process. */
 export interface ProcessSpec {
@@ -24,64 +25,29 @@ export interface ProcessSpec {
   container?: ContainerSpec;
 }
 
-/** In the environment of every server, and so of its helpers. */
-const MARK = `HONE_MARK=${randomUUID()}`;
 const UNIX = Deno.build.os !== "windows";
-const PASSED = [
-  ...["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TERM", "USER", "LOGNAME", "SHELL"],
-  ...["SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "DENO_CERT", "DENO_TLS_CA_STORE", "REQUESTS_CA_BUNDLE"],
-  ...["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"],
-  ...["npm_config_registry", "NPM_CONFIG_REGISTRY", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "PIP_INDEX_URL"],
-  ...["SYSTEMROOT", "SystemRoot", "COMSPEC", "PATHEXT", "WINDIR", "APPDATA", "LOCALAPPDATA"],
-];
-
-/**
- * The environment of a server process: a short list of hone's own variables, a HOME and TMPDIR of its own, the user's
- * real package caches (so that nothing is downloaded twice), and the server's own `env:` on top.
- */
-export function childEnv(own: Record<string, string>, dirs: { home: string; tmp: string }): Record<string, string> {
-  const env: Record<string, string> = {};
-  for (const name of PASSED) {
-    const value = Deno.env.get(name);
-    if (value !== undefined) env[name] = value;
-  }
-  return { ...env, ...caches(), HOME: dirs.home, TMPDIR: dirs.tmp, ...own };
-}
-
-function caches(): Record<string, string> {
-  const home = Deno.env.get("HOME") ?? Deno.env.get("USERPROFILE");
-  if (!home) return {};
-  const mac = Deno.build.os === "darwin";
-  const cache = Deno.env.get("XDG_CACHE_HOME") ?? (mac ? `${home}/Library/Caches` : `${home}/.cache`);
-  const uv = Deno.env.get("XDG_CACHE_HOME") ?? `${home}/.cache`;
-  const value = (fallback: string, ...names: string[]) =>
-    names.map((name) => Deno.env.get(name)).find((found) => found !== undefined) ?? fallback;
-  return {
-    DENO_DIR: value(`${cache}/deno`, "DENO_DIR"),
-    DENO_NO_UPDATE_CHECK: "1",
-    npm_config_cache: value(`${home}/.npm`, "npm_config_cache", "NPM_CONFIG_CACHE"),
-    npm_config_userconfig: value(`${home}/.npmrc`, "npm_config_userconfig", "NPM_CONFIG_USERCONFIG"),
-    npm_config_update_notifier: "false",
-    UV_CACHE_DIR: value(`${uv}/uv`, "UV_CACHE_DIR"),
-    UV_PYTHON_INSTALL_DIR: value(`${home}/.local/share/uv/python`, "UV_PYTHON_INSTALL_DIR"),
-  };
-}
-
-/** The environment of a server in a container: folders of its own, and the server's own `env:`. */
-export function containerEnv(own: Record<string, string>, dirs: { home: string; tmp: string }): Record<string, string> {
-  return { HOME: dirs.home, TMPDIR: dirs.tmp, ...own };
-}
-
 /** Containers by the client that they run under, as the reaper knows them: `<engine>/<name>`. */
 const containers = new WeakMap<Deno.ChildProcess, string>();
+/** What finds the processes that a server leaves behind; a container's go with it. */
+const traces = new WeakMap<Deno.ChildProcess, Trace>();
 
 /** Starts a process as the leader of its own group, with all three streams piped. Throws where it cannot be started. */
 export function startProcess(spec: ProcessSpec): Deno.ChildProcess {
-  if (!spec.container) return spawn(spec, { ...runnable(spec), env: spec.env, cwd: spec.cwd });
+  if (!spec.container) {
+    const trace = new Trace();
+    const program = runnable(spec);
+    if (trace.group) tell(`+ =${trace.group.name}`);
+    // The shell would not say as clearly what is wrong with a program that does not exist.
+    const within = isProgram(program.command, spec) ? trace.enter(program) : program;
+    const child = spawn(spec, { ...within, env: { ...spec.env, [MARK]: trace.mark }, cwd: spec.cwd });
+    traces.set(child, trace);
+    return child;
+  }
   const { engine, writable } = spec.container;
   const name = `hone-${randomUUID()}`;
   tell(`+ ${engine}/${name}`);
-  const child = spawn(spec, { command: engine, cwd: writable[0]!, ...containerArgs(name, spec.container, spec) });
+  const { args, env } = containerArgs(name, spec.container, spec);
+  const child = spawn(spec, { command: engine, cwd: writable[0]!, args, env: { ...env, [MARK]: OWN_MARK } });
   containers.set(child, `${engine}/${name}`);
   return child;
 }
@@ -92,7 +58,7 @@ function spawn(spec: ProcessSpec, as: Omit<ProcessSpec, "container">): Deno.Chil
     child = new Deno.Command(as.command, {
       args: as.args,
       cwd: as.cwd,
-      env: { ...as.env, HONE_MARK: MARK.slice("HONE_MARK=".length) },
+      env: as.env,
       clearEnv: true,
       stdin: "piped",
       stdout: "piped",
@@ -112,11 +78,12 @@ function spawn(spec: ProcessSpec, as: Omit<ProcessSpec, "container">): Deno.Chil
 }
 
 /**
- * Kills the whole group of a process and waits for its leader; also ends its remaining helpers and its container.
- * With `grace_ms` it is first asked to exit.
+ * Kills the whole group of a process and waits for its leader; also ends everything that it started, daemons included,
+ * and its container. With `grace_ms` it is first asked to exit.
  */
 export async function killProcess(child: Deno.ChildProcess, grace_ms = 0): Promise<void> {
-  const helpers = await descendants(child.pid);
+  const trace = traces.get(child);
+  const helpers = trace?.group ? [] : await descendants(child.pid);
   if (grace_ms > 0) {
     signalGroup(child.pid, "SIGTERM");
     const timer = setTimeout(() => signalGroup(child.pid, "SIGKILL"), grace_ms);
@@ -126,12 +93,19 @@ export async function killProcess(child: Deno.ChildProcess, grace_ms = 0): Promi
   for (const pid of [child.pid, ...helpers]) signalGroup(pid, "SIGKILL");
   await child.status;
   signalGroup(child.pid, "SIGKILL");
+  await trace?.end();
+  if (trace?.group) tell(`- =${trace.group.name}`);
   tell(`- ${child.pid}`);
   const container = containers.get(child);
   if (!container) return;
   const [engine, name] = container.split("/") as [string, string];
   await new Deno.Command(engine, { args: ["rm", "-f", name], stdin: "null", stdout: "null", stderr: "null" }).output();
   tell(`- ${container}`);
+}
+
+/** Ends what a process that stays has left behind: what it started and what is no longer below it. */
+export async function killLeftBehind(child: Deno.ChildProcess): Promise<void> {
+  await traces.get(child)?.endOthers(child.pid);
 }
 
 /** Sends a signal to the group that a process leads, or to the process alone; silent where it is gone. */
@@ -148,22 +122,9 @@ function signalGroup(pid: number, signal: Deno.Signal): void {
 /** Helpers of a process, theirs too: some lead groups of their own, as the browsers of browser servers do. */
 async function descendants(pid: number): Promise<number[]> {
   if (!UNIX) return [];
-  try {
-    const args = ["-A", "-o", "pid=", "-o", "ppid="];
-    const { stdout } = await new Deno.Command("ps", { args, stdin: "null", stderr: "null" }).output();
-    const pairs = new TextDecoder().decode(stdout).trim().split("\n").map((line) =>
-      line.trim().split(/\s+/).map(Number)
-    );
-    const found = new Set([pid]);
-    for (let size = 0; size < found.size;) {
-      size = found.size;
-      for (const [child, parent] of pairs) if (found.has(parent!)) found.add(child!);
-    }
-    found.delete(pid);
-    return [...found];
-  } catch {
-    return []; // No ps here: helpers in the process's own group die all the same.
-  }
+  const found = below(pid, await processes());
+  found.delete(pid);
+  return [...found];
 }
 
 /** `npx` runs through Deno where there is no Node, and `deno` is the one that runs hone where none is on PATH. */
@@ -178,6 +139,20 @@ function runnable(spec: ProcessSpec): { command: string; args: string[] } {
   return { command: deno, args: ["run", "-A", "--no-config", "--no-lock", `npm:${rest[0]}`, ...rest.slice(1)] };
 }
 
+/** Whether a command can be executed, as far as its file tells. */
+function isProgram(command: string, { env, cwd }: ProcessSpec): boolean {
+  return command.includes("/") ? isExecutable(resolve(cwd, command)) : onPath(command, env.PATH);
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    const { isFile, mode } = Deno.statSync(path);
+    return isFile && ((mode ?? 0) & 0o111) !== 0;
+  } catch {
+    return false;
+  }
+}
+
 function onPath(program: string, path = ""): boolean {
   return path.split(UNIX ? ":" : ";").some((dir) => {
     try {
@@ -189,16 +164,18 @@ function onPath(program: string, path = ""): boolean {
 }
 
 // The list of live groups and containers is the reaper's own variable; `read` ends when hone's end of the pipe closes.
-// Servers see that too and may be gone already: helpers of theirs that lead groups of their own are known by the mark.
+// Servers see that too and may be gone already: what they leave behind is in their control group or known by the mark.
 // A client may have been killed while its container was being made: hence the second look.
 const REAPER = `live=" "
 while read -r op one; do
   if [ "$op" = + ]; then live="$live$one "; else live="\${live%% $one *} \${live#* $one }"; fi
 done
-for one in $live; do case $one in */*) ;; *) kill -KILL -"$one" 2>/dev/null;; esac; done
+for one in $live; do case $one in =*) echo 1 >"$1/\${one#=}/cgroup.kill";; esac; done 2>/dev/null
+for one in $live; do case $one in */*|=*) ;; *) kill -KILL -"$one" 2>/dev/null;; esac; done
 for marked in $(grep -ls "$0" /proc/[0-9]*/environ); do
   pid=\${marked#/proc/}; kill -KILL "\${pid%/environ}" 2>/dev/null
 done
+for one in $live; do case $one in =*) rmdir "$1/\${one#=}" || { sleep 1; rmdir "$1/\${one#=}"; };; esac; done 2>/dev/null
 for try in 1 2; do
   for one in $live; do case $one in */*) "\${one%%/*}" rm -f "\${one#*/}"; again=1;; esac; done
   [ "$again" ] && [ $try = 1 ] && sleep 2
@@ -216,7 +193,7 @@ function tell(line: string): void {
 
 function startReaper() {
   const child = new Deno.Command("/bin/sh", {
-    args: ["-c", REAPER, MARK],
+    args: ["-c", REAPER, `${MARK}=${OWN_MARK}`, groupsFolder() ?? ""],
     stdin: "piped",
     stdout: "null",
     stderr: "null",

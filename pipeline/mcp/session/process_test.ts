@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { openPool, scenario, testServer } from "../../../tests/fixtures/test_pool.ts";
-import { childEnv } from "./process.ts";
+import { childEnv } from "../../program/child_env.ts";
 
 const PROGRAM = new URL("../../../tests/fixtures/lease_and_wait.ts", import.meta.url).pathname;
 

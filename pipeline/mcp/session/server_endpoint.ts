@@ -11,7 +11,8 @@ import { protect, protectAddress, protectProgram } from "../../common/redact.ts"
 import type { Folders } from "../pool/folders.ts";
 import type { ContainerSpec, Engine } from "./container.ts";
 import { OAuth } from "../auth/oauth.ts";
-import { childEnv, containerEnv, type ProcessSpec } from "./process.ts";
+import { childEnv, containerEnv } from "../../program/child_env.ts";
+import type { ProcessSpec } from "./process.ts";
 import type { Endpoint } from "./transport.ts";
 
 /** The endpoint of a server for one slot; `engine` is what runs its container, where it has one. */

@@ -234,6 +234,11 @@ export class Session {
     });
   }
 
+  /** Ends what the server's process has left behind, such as daemons; the session stays open. */
+  async endLeftBehind(): Promise<void> {
+    await this.opened.transport.endLeftBehind?.();
+  }
+
   async close(): Promise<void> {
     await this.opened.close().catch(() => {});
     await this.client.close().catch(() => {});

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { TEST_SERVER } from "../../../tests/fixtures/test_pool.ts";
 import { HoneError, mcp } from "../../diagnostics/mod.ts";
-import { childEnv } from "./process.ts";
+import { childEnv } from "../../program/child_env.ts";
 import { Session } from "./session.ts";
 import type { OpenOptions, RawTool } from "./session.ts";
 

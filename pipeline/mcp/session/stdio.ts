@@ -7,7 +7,7 @@
 import type { JSONRPCMessage, Transport } from "@modelcontextprotocol/client";
 import { stripVTControlCharacters } from "node:util";
 import { asObject } from "../../common/json.ts";
-import { killProcess, type ProcessSpec, startProcess } from "./process.ts";
+import { killLeftBehind, killProcess, type ProcessSpec, startProcess } from "./process.ts";
 import { messageOf } from "../../diagnostics/mod.ts";
 
 const TAIL_CHARS = 4000;
@@ -71,6 +71,11 @@ export class StdioTransport implements Transport {
 
   async close(): Promise<void> {
     await this.#end(undefined);
+  }
+
+  /** Ends what the server has left behind, such as daemons; the server itself stays. */
+  async endLeftBehind(): Promise<void> {
+    if (this.#child && !this.#closed) await killLeftBehind(this.#child);
   }
 
   async #end(cause: string | undefined): Promise<void> {

@@ -23,6 +23,7 @@ export type OpenTransport = Transport & {
   readonly pid?: number | null;
   readonly cause?: string;
   readonly tail?: string;
+  endLeftBehind?(): Promise<void>;
 };
 
 /** A transport with what must be closed beside it. */
