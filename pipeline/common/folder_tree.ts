@@ -5,9 +5,8 @@
  */
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import type { FileHandle } from "node:fs/promises";
 import { folders as say, HoneError } from "../diagnostics/mod.ts";
-import { inFolder, OpenFolder } from "./open_folder.ts";
+import { inFolder, type OpenFile, OpenFolder } from "./open_folder.ts";
 
 /** A file's text, the hash of one that is large or not text, a folder, a link with its target, or a pipe or device. */
 export type TreeEntry =
@@ -30,7 +29,6 @@ export interface TreeLimits {
 
 const MAX_DEPTH = 64;
 const MAX_TOTAL_BYTES = 2 ** 30;
-const CHUNK_BYTES = 1 << 16;
 
 /** A tree that names of any kind can be keys of, with the entries of `from`. */
 export function treeOf(from: Tree = {}): Tree {
@@ -51,7 +49,7 @@ export async function readTree(path: string, limits: TreeLimits): Promise<{ tree
     const at = names;
     const all = await ifThere(() =>
       inFolder(root, at, async (folder) => {
-        for (const { name, kind } of await folder.entries()) {
+        for (const { name, kind } of folder.entries()) {
           if (++count > limits.max_files) return false;
           const inner = [...at, name];
           if (kind === "folder") open.push(inner);
@@ -76,24 +74,20 @@ interface Budget {
 async function entryOf(folder: OpenFolder, name: string, kind: string, budget: Budget): Promise<TreeEntry> {
   if (kind === "folder") return { directory: true };
   if (kind === "link") return { link: folder.linkTarget(name) };
-  await using file = kind === "file" ? await folder.file(name) : null;
+  using file = kind === "file" ? folder.file(name) : null;
   return file ? await contentOf(file, budget) : { special: true };
 }
 
 /** The file's text, or its hash, read in chunks: its size may be anything. */
-async function contentOf(file: FileHandle, budget: Budget): Promise<TreeEntry> {
+async function contentOf(file: OpenFile, budget: Budget): Promise<TreeEntry> {
   const hash = createHash("sha256");
   const kept: Uint8Array[] = [];
   let bytes = 0;
-  for (;;) {
-    const buffer = Buffer.alloc(CHUNK_BYTES);
-    const { bytesRead } = await file.read(buffer, 0, CHUNK_BYTES, null);
-    if (bytesRead === 0) break;
-    const chunk = buffer.subarray(0, bytesRead);
+  for await (const chunk of file.chunks()) {
     hash.update(chunk);
-    bytes += bytesRead;
-    if ((budget.left -= bytesRead) < 0) throw new HoneError(say.too_large(budget.path, "1 GiB"));
-    if (bytes <= budget.max_file_bytes) kept.push(chunk);
+    bytes += chunk.length;
+    if ((budget.left -= chunk.length) < 0) throw new HoneError(say.too_large(budget.path, "1 GiB"));
+    if (bytes <= budget.max_file_bytes) kept.push(Buffer.from(chunk));
   }
   if (bytes <= budget.max_file_bytes) {
     try {

@@ -9,8 +9,8 @@
  */
 import { Buffer } from "node:buffer";
 import fs from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
 import { isAbsolute, relative, resolve, sep } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { folders as say, HoneError, mcp } from "../diagnostics/mod.ts";
 
 /** What an entry of a folder is; `other` is a pipe, a socket or a device. */
@@ -23,15 +23,55 @@ export interface FolderEntry {
 }
 
 const LINUX = Deno.build.os === "linux";
-const { O_RDONLY, O_NOFOLLOW = 0, O_DIRECTORY = 0, O_NONBLOCK = 0 } = fs.constants;
+const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW = 0, O_DIRECTORY = 0, O_NONBLOCK = 0 } = fs.constants;
 /** Opens what may not be read; Linux only. */
 const O_PATH = 0o10000000;
 const CHUNK_BYTES = 1 << 16;
 const WRITE_TRIES = 5;
+const STEPS = 64;
 const CLEAR_ROUNDS = 20;
 
 /** Folders that hone made, by path, each with what tells it from others. */
 const made = new Map<string, string>();
+
+/** A file that is open until it is disposed. */
+export class OpenFile implements Disposable {
+  readonly isRegular: boolean;
+  readonly #mode: number;
+
+  constructor(private readonly fd: number) {
+    const { mode } = fs.fstatSync(fd);
+    this.isRegular = (mode & fs.constants.S_IFMT) === fs.constants.S_IFREG;
+    this.#mode = mode & 0o777;
+  }
+
+  get mode(): number {
+    return this.#mode;
+  }
+
+  set mode(mode: number) {
+    fs.fchmodSync(this.fd, mode);
+  }
+
+  /** Its content from here on. A chunk is valid until the next one is asked for. */
+  async *chunks(): AsyncGenerator<Uint8Array> {
+    const buffer = Buffer.alloc(CHUNK_BYTES);
+    for (;;) {
+      const read = fs.readSync(this.fd, buffer, 0, CHUNK_BYTES, null);
+      if (read === 0) return;
+      yield buffer.subarray(0, read);
+      await breathe();
+    }
+  }
+
+  write(bytes: Uint8Array): void {
+    for (let done = 0; done < bytes.length;) done += fs.writeSync(this.fd, bytes, done);
+  }
+
+  [Symbol.dispose](): void {
+    fs.closeSync(this.fd);
+  }
+}
 
 /** A folder that is open until it is disposed. Methods take names of entries, never paths. */
 export class OpenFolder implements Disposable {
@@ -66,12 +106,12 @@ export class OpenFolder implements Disposable {
   }
 
   /** Its entries, in the order of their names. */
-  async entries(): Promise<FolderEntry[]> {
+  entries(): FolderEntry[] {
     this.#check();
-    const found: FolderEntry[] = [];
-    for await (const { name, isFile, isDirectory, isSymlink } of Deno.readDir(this.#self())) {
-      found.push({ name, kind: isSymlink ? "link" : isDirectory ? "folder" : isFile ? "file" : "other" });
-    }
+    const found = [...Deno.readDirSync(this.#self())].map(({ name, isFile, isDirectory, isSymlink }): FolderEntry => ({
+      name,
+      kind: isSymlink ? "link" : isDirectory ? "folder" : isFile ? "file" : "other",
+    }));
     return found.sort((a, b) => a.name < b.name ? -1 : 1);
   }
 
@@ -94,16 +134,17 @@ export class OpenFolder implements Disposable {
   }
 
   /** Opens a file for reading; null if the entry is not, or no longer, a regular file. */
-  async file(name: string): Promise<FileHandle | null> {
-    let handle: FileHandle;
+  file(name: string): OpenFile | null {
+    let fd: number;
     try {
-      handle = await open(this.#at(name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+      fd = fs.openSync(this.#at(name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
     } catch (error) {
       if (isOneOf(error, "ELOOP", "ENOENT", "ENXIO", "EISDIR")) return null;
       throw error;
     }
-    if ((await handle.stat()).isFile()) return handle;
-    await handle.close();
+    const file = new OpenFile(fd);
+    if (file.isRegular) return file;
+    file[Symbol.dispose]();
     return null;
   }
 
@@ -113,24 +154,28 @@ export class OpenFolder implements Disposable {
   }
 
   /** Writes a new file in place of a file or link of this name: what another name of it shows stays as it is. */
-  async write(name: string, content: string | FileHandle, mode = 0o666): Promise<void> {
-    using file = await this.#create(name, (at) => Deno.open(at, { write: true, createNew: true, mode }));
+  async write(name: string, content: string | OpenFile): Promise<void> {
+    using file = new OpenFile(
+      this.#create(name, (at) => fs.openSync(at, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o666)),
+    );
     this.#check();
-    for await (const chunk of typeof content === "string" ? [Buffer.from(content)] : chunksOf(content)) {
-      for (let done = 0; done < chunk.length;) done += await file.write(chunk.subarray(done));
-    }
+    if (typeof content === "string") return file.write(Buffer.from(content));
+    for await (const chunk of content.chunks()) file.write(chunk);
+    file.mode = content.mode;
   }
 
   /** Makes a symbolic link in place of a file or link of this name. */
-  async link(name: string, target: string): Promise<void> {
-    await this.#create(name, (at) => Deno.symlink(target, at));
+  link(name: string, target: string): void {
+    this.#create(name, (at) => Deno.symlinkSync(target, at));
   }
 
   /** Removes a file, a link or an empty folder; silent if there is none. */
-  async remove(name: string): Promise<void> {
-    await Deno.remove(this.#at(name)).catch((error) => {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    });
+  remove(name: string): void {
+    try {
+      Deno.removeSync(this.#at(name));
+    } catch (error) {
+      if (!isOneOf(error, "ENOENT")) throw error;
+    }
   }
 
   /**
@@ -139,16 +184,19 @@ export class OpenFolder implements Disposable {
    */
   async clear(): Promise<void> {
     for (let round = 0; round < CLEAR_ROUNDS; round++) {
-      const entries = await this.entries();
+      const entries = this.entries();
       if (entries.length === 0) return;
       // A name that is not UTF-8 cannot be passed on as it is.
       if (round > 0 && entries.some(({ name }) => name.includes("\ufffd"))) await removeAll(this.#self());
       const folders: string[] = [];
       for (const { name, kind } of entries) {
         if (kind === "folder") folders.push(name);
-        else await this.remove(name);
+        else this.#removeAny(name);
+        await breathe();
       }
-      for (let name = folders.pop(); name !== undefined; name = folders.pop()) folders.push(...await this.#hoist(name));
+      for (let name = folders.pop(); name !== undefined; name = folders.pop()) {
+        folders.push(...await this.#hoist(name));
+      }
     }
     throw new HoneError(say.not_emptied(this.path));
   }
@@ -158,21 +206,29 @@ export class OpenFolder implements Disposable {
     const moved: string[] = [];
     try {
       using inner = this.#cleared(name);
-      for (const entry of await inner.entries()) {
-        if (entry.kind !== "folder") await inner.remove(entry.name);
+      for (const entry of inner.entries()) {
+        if (entry.kind !== "folder") inner.#removeAny(entry.name);
         else {
           inner.#cleared(entry.name)[Symbol.dispose]();
           const fresh = `.hone-${crypto.randomUUID()}`;
-          await Deno.rename(inner.#at(entry.name), this.#at(fresh));
+          Deno.renameSync(inner.#at(entry.name), this.#at(fresh));
           moved.push(fresh);
         }
+        await breathe();
       }
-      await this.remove(name);
+      this.#removeAny(name);
     } catch (error) {
-      // A server that still runs changed it meanwhile: the next round sees what is there now.
-      if (!(error instanceof HoneError) && !isOneOf(error, "ENOENT", "ENOTDIR", "ENOTEMPTY", "EEXIST")) throw error;
+      if (!isMeanwhile(error)) throw error;
     }
     return moved;
+  }
+
+  #removeAny(name: string): void {
+    try {
+      this.remove(name);
+    } catch (error) {
+      if (!isMeanwhile(error)) throw error;
+    }
   }
 
   /** Opens a folder in this one whose contents are to go; it may be without permissions. */
@@ -183,13 +239,13 @@ export class OpenFolder implements Disposable {
     return inner;
   }
 
-  async #create<T>(name: string, create: (at: string) => Promise<T>): Promise<T> {
+  #create<T>(name: string, create: (at: string) => T): T {
     for (let attempt = 1;; attempt++) {
-      await this.remove(name);
+      this.remove(name);
       try {
-        return await create(this.#at(name));
+        return create(this.#at(name));
       } catch (error) {
-        if (!(error instanceof Deno.errors.AlreadyExists) || attempt === WRITE_TRIES) throw error;
+        if (!isOneOf(error, "EEXIST") || attempt === WRITE_TRIES) throw error;
       }
     }
   }
@@ -229,7 +285,7 @@ export async function removeFolder(path: string): Promise<void> {
       using inner = outer.folder(name);
       await inner.clear();
     }
-    await outer.remove(name);
+    outer.remove(name);
   } catch (error) {
     if (!isOneOf(error, "ENOENT")) throw error;
   }
@@ -278,18 +334,16 @@ function openedWith(at: string): number {
   }
 }
 
-async function* chunksOf(handle: FileHandle): AsyncGenerator<Uint8Array> {
-  const buffer = Buffer.alloc(CHUNK_BYTES);
-  for (;;) {
-    const { bytesRead } = await handle.read(buffer, 0, CHUNK_BYTES, null);
-    if (bytesRead === 0) return;
-    yield buffer.subarray(0, bytesRead);
-  }
-}
-
 /** The time of its making tells a folder from a later one with the same inode; on macOS others can change that time. */
 function identityOf({ dev, ino, birthtimeMs }: fs.BigIntStats): string {
   return [dev, ino, LINUX ? birthtimeMs : 0].join(":");
+}
+
+let steps = 0;
+
+/** Calls of the system are short; many of them make room for others now and then. */
+function breathe(): Promise<void> | undefined {
+  return ++steps % STEPS === 0 ? setImmediate() : undefined;
 }
 
 async function removeAll(cwd: string): Promise<void> {
@@ -301,6 +355,11 @@ async function removeAll(cwd: string): Promise<void> {
     stdout: "null",
     stderr: "null",
   }).output();
+}
+
+/** True where a server that still runs changed what hone was working on: a second look shows what is there now. */
+function isMeanwhile(error: unknown): boolean {
+  return error instanceof HoneError || isOneOf(error, "ENOENT", "ENOTDIR", "EISDIR", "ENOTEMPTY", "EEXIST", "EBUSY");
 }
 
 function isOneOf(error: unknown, ...codes: string[]): boolean {

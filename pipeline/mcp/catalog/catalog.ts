@@ -86,10 +86,22 @@ export function joinCatalogs(catalogs: Catalog[]): Catalog {
   return { servers: catalogs.flatMap((catalog) => catalog.servers), tools, schema_hash: schemaHash(tools) };
 }
 
-/** A hash over names, descriptions and schemas of all tools, whatever their order. */
-export function schemaHash(tools: ToolSpec[]): string {
-  const lines = tools.map((tool) => canonical(identity(tool))).sort();
-  return createHash("sha256").update(lines.join("\n")).digest("hex");
+/** A hash over names, descriptions, schemas and annotations of all tools, whatever their order. */
+export function schemaHash(tools: readonly ToolSpec[]): string {
+  return hashOf(tools.map((tool) => ({ ...identity(tool), annotations: { ...tool.annotations } })));
+}
+
+/** Whether a stored hash is the one that earlier versions made of these tools, without their annotations. */
+export function isEarlierHash(stored: string, tools: readonly ToolSpec[]): boolean {
+  const earlier = (some: readonly ToolSpec[]) => hashOf(some.map(identity));
+  const servers = [...new Set(tools.map(({ server }) => server))];
+  // An `exec:` discoverer joins the hashes of its servers.
+  const joined = servers.map((name) => earlier(tools.filter(({ server }) => server === name))).join("+");
+  return stored === earlier(tools) || stored === joined;
+}
+
+function hashOf(tools: JsonObject[]): string {
+  return createHash("sha256").update(tools.map(canonical).sort().join("\n")).digest("hex");
 }
 
 function identity({ server, name, description, input_schema, output_schema }: ToolSpec): JsonObject {

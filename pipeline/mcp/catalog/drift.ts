@@ -1,11 +1,12 @@
 /**
  * The changes between two catalogs, as text: added and removed tools, arguments added, removed, of another type or
- * newly required, descriptions, results, server versions. Empty if the schema hashes are equal; otherwise lists every
- * difference.
+ * newly required, descriptions, results, annotations, server versions. Empty if the schema hashes are equal; otherwise
+ * lists every difference. Catalogs stored by versions that left annotations out of the hash are compared without it.
  * @module
  */
 import type { Catalog, CatalogServer, Json, JsonObject, ToolSpec } from "../../events.ts";
 import { asObject, canonical } from "../../common/json.ts";
+import { isEarlierHash } from "./catalog.ts";
 
 const SHOWN_CHARS = 60;
 const MAX_DEPTH = 12;
@@ -13,7 +14,9 @@ const MAX_DEPTH = 12;
 /** What changed from one catalog to another, one line each; empty where the hashes agree. */
 export function describeDrift(before: Catalog, after: Catalog): string[] {
   if (before.schema_hash === after.schema_hash) return [];
-  const lines = [...serverChanges(before.servers, after.servers), ...toolChanges(before.tools, after.tools)];
+  const changed = toolChanges(before.tools, after.tools);
+  if (changed.length === 0 && isEarlierHash(before.schema_hash, after.tools)) return [];
+  const lines = [...serverChanges(before.servers, after.servers), ...changed];
   return lines.length > 0 ? lines : ["the schema hash is another, for a reason that the tools do not show"];
 }
 
@@ -48,7 +51,18 @@ function changesOf(old: ToolSpec, tool: ToolSpec): string[] {
     ...described,
     ...schemaChanges("argument", "", old.input_schema, tool.input_schema, 0),
     ...schemaChanges("result field", "", old.output_schema ?? {}, tool.output_schema ?? {}, 0),
+    ...annotationChanges(old.annotations, tool.annotations),
   ];
+}
+
+/** None where a catalog was stored without them, as in an adapter. */
+function annotationChanges(old?: ToolSpec["annotations"], now?: ToolSpec["annotations"]): string[] {
+  const hints = ["read_only", "destructive", "idempotent", "open_world"] as const;
+  return hints.flatMap((hint) =>
+    old === undefined || now === undefined || old[hint] === now[hint]
+      ? []
+      : [`annotation ${hint} is ${shown(now[hint])}, was ${shown(old[hint])}`]
+  );
 }
 
 /** `noun` names what the properties are; `path` is empty for the schema itself. */

@@ -85,3 +85,18 @@ Deno.test("describeDrift() is silent about order and about properties that every
   assert.deepEqual(describeDrift(one, turned), []);
   assert.deepEqual(describeDrift(one, two), ["tool s/a: argument constructor is gone"]);
 });
+
+Deno.test("describeDrift() names changed annotations, and compares with the hash of earlier versions without them", () => {
+  const tool = (hints: JsonObject) => ({ name: "a", ...schema({ x: { type: "string" } }), annotations: hints });
+  const one = catalog("1", tool({ readOnlyHint: true }));
+  const two = catalog("1", tool({ readOnlyHint: true, destructiveHint: true }));
+  assert.notEqual(one.schema_hash, two.schema_hash);
+  assert.deepEqual(describeDrift(one, two), ["tool s/a: annotation destructive is true, was nothing"]);
+  const earlier = "ac7277e10929f65de90bc2b77e5bf3293490bc94f1ab83344d00a7ed25a00a31";
+  assert.deepEqual(describeDrift({ ...one, schema_hash: earlier }, one), []);
+  assert.deepEqual(describeDrift({ ...one, schema_hash: earlier }, two), [
+    "tool s/a: annotation destructive is true, was nothing",
+  ]);
+  const bare = one.tools.map(({ annotations: _, ...rest }) => rest) as typeof one.tools;
+  assert.deepEqual(describeDrift({ servers: [], tools: bare, schema_hash: earlier }, two), []);
+});

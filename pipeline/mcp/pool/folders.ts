@@ -57,16 +57,16 @@ export async function copyFixture(fixture: string, work: string): Promise<void> 
 }
 
 async function copyInto(from: OpenFolder, to: OpenFolder): Promise<void> {
-  for (const { name, kind } of await from.entries()) {
-    if (kind === "link") await to.link(name, from.linkTarget(name));
+  for (const { name, kind } of from.entries()) {
+    if (kind === "link") to.link(name, from.linkTarget(name));
     else if (kind === "folder") {
       using source = from.folder(name);
       using target = to.folder(name, true);
       await copyInto(source, target);
     } else {
-      await using file = await from.file(name);
+      using file = from.file(name);
       if (!file) throw new HoneError(say.odd_fixture(`${from.path}/${name}`));
-      await to.write(name, file, (await file.stat()).mode & 0o777);
+      await to.write(name, file);
     }
   }
 }

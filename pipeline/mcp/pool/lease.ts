@@ -98,7 +98,7 @@ export class PoolLease implements Lease {
     if (!server) return refused("unknown_tool", `There is no server "${tool.server}".`);
     const problem = argumentProblem(tool.input_schema, args);
     if (problem) return refused("invalid_arguments", `Invalid arguments for ${tool.model_name}: ${problem}.`);
-    const denied = server.denial(tool);
+    const denied = await server.denialNow(tool, async () => await this.#session(server), signal);
     if (denied) return refused("denied", denied);
     if (signal.aborted) return refused("cancelled", CANCELLED);
     for (let retry = 0;; retry++) {

@@ -35,6 +35,11 @@ export class KnownServer {
   readonly tools = new Map<string, ToolSpec>();
   #resources?: ResourceTools;
   #listed: ToolSpec[] | undefined;
+  /** Tools that the server has, at any time since discovery, said to change things. */
+  readonly #writing = new Set<string>();
+  /** Reported changes of the tools, and how many of them the last list includes. */
+  #reported = 0;
+  #included = 0;
   readonly #told = new Set<string>();
 
   constructor(readonly name: string, readonly config: ServerConfig, private readonly rules: ServerRules) {}
@@ -86,7 +91,8 @@ export class KnownServer {
   /** Lists the tools again; returns new differences from the discovered ones, or null. */
   async changed(session: Session, signal: AbortSignal): Promise<ToolsChange | null> {
     if (!this.#listed) return null;
-    const now = await this.#list(session, { timeout_secs: startLimit(this.config), signal });
+    this.#reported++;
+    const now = await this.#listAgain(session, { timeout_secs: startLimit(this.config), signal });
     const changes = toolChanges(this.#listed, now);
     const key = changes.join("\n");
     if (changes.length === 0 || this.#told.has(key) || this.#told.size >= MOST_CHANGES) return null;
@@ -112,19 +118,41 @@ export class KnownServer {
     });
   }
 
+  async #listAgain(session: Session, limits: CallLimits): Promise<ToolSpec[]> {
+    const included = this.#reported;
+    const now = await this.#list(session, limits);
+    for (const { name, annotations } of now) if (saysWrites(annotations)) this.#writing.add(name);
+    this.#included = Math.max(this.#included, included);
+    return now;
+  }
+
+  /**
+   * Why a tool may not be called now, or null: see `denial`. If the server has reported a change of its tools, they are
+   * listed again first, over the given session.
+   */
+  async denialNow(tool: ToolSpec, session: () => Promise<Session>, signal: AbortSignal): Promise<string | null> {
+    const denied = this.denial(tool);
+    if (denied !== null || this.#writesAllowed || this.#included === this.#reported) return denied;
+    try {
+      await this.#listAgain(await session(), { timeout_secs: this.callTimeout, signal });
+    } catch (error) {
+      return `${this.#refusal(tool)}: its tools have changed, and cannot be listed again (${messageOf(error)}).`;
+    }
+    return this.denial(tool);
+  }
+
   /**
    * Why a tool may not be called, or null. On a shared server only tools that the user lists as read-only may be
-   * called, unless writing is allowed; the server's annotations can forbid a listed tool, but never allow another.
+   * called, unless writing is allowed; the server's annotations can forbid a listed tool, but never allow another. What
+   * they say now counts, too: a tool that starts to change things is rejected from then on.
    */
   denial(tool: ToolSpec): string | null {
-    if (this.config.isolation !== "shared" || this.rules.allow_writes || this.config.allow_writes) return null;
-    if (this.#isResource(tool.name)) return null;
-    const on = `"${tool.name}" may not be called on the shared server "${this.name}"`;
+    if (this.#writesAllowed || this.#isResource(tool.name)) return null;
+    const on = this.#refusal(tool);
     if (!isNamed(this.config.read_only_tools ?? [], tool.name)) {
       return `${on}: servers.${this.name}.read_only_tools does not name it, and allow_writes is not set.`;
     }
-    const { read_only, destructive } = tool.annotations;
-    if (read_only === false || (destructive === true && read_only !== true)) {
+    if (saysWrites(tool.annotations) || this.#writing.has(tool.name)) {
       return `${on}: the server itself says that it changes things, and allow_writes is not set.`;
     }
     return null;
@@ -137,7 +165,16 @@ export class KnownServer {
 
   /** Whether the server or the user's own list says that a tool changes nothing. */
   isReadOnly({ name, annotations }: ToolSpec): boolean {
-    return annotations.read_only === true || isNamed(this.config.read_only_tools ?? [], name);
+    const said = annotations.read_only === true && !this.#writing.has(name);
+    return said || isNamed(this.config.read_only_tools ?? [], name);
+  }
+
+  get #writesAllowed(): boolean {
+    return this.config.isolation !== "shared" || this.rules.allow_writes || this.config.allow_writes;
+  }
+
+  #refusal(tool: ToolSpec): string {
+    return `"${tool.name}" may not be called on the shared server "${this.name}"`;
   }
 
   /** Calls a tool of this server, or reads a resource. */
@@ -154,6 +191,10 @@ export class KnownServer {
   #isResource(name: string): boolean {
     return this.#resources !== undefined && (name === this.#resources.read.name || name === this.#resources.list.name);
   }
+}
+
+function saysWrites({ read_only, destructive }: ToolSpec["annotations"]): boolean {
+  return read_only === false || (destructive === true && read_only !== true);
 }
 
 /** All servers of a pool by name. */
