@@ -49,13 +49,21 @@ export class Trace {
     }
   }
 
-  /** The command, run in the control group. */
+  /** The command, run in the control group. A shell enters it, so that nothing can be started before that. */
   enter(program: { command: string; args: string[] }): { command: string; args: string[] } {
     if (!this.group) return program;
-    return {
-      command: "/bin/sh",
-      args: ["-c", ENTER, `${this.group.path}/cgroup.procs`, program.command, ...program.args],
-    };
+    const args = ["-c", ENTER, `${this.group.path}/cgroup.procs`, program.command, ...program.args];
+    return { command: "/bin/sh", args };
+  }
+
+  /** Moves a process that has just been started to the control group. */
+  take(pid: number): void {
+    if (!this.group) return;
+    try {
+      Deno.writeTextFileSync(`${this.group.path}/cgroup.procs`, String(pid));
+    } catch {
+      // It has ended.
+    }
   }
 
   /** Ends all that is left, and removes the control group. */

@@ -26,6 +26,7 @@ export interface ProcessSpec {
 }
 
 const UNIX = Deno.build.os !== "windows";
+const SHELL_NAME = /^[A-Za-z_]\w*$/;
 /** Containers by the client that they run under, as the reaper knows them: `<engine>/<name>`. */
 const containers = new WeakMap<Deno.ChildProcess, string>();
 /** What finds the processes that a server leaves behind; a container's go with it. */
@@ -33,16 +34,7 @@ const traces = new WeakMap<Deno.ChildProcess, Trace>();
 
 /** Starts a process as the leader of its own group, with all three streams piped. Throws where it cannot be started. */
 export function startProcess(spec: ProcessSpec): Deno.ChildProcess {
-  if (!spec.container) {
-    const trace = new Trace();
-    const program = runnable(spec);
-    if (trace.group) tell(`+ =${trace.group.name}`);
-    // The shell would not say as clearly what is wrong with a program that does not exist.
-    const within = isProgram(program.command, spec) ? trace.enter(program) : program;
-    const child = spawn(spec, { ...within, env: { ...spec.env, [MARK]: trace.mark }, cwd: spec.cwd });
-    traces.set(child, trace);
-    return child;
-  }
+  if (!spec.container) return startTraced(spec);
   const { engine, writable } = spec.container;
   const name = `hone-${randomUUID()}`;
   tell(`+ ${engine}/${name}`);
@@ -50,6 +42,29 @@ export function startProcess(spec: ProcessSpec): Deno.ChildProcess {
   const child = spawn(spec, { command: engine, cwd: writable[0]!, args, env: { ...env, [MARK]: OWN_MARK } });
   containers.set(child, `${engine}/${name}`);
   return child;
+}
+
+function startTraced(spec: ProcessSpec): Deno.ChildProcess {
+  const trace = new Trace();
+  if (trace.group) tell(`+ =${trace.group.name}`);
+  const program = runnable(spec);
+  // A shell says less clearly that there is no such program, and drops variables whose names are none for it.
+  const by_shell = isProgram(program.command, spec) && Object.keys(spec.env).every((name) => SHELL_NAME.test(name));
+  try {
+    const within = by_shell ? trace.enter(program) : program;
+    const child = spawn(spec, { ...within, env: { ...spec.env, [MARK]: trace.mark }, cwd: spec.cwd });
+    if (!by_shell) trace.take(child.pid);
+    traces.set(child, trace);
+    return child;
+  } catch (error) {
+    void ended(trace);
+    throw error;
+  }
+}
+
+async function ended(trace: Trace): Promise<void> {
+  await trace.end();
+  if (trace.group) tell(`- =${trace.group.name}`);
 }
 
 function spawn(spec: ProcessSpec, as: Omit<ProcessSpec, "container">): Deno.ChildProcess {
@@ -93,8 +108,7 @@ export async function killProcess(child: Deno.ChildProcess, grace_ms = 0): Promi
   for (const pid of [child.pid, ...helpers]) signalGroup(pid, "SIGKILL");
   await child.status;
   signalGroup(child.pid, "SIGKILL");
-  await trace?.end();
-  if (trace?.group) tell(`- =${trace.group.name}`);
+  if (trace) await ended(trace);
   tell(`- ${child.pid}`);
   const container = containers.get(child);
   if (!container) return;
