@@ -9,6 +9,7 @@ import { dirname } from "node:path";
 import { z } from "zod";
 import { cacheDir } from "../../pipeline/common/cache_dir.ts";
 import { findEngine } from "../../pipeline/mcp/session/container.ts";
+import { type Finder, finder } from "../../pipeline/mcp/session/left_behind.ts";
 import { execute, findPython, workerEnvState } from "../../pipeline/program/worker_env.ts";
 import { defineVerb, indented } from "./verb.ts";
 
@@ -98,7 +99,26 @@ async function examine(signal: AbortSignal): Promise<Finding[]> {
     optional("npx", npx, "starts servers that are npm packages (hone uses Deno in its place)"),
     optional("node", node, "runs servers written for Node.js"),
     containers,
+    leftBehindFinding(),
   ];
+}
+
+const FINDERS: Record<Finder, string> = {
+  "control groups": "by control group (cgroup v2), each server's own",
+  "marks": "by a mark in their environment (no writable cgroup v2): not those that clear it",
+  "process trees": "by process group and parent only: not daemons",
+};
+
+function leftBehindFinding(): Finding {
+  const found = finder();
+  const needed_for = "ends processes that servers leave behind, after each rollout";
+  return {
+    name: "leftover processes",
+    ok: found === "control groups" || null,
+    found: FINDERS[found],
+    needed_for,
+    required: false,
+  };
 }
 
 async function containerFinding(): Promise<Finding> {

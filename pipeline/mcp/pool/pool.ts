@@ -120,6 +120,7 @@ export class EnvironmentPool implements AsyncDisposable {
     signal.throwIfAborted();
     const use: Use = { since: Date.now(), wrote: new Set() };
     const slot = this.#own.length > 0 ? await this.#until(signal, this.#take(scenario, use), use) : null;
+    use.since = Date.now(); // What servers write while they start is not the rollout's doing.
     const lease = new PoolLease({
       id: rollout_id,
       slot,
@@ -222,7 +223,7 @@ export class EnvironmentPool implements AsyncDisposable {
 
   async #create(): Promise<Slot> {
     this.#ctx.signal.throwIfAborted();
-    await this.#makeRoot();
+    if (this.#own.some((name) => this.#servers.get(name)!.is_process)) await this.#makeRoot();
     const root = `${this.#env}/${String(this.#made++).padStart(4, "0")}`;
     const slot = await Slot.create(this.#ctx, this.#own, root);
     this.#all.add(slot);

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { HoneError, runner as messages } from "../../diagnostics/mod.ts";
 import type { EventMap } from "../../events.ts";
 import type { ExportArgs, Roles } from "../../plugin.ts";
+import { OpenFolder } from "../../common/open_folder.ts";
 import type { Bound } from "../bindings.ts";
 import { agentOf, checkpointOf, type Run, type Staged } from "../context.ts";
 
@@ -15,11 +16,20 @@ export function bind(run: Run): Bound[] {
         const done = run.recorded.exports.get(exporter.id);
         if (done) return await deliver("export.completed", done, true);
         run.progress.begin("export", 0);
+        removeLinks(run.run_dir, exporter.id);
         const { dir, proof } = await exporter.role.export(exportArgs(run, exporter, data));
         await publish("export.completed", { exporter: exporter.id, dir, proof });
       },
     },
   }));
+}
+
+/** Removes links where the exporter is to write: a server may have put them there. Throws if its folder is one. */
+function removeLinks(run_dir: string, id: string): void {
+  using outer = OpenFolder.open(run_dir);
+  if (!outer.entries().some(({ name }) => name === id)) return;
+  using inner = outer.folder(id);
+  for (const { name, kind } of inner.entries()) if (kind === "link") inner.remove(name);
 }
 
 function exportArgs(
