@@ -9,7 +9,7 @@
  */
 import { Buffer } from "node:buffer";
 import fs from "node:fs";
-import { isAbsolute, relative, resolve, sep } from "node:path";
+import { basename, dirname, isAbsolute, relative, resolve, sep } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { folders as say, HoneError, mcp } from "../diagnostics/mod.ts";
 
@@ -117,16 +117,15 @@ export class OpenFolder implements Disposable {
 
   /** Opens a folder in this one, made if `make` is set. Throws a HoneError if the entry is not a folder. */
   folder(name: string, make = false): OpenFolder {
-    const at = this.#at(name);
     if (make) {
       try {
-        fs.mkdirSync(at);
+        this.#at(name, (at) => fs.mkdirSync(at));
       } catch (error) {
         if (!isOneOf(error, "EEXIST")) throw error;
       }
     }
     try {
-      return new OpenFolder(`${this.path}/${name}`, openedWith(at));
+      return this.#at(name, (at) => new OpenFolder(`${this.path}/${name}`, openedWith(at)));
     } catch (error) {
       if (isOneOf(error, "ELOOP", "ENOTDIR")) throw new HoneError(say.not_a_folder(`${this.path}/${name}`));
       throw error;
@@ -137,7 +136,7 @@ export class OpenFolder implements Disposable {
   file(name: string): OpenFile | null {
     let fd: number;
     try {
-      fd = fs.openSync(this.#at(name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+      fd = this.#at(name, (at) => fs.openSync(at, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
     } catch (error) {
       if (isOneOf(error, "ELOOP", "ENOENT", "ENXIO", "EISDIR")) return null;
       throw error;
@@ -150,7 +149,7 @@ export class OpenFolder implements Disposable {
 
   /** Target of a symbolic link, as text. */
   linkTarget(name: string): string {
-    return Deno.readLinkSync(this.#at(name));
+    return this.#at(name, Deno.readLinkSync);
   }
 
   /** Writes a new file in place of a file or link of this name: what another name of it shows stays as it is. */
@@ -172,7 +171,7 @@ export class OpenFolder implements Disposable {
   /** Removes a file, a link or an empty folder; silent if there is none. */
   remove(name: string): void {
     try {
-      Deno.removeSync(this.#at(name));
+      this.#at(name, (at) => Deno.removeSync(at));
     } catch (error) {
       if (!isOneOf(error, "ENOENT")) throw error;
     }
@@ -211,7 +210,7 @@ export class OpenFolder implements Disposable {
         else {
           inner.#cleared(entry.name)[Symbol.dispose]();
           const fresh = `.hone-${crypto.randomUUID()}`;
-          Deno.renameSync(inner.#at(entry.name), this.#at(fresh));
+          inner.#at(entry.name, (from) => this.#at(fresh, (to) => Deno.renameSync(from, to)));
           moved.push(fresh);
         }
         await breathe();
@@ -243,7 +242,7 @@ export class OpenFolder implements Disposable {
     for (let attempt = 1;; attempt++) {
       this.remove(name);
       try {
-        return create(this.#at(name));
+        return this.#at(name, create);
       } catch (error) {
         if (!isOneOf(error, "EEXIST") || attempt === WRITE_TRIES) throw error;
       }
@@ -254,10 +253,18 @@ export class OpenFolder implements Disposable {
     return LINUX ? `/proc/self/fd/${this.fd}/.` : this.path;
   }
 
-  #at(name: string): string {
+  /** Calls `use` with a path that leads to an entry from the open folder; errors name the entry by its own path. */
+  #at<T>(name: string, use: (at: string) => T): T {
     if (name === "" || name === "." || name === ".." || /[/\0]/.test(name)) throw new HoneError(say.bad_name(name));
     this.#check();
-    return LINUX ? `/proc/self/fd/${this.fd}/${name}` : `${this.path}/${name}`;
+    const path = `${this.path}/${name}`;
+    const at = LINUX ? `/proc/self/fd/${this.fd}/${name}` : path;
+    try {
+      return use(at);
+    } catch (error) {
+      if (error instanceof Error) error.message = error.message.replaceAll(at, path);
+      throw error;
+    }
   }
 
   #check(): void {
@@ -268,19 +275,19 @@ export class OpenFolder implements Disposable {
 
 /** Makes a folder, empty; what was at its path is removed. */
 export async function makeFolder(path: string): Promise<void> {
+  await Deno.mkdir(dirname(path), { recursive: true });
   await removeFolder(path);
-  await Deno.mkdir(path, { recursive: true });
-  using folder = OpenFolder.open(path);
+  using outer = OpenFolder.open(dirname(path));
+  using folder = outer.folder(basename(path), true);
   folder.remember();
 }
 
 /** Removes a folder with everything in it, or a link of that name alone; silent if there is none. */
 export async function removeFolder(path: string): Promise<void> {
   for (const known of made.keys()) if (known === path || known.startsWith(path + sep)) made.delete(known);
-  const at = path.lastIndexOf(sep);
-  const [parent, name] = [path.slice(0, at) || sep, path.slice(at + 1)];
+  const name = basename(path);
   try {
-    using outer = OpenFolder.open(parent);
+    using outer = OpenFolder.open(dirname(path));
     if ((await Deno.lstat(path)).isDirectory) {
       using inner = outer.folder(name);
       await inner.clear();
