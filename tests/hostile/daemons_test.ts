@@ -47,6 +47,7 @@ async function leaveDaemons(reset: string, groups: boolean, end: (child: Deno.Ch
   assert(beside >= 1, "a helper that is still below its server stays");
   const last: number[] = JSON.parse((await lines.next()).value!);
   assert(last.every(alive));
+  assert.equal((await lines.next()).value, "reaper killed");
   await end(child);
   await child.status;
   await lines.return(undefined);

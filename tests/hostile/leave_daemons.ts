@@ -3,7 +3,7 @@
  * are found here, those of each rollout, and the servers. Then it waits. Argument: the servers' `reset`.
  * @module
  */
-import { finder } from "../../pipeline/mcp/session/left_behind.ts";
+import { finder, processes } from "../../pipeline/mcp/session/left_behind.ts";
 import { environment, hostile, hostilePool, run } from "./hostile_pool.ts";
 
 /** Daemons by what they do to get away; each prints its own id. */
@@ -33,5 +33,13 @@ const beside = (await run(again, `cat /proc/${now}/task/*/children`)).trim().spl
 console.log(JSON.stringify({ finder: finder(), daemons, servers, now, beside }));
 const last = (await run(again, script)).trim().split("\n").map(Number);
 console.log(JSON.stringify(last));
+// A server may kill the reaper: another takes over.
+for (const { pid, parent } of await processes()) {
+  if (parent === Deno.pid && /read -r op one/.test(Deno.readTextFileSync(`/proc/${pid}/cmdline`))) {
+    Deno.kill(pid, "SIGKILL");
+  }
+}
+await new Promise((go) => setTimeout(go, 300));
+console.log("reaper killed");
 for await (const _ of Deno.stdin.readable) break;
 await made[Symbol.asyncDispose]();

@@ -145,6 +145,24 @@ Deno.test("a setup may use odd names, and what it put there is no change", async
   assert.deepEqual(Object.entries(observation.was), []);
 });
 
+Deno.test("a server finds the scenario's files and the fixture when it starts, also one that was started ahead", async () => {
+  const fixture = await Deno.makeTempDir();
+  await Deno.writeTextFile(`${fixture}/given.txt`, "given");
+  const { args } = hostile() as { args: string[] };
+  const look = ["-c", 'ls >"$HOME/at_start"; exec "$@"', "sh", "deno", ...args];
+  await using made = await hostilePool({ it: hostile({ command: "sh", args: look, fixture }) });
+  await made.pool.warm(1);
+  for (const name of ["one.txt", "two.txt", "three.txt"]) {
+    const lease = await made.lease({ setup: { files: { [name]: "" } } });
+    assert.equal(await run(lease, 'cat "$HOME/at_start"'), ["given.txt", name].sort().join("\n") + "\n");
+    await lease.release();
+  }
+  const plain = await made.lease();
+  assert.equal(await run(plain, 'cat "$HOME/at_start"'), "given.txt\n");
+  await plain.release();
+  await Deno.remove(fixture, { recursive: true });
+});
+
 for (const reset of RESETS) {
   Deno.test(`folders nested without end, names that are not text and locked folders are cleared (reset: ${reset})`, async () => {
     await using made = await hostilePool({ it: hostile({ reset, call_timeout_secs: 120 }) });

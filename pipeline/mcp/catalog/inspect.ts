@@ -3,9 +3,10 @@
  * `hone discover` and `hone call`.
  * @module
  */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { removeFolder } from "../../common/open_folder.ts";
 import { estimateTool } from "../../chat/tool_text.ts";
 import { HoneError, mcp } from "../../diagnostics/mod.ts";
 import type { CallOutcome, Catalog, CatalogServer, Json, JsonObject, ToolSpec } from "../../events.ts";
@@ -101,7 +102,7 @@ async function withPool<T>(
     await using pool = new EnvironmentPool({ servers, base_dir, run_dir, allow_writes: true, log: QUIET, signal });
     return await use(pool);
   } finally {
-    await rm(run_dir, { recursive: true, force: true });
+    await removeFolder(run_dir);
   }
 }
 

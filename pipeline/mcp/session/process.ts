@@ -26,6 +26,8 @@ export interface ProcessSpec {
 }
 
 const UNIX = Deno.build.os !== "windows";
+/** After so many were killed, the next one starts with the next server. */
+const MOST_REAPERS = 100;
 const SHELL_NAME = /^[A-Za-z_]\w*$/;
 /** Containers by the client that they run under, as the reaper knows them: `<engine>/<name>`. */
 const containers = new WeakMap<Deno.ChildProcess, string>();
@@ -195,17 +197,25 @@ for try in 1 2; do
   [ "$again" ] && [ $try = 1 ] && sleep 2
 done`;
 
-let reaper: { child: Deno.ChildProcess; writer: WritableStreamDefaultWriter<Uint8Array> } | null | undefined;
+let reaper: WritableStreamDefaultWriter<Uint8Array> | undefined;
+let reapers = 0;
+/** What the reaper has been told of and not told to forget: a new one, after the old one was killed, hears it again. */
+const live = new Set<string>();
 
-function tell(line: string): void {
+function tell(line: `${"+" | "-"} ${string}`): void {
   if (!UNIX) return;
-  reaper ??= startReaper();
-  reaper.writer.write(new TextEncoder().encode(`${line}\n`)).catch(() => {
-    reaper = undefined; // It was killed; the next process gets a new one.
-  });
+  const one = line.slice(2);
+  if (line.startsWith("+")) live.add(one);
+  else live.delete(one);
+  if (!reaper) startReaper();
+  else write(reaper, line);
 }
 
-function startReaper() {
+function write(to: WritableStreamDefaultWriter<Uint8Array>, ...lines: string[]): void {
+  to.write(new TextEncoder().encode(lines.map((line) => `${line}\n`).join(""))).catch(() => {});
+}
+
+function startReaper(): void {
   const child = new Deno.Command("/bin/sh", {
     args: ["-c", REAPER, `${MARK}=${OWN_MARK}`, groupsFolder() ?? ""],
     stdin: "piped",
@@ -214,5 +224,11 @@ function startReaper() {
     detached: true,
   }).spawn();
   child.unref();
-  return { child, writer: child.stdin.getWriter() };
+  reaper = child.stdin.getWriter();
+  reaper.closed.catch(() => {});
+  write(reaper, ...[...live].map((one) => `+ ${one}`));
+  child.status.then(() => {
+    reaper = undefined;
+    if (live.size > 0 && ++reapers < MOST_REAPERS) startReaper();
+  });
 }
