@@ -1,6 +1,6 @@
 /** Servers that plant links, replace their folder, nest without end, and race with hone while it works there. @module */
 import assert from "node:assert/strict";
-import type { Json, Judgement, Scenario } from "../../pipeline/events.ts";
+import type { Json, Judgement } from "../../pipeline/events.ts";
 import type { Lease } from "../../pipeline/mcp/pool/pool.ts";
 import { fakeContext, fakeJudgeArgs, fakeTrajectory } from "../../pipeline/testing.ts";
 import state, { type Check } from "../../plugins/judge/state.ts";
@@ -9,10 +9,18 @@ import { hostile, hostilePool, REPEAT, run, victim } from "./hostile_pool.ts";
 
 const RESETS = ["restart", "workdir"] as const;
 
-/** What judge/state observes of an environment, as it is stored. */
-async function observed(lease: Lease, checks: Check[], setup?: Scenario["setup"]): Promise<Json> {
+const EMPTY = { tree: {}, calls: [], truncated: false };
+
+/** What judge/state observes of an environment that was empty before, or as given, as it is stored. */
+async function observed(lease: Lease, checks: Check[], before: Json = EMPTY): Promise<Json> {
   const role = await state.create(fakeContext(state.config.parse({})));
-  return JSON.parse(JSON.stringify(await role.observe!(lease, scenario({ checks, setup }), checks)));
+  return JSON.parse(JSON.stringify(await role.observe!(lease, scenario({ checks }), checks, before)));
+}
+
+/** What it observes before the agent acts. */
+async function observedBefore(lease: Lease, checks: Check[]): Promise<Json> {
+  const role = await state.create(fakeContext(state.config.parse({})));
+  return JSON.parse(JSON.stringify(await role.observeBefore!(lease, scenario({ checks }), checks)));
 }
 
 async function judged(observation: Json, checks: Check[]): Promise<Judgement> {
@@ -141,7 +149,9 @@ Deno.test("a setup may use odd names, and what it put there is no change", async
   const files = JSON.parse('{"__proto__": "a", "constructor": "b", "deep/__proto__/toString": "c"}');
   const lease = await made.lease({ setup: { files } });
   assert.equal(await run(lease, "cat __proto__ constructor deep/__proto__/toString"), "abc");
-  const observation = await observed(lease, [], { files }) as { was: object };
+  const checks: Check[] = [{ file: "constructor" }];
+  const before = await observedBefore(lease, checks);
+  const observation = await observed(lease, checks, before) as { was: object };
   assert.deepEqual(Object.entries(observation.was), []);
 });
 
