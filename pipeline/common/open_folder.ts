@@ -240,11 +240,11 @@ export class OpenFolder implements Disposable {
 
   #create<T>(name: string, create: (at: string) => T): T {
     for (let attempt = 1;; attempt++) {
-      this.remove(name);
       try {
         return this.#at(name, create);
       } catch (error) {
         if (!isOneOf(error, "EEXIST") || attempt === WRITE_TRIES) throw error;
+        this.remove(name);
       }
     }
   }
