@@ -81,10 +81,13 @@ function shownValue(key: string, value: string): string {
   return visibleWord(value.replace(/(:\/\/[^\s:@/]*:)[^\s@/]+@/g, "$1[redacted]@"));
 }
 
-function containerLines({ image, engine, network, mounts, args }: NonNullable<CommandServer["container"]>): string[] {
+function containerLines(container: NonNullable<CommandServer["container"]>): string[] {
+  const { image, engine, network, mounts, args, capabilities, new_privileges } = container;
   return [
     `container: ${visibleWord(image)}, ${engine ?? "docker or podman"}, network ${visibleWord(network)}`,
     ...(mounts.length > 0 ? [`mounts: ${words(mounts)}`] : []),
+    ...(capabilities.length > 0 ? [`capabilities: ${words(capabilities)}`] : []),
+    ...(new_privileges ? ["new_privileges: true"] : []),
     ...(args.length > 0 ? [`arguments of run: ${words(args)}`] : []),
   ];
 }
