@@ -206,7 +206,8 @@ function tell(line: `${"+" | "-"} ${string}`): void {
   if (!UNIX) return;
   const one = line.slice(2);
   if (line.startsWith("+")) live.add(one);
-  else live.delete(one);
+  // The reaper's list would double with each process that it is told to forget and does not know.
+  else if (!live.delete(one)) return;
   if (!reaper) startReaper();
   else write(reaper, line);
 }
