@@ -184,7 +184,7 @@ function onPath(program: string, path = ""): boolean {
 // A client may have been killed while its container was being made: hence the second look.
 const REAPER = `live=" "
 while read -r op one; do
-  if [ "$op" = + ]; then live="$live$one "; else live="\${live%% $one *} \${live#* $one }"; fi
+  case "$op$live" in +*) live="$live$one ";; *" $one "*) live="\${live%% $one *} \${live#* $one }";; esac
 done
 for one in $live; do case $one in =*) echo 1 >"$1/\${one#=}/cgroup.kill";; esac; done 2>/dev/null
 for one in $live; do case $one in */*|=*) ;; *) kill -KILL -"$one" 2>/dev/null;; esac; done
@@ -206,7 +206,6 @@ function tell(line: `${"+" | "-"} ${string}`): void {
   if (!UNIX) return;
   const one = line.slice(2);
   if (line.startsWith("+")) live.add(one);
-  // The reaper's list would double with each process that it is told to forget and does not know.
   else if (!live.delete(one)) return;
   if (!reaper) startReaper();
   else write(reaper, line);
