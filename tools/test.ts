@@ -65,7 +65,16 @@ async function suite(
 async function denoSuite(folder: string, unit: boolean): Promise<Counts> {
   const junit = join(folder, "deno.xml");
   const paths = unit ? ["pipeline", "plugins", "runners", "tools"] : [];
-  const command = [Deno.execPath(), "test", "--frozen", "-A", "--parallel", "--reporter=dot", `--junit-path=${junit}`, ...paths];
+  const command = [
+    Deno.execPath(),
+    "test",
+    "--frozen",
+    "-A",
+    "--parallel",
+    "--reporter=dot",
+    `--junit-path=${junit}`,
+    ...paths,
+  ];
   return await suite("Deno", command, junit, { cwd: ROOT });
 }
 

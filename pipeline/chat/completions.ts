@@ -6,6 +6,7 @@
 import { chat as say, messageOf } from "../diagnostics/mod.ts";
 import type { ChatMessage, JsonObject, ToolSpec, TurnRecord } from "../events.ts";
 import type { Policy } from "../plugin.ts";
+import { TooLarge } from "../common/bounded_body.ts";
 import { pause, within } from "../common/deadline.ts";
 import { readJson } from "./json_text.ts";
 import { isObject } from "../common/json.ts";
@@ -111,6 +112,9 @@ async function send(policy: Policy, path: string, body: string, signal: AbortSig
   try {
     heard = await post(url, { headers, body, signal });
   } catch (error) {
+    if (error instanceof TooLarge) {
+      throw new EndpointError(say.endpoint_too_large(url, error.bytes), 200, "too large", { cause: error });
+    }
     const cause = messageOf(error);
     throw new EndpointError(say.endpoint_unreachable(url, cause), 0, cause, { cause: error });
   }

@@ -5,7 +5,9 @@
  */
 import type { JsonObject } from "../events.ts";
 import type { Policy } from "../plugin.ts";
+import { boundedText } from "../common/bounded_body.ts";
 import { within } from "../common/deadline.ts";
+import { MAX_ANSWER_BYTES } from "./endpoint_http.ts";
 
 const PATIENCE_SECS = 5;
 /** vLLM and SGLang; OpenRouter and Together; LM Studio; Groq. */
@@ -19,7 +21,7 @@ export async function contextLength(policy: Policy, signal: AbortSignal): Promis
   try {
     return await within(PATIENCE_SECS, signal, async (inner) => {
       const response = await fetch(url, { headers, signal: inner });
-      const text = await response.text();
+      const text = await boundedText(response, MAX_ANSWER_BYTES);
       return response.ok ? ofModel(JSON.parse(text), policy.model) : 0;
     });
   } catch {

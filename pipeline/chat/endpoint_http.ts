@@ -3,7 +3,7 @@
  * temporary, and how long to wait before another try. Independent of the API's request and response formats.
  * @module
  */
-import { bounded } from "../common/bounded_body.ts";
+import { boundedText } from "../common/bounded_body.ts";
 import { type Diagnostic, HoneError } from "../diagnostics/mod.ts";
 
 /** An endpoint that could not or would not answer. `status` is 0 where there was no HTTP answer. */
@@ -60,17 +60,20 @@ export interface Post {
   headers: HeadersInit;
   body: string;
   signal: AbortSignal;
-  /** Maximum bytes of the response. Default: no limit. */
+  /** Maximum bytes of the response. Default: MAX_ANSWER_BYTES. */
   max_bytes?: number;
   /** `manual` returns a redirect to the caller as a response. Default: redirects are followed. */
   redirect?: "manual";
 }
 
+/** An answer with the ids and logprobs of a long context is several times smaller. */
+export const MAX_ANSWER_BYTES = 64_000_000;
+
 /** Sends JSON. Throws what went wrong on the way, TooLarge, or the signal's reason. */
-export async function post(url: string, { max_bytes, ...init }: Post): Promise<Heard> {
+export async function post(url: string, { max_bytes = MAX_ANSWER_BYTES, ...init }: Post): Promise<Heard> {
   try {
     const response = await fetch(url, { method: "POST", ...init });
-    const text = await (max_bytes === undefined ? response : bounded(response, max_bytes)).text();
+    const text = await boundedText(response, max_bytes);
     return { status: response.status, text, retry_after: retryAfter(response.headers) };
   } catch (error) {
     // Of itself it says no more than "fetch failed".

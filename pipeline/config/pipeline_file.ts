@@ -5,7 +5,6 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { checkGraph, checkReward, type Finding, nameStages, type Placed } from "./stage_graph.ts";
 import { explain, jsonSchema } from "./issues.ts";
@@ -14,7 +13,8 @@ import { type DeclaredRole, declaredRole } from "./declared_role.ts";
 import { asPart } from "../scenario/parts.ts";
 import { missingSplits, previewScenarios, type Ready } from "../scenario/preview.ts";
 import { pipeline_schema, type PipelineConfig } from "./pipeline_schema.ts";
-import { config as say, type Diagnostic, HoneError, runner } from "../diagnostics/mod.ts";
+import { readText } from "../common/read_text.ts";
+import { config as say, type Diagnostic, HoneError, messageOf, runner } from "../diagnostics/mod.ts";
 import type { Json, JsonObject, Scenario } from "../events.ts";
 import { declaredServers } from "../mcp/declared/permitted.ts";
 import { clientEntries, clientText, SERVERS_FIELDS, serversIn } from "../mcp/declared/client_file.ts";
@@ -25,7 +25,7 @@ import type { DeclaredServer, Plugin, ScenarioPart } from "../plugin.ts";
 import { TAPE_FILE } from "../tape/lines.ts";
 import { textProblems } from "./pipeline_text.ts";
 import { originOf, resolved } from "./resolved_yaml.ts";
-import { Source, valueAt } from "./source.ts";
+import { fieldName, type Path, Source, valueAt } from "./source.ts";
 import { isRelative, missingFiles, missingPaths, unsetNames } from "./world.ts";
 
 /** A stage, ready to be created. */
@@ -80,7 +80,7 @@ export interface LoadOptions {
 
 /** Reads the pipeline at `path`; throws a HoneError with all diagnostics. */
 export async function loadPipeline(path: string, options: LoadOptions): Promise<LoadedPipeline> {
-  const text = await readFile(path, "utf8").catch((error) => {
+  const text = await readText(path).catch((error) => {
     if (error.code === "EISDIR") {
       const inside = join(path, "pipeline.yaml");
       throw new HoneError(say.pipeline_is_folder(path, existsSync(inside) ? inside : undefined));
@@ -177,6 +177,7 @@ class Reading {
     const stages = await this.#readStages(value.stages);
     if (!parsed.success || !stages || this.diagnostics.length > 0 || this.plugins.skipped.size > 0) return undefined;
     const config = await this.#complete(parsed.data, stages);
+    if (this.diagnostics.length > 0) return undefined;
     this.#checkSplits(config, stages);
     if (this.diagnostics.length === 0) await this.plugins.end();
     const read = { parts: this.#parts, scenarios: this.#scenarios, hosted: this.#hosted };
@@ -230,11 +231,8 @@ class Reading {
   async #readServers(value: Record<string, unknown>): Promise<boolean> {
     if (typeof value.servers !== "string") return true;
     const path = value.servers;
-    const text = this.#world ? await readFile(resolve(this.base_dir, path), "utf8").catch(() => undefined) : "";
-    if (text === undefined) {
-      this.#report({ diagnostic: say.path_not_found("servers", path, this.base_dir), path: ["servers"] });
-      return false;
-    }
+    const text = this.#world ? await this.#readText(path, ["servers"]) : "";
+    if (text === undefined) return false;
     if (text === "") {
       delete value.servers;
       return true;
@@ -257,6 +255,19 @@ class Reading {
     if (parsed.success) return true;
     this.diagnostics.push(...explain(prefixed(parsed.error.issues, at), file, pipeline_schema));
     return false;
+  }
+
+  /** The text of a file that a field names; undefined, with a report, if it cannot be read. */
+  async #readText(path: string, field: Path): Promise<string | undefined> {
+    try {
+      return await readText(resolve(this.base_dir, path));
+    } catch (error) {
+      const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+      const diagnostic = missing
+        ? say.path_not_found(fieldName(field), path, this.base_dir)
+        : say.path_unreadable(fieldName(field), path, messageOf(error));
+      this.#report({ diagnostic, path: field });
+    }
   }
 
   /** Loads every plugin, parses every `with:`, and checks the graph if all could be loaded. */
@@ -374,8 +385,8 @@ class Reading {
   async #complete(config: PipelineConfig, stages: LoadedStage[]): Promise<PipelineConfig> {
     const { system_prompt } = config.agent;
     if (this.#world && isRelative(system_prompt)) {
-      const text = await readFile(resolve(this.base_dir, system_prompt), "utf8");
-      config.agent.system_prompt = text.trimEnd();
+      const text = await this.#readText(system_prompt, ["agent", "system_prompt"]);
+      config.agent.system_prompt = (text ?? "").trimEnd();
     }
     if (isRelative(config.model)) config.model = resolve(this.base_dir, config.model);
     const { tape } = config;

@@ -284,6 +284,12 @@ const limits = z.strictObject({
     "Maximum prompt and reply tokens of those requests, as reported by the endpoints or else estimated; requests in " +
       "progress when the limit is reached are still completed.",
   ).meta({ examples: [5000000] }),
+  result_bytes: count().default(1_000_000).describe(
+    "Maximum bytes of one tool result in the run's records, and for judges. A longer one is cut, with a mark; the hash of the whole is kept.",
+  ),
+  disk_gb: positive().default(50).describe(
+    "Disk space of the run's folder, in gigabytes, the folders of its servers included; a run that uses more is stopped, and can be resumed.",
+  ),
 });
 
 const tape_mode = z.enum(["record", "replay", "live"]);
@@ -325,7 +331,7 @@ export const pipeline_schema = z.strictObject({
   tape: tape.prefault("live").describe(
     "Recording and replay of the responses of servers, judges and model: a mode, or a map.",
   ),
-  limits: limits.prefault({}).describe("Limits of the run; omitted ones do not apply."),
+  limits: limits.prefault({}).describe("Limits of the run; those without a default do not apply if they are omitted."),
   allow_writes: z.boolean().default(false).describe(
     "Let rollouts call tools that are not read-only on shared servers.",
   ),

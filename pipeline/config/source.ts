@@ -3,12 +3,15 @@
  * `${NAME}` is read from the environment, `${workdir}` is kept, `$${NAME}` is literal text.
  * @module
  */
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from "yaml";
-import { codeFrame, config, type Diagnostic } from "../diagnostics/mod.ts";
+import { Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from "yaml";
+import { codeFrame, config, type Diagnostic, HoneError } from "../diagnostics/mod.ts";
+import { aliasProblem, type BoundProblem, unparsable } from "./yaml_bounds.ts";
 
 /** Keys and indexes from the root of a file to a value. */
 export type Path = (string | number)[];
 
+/** The parser's own recursion. */
+const DEEP = /Maximum call stack/;
 const REFERENCE = /\$(\$\{[^}]*\})|\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g;
 
 /** `stages[2].with.path`: a field's name in messages. */
@@ -29,11 +32,20 @@ export class Source {
   readonly #lines = new LineCounter();
   /** Values as written, `${…}` unexpanded: safe to show in messages and in the run's record. */
   readonly raw: unknown;
+  readonly #problems: BoundProblem[];
 
   /** `file` is the name shown in messages. */
   constructor(readonly text: string, readonly file: string) {
-    this.doc = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false, merge: true });
-    this.raw = this.doc.errors.length === 0 ? this.doc.toJS() : undefined;
+    const refused = unparsable(text);
+    this.doc = refused
+      ? new Document()
+      : parseDocument(text, { lineCounter: this.#lines, prettyErrors: false, merge: true });
+    this.#problems = refused ? [refused] : this.doc.errors.map(({ message, pos }) => ({
+      cause: DEEP.test(message) ? "it is nested too deep" : message.replace(/\s+/g, " ").replace(/[.:]$/, ""),
+      range: [pos[0], pos[0] + 1],
+    }));
+    if (this.#problems.length === 0) this.#problems = [aliasProblem(this.doc, text) ?? []].flat();
+    this.raw = this.#problems.length === 0 ? this.value() : undefined;
   }
 
   /** Whether one of these is a field of the file; of one that cannot be parsed, whether a line looks like it. */
@@ -43,12 +55,9 @@ export class Source {
     return new RegExp(/^\s*\{/.test(this.text) ? `"(${any})"\\s*:` : `^(${any})\\s*:(\\s|$)`, "m").test(this.text);
   }
 
-  /** Syntax errors with their positions. */
+  /** Why the text cannot be read, with positions: its syntax, or what it would become. */
   syntax(): Diagnostic[] {
-    return this.doc.errors.map((error) => {
-      const cause = error.message.replace(/\s+/g, " ").replace(/[.:]$/, "");
-      return this.#place(config.yaml_syntax(cause), [error.pos[0], error.pos[0] + 1]);
-    });
+    return this.#problems.map(({ cause, range }) => this.#place(config.yaml_syntax(cause), range));
   }
 
   /** Replaces `${NAME}` in every string by the environment's value; reports unset variables that are not spared. */
@@ -73,7 +82,8 @@ export class Source {
 
   /** Values after expansion. */
   value(): unknown {
-    return this.doc.toJS();
+    // The constructor has bounded what aliases stand for.
+    return this.doc.toJS({ maxAliasCount: -1 });
   }
 
   /**
@@ -102,9 +112,16 @@ export class Source {
     return this.#place(diagnostic, range);
   }
 
+  #lineOf(at: number): { line: number; col: number } {
+    if (this.#lines.lineStarts.length > 0) return this.#lines.linePos(at);
+    // Nothing was parsed.
+    const before = this.text.slice(0, at).split("\n");
+    return { line: before.length, col: before.at(-1)!.length + 1 };
+  }
+
   #place(diagnostic: Diagnostic, range: readonly number[]): Diagnostic {
     const start = Math.min(range[0] ?? 0, this.text.length);
-    const { line, col } = this.text === "" ? { line: 1, col: 1 } : this.#lines.linePos(start);
+    const { line, col } = this.#lineOf(start);
     const length = this.text.slice(start, Math.max(start + 1, range[1] ?? 0)).split("\n")[0]!.length;
     const frame = codeFrame(this.text, line, col, length);
     return { ...diagnostic, file: this.file, line, col, frame };
@@ -126,4 +143,15 @@ function pathOf(nodes: readonly unknown[]): Path {
     if (isScalar(key)) path.push(String(key.value));
   }
   return path;
+}
+
+/**
+ * The values of a YAML or JSON text. Throws a HoneError with the positions of its problems, without lines of the text:
+ * it may be no file of hone's.
+ */
+export function readYaml(text: string, file: string): unknown {
+  const source = new Source(text, file);
+  const problems = source.syntax();
+  if (problems.length > 0) throw new HoneError(problems.map(({ frame: _, ...problem }) => problem));
+  return source.raw;
 }

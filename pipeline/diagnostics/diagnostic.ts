@@ -51,6 +51,13 @@ export function counted(count: number, thing: string): string {
   return `${count} ${thing}${count === 1 ? "" : "s"}`;
 }
 
+/** Bytes in words: "1.2 GB". */
+export function sizeOf(bytes: number): string {
+  const units = [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"]] as const;
+  const [unit, name] = units.find(([unit]) => bytes >= unit) ?? [1, "bytes"];
+  return `${Number((bytes / unit).toPrecision(3))} ${name}`;
+}
+
 /** A value's type in YAML's terms. */
 export function typeName(value: unknown): string {
   if (value === null || value === undefined) return "nothing";

@@ -76,6 +76,8 @@ export const config = {
     ),
   path_not_found: (field: string, path: string, base_dir: string) =>
     say("PATH_NOT_FOUND", `${field} is ${quote(path)}: no such file or folder`, `paths are relative to ${base_dir}`),
+  path_unreadable: (field: string, path: string, cause: string) =>
+    say("PATH_UNREADABLE", `${field} is ${quote(path)}, which cannot be read: ${cause}`),
   servers_file: (path: string) =>
     say("SERVERS_FILE", `${quote(path)} declares no servers: expected a map under "mcpServers"`),
   duplicate_id: (id: string, other: number) =>

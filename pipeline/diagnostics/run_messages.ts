@@ -1,5 +1,5 @@
 /** Messages about a run: its failures, its records, and access from another process. @module */
-import { quote, say } from "./diagnostic.ts";
+import { quote, say, sizeOf } from "./diagnostic.ts";
 
 const TOKENS_WANTED =
   "Its policy must be `tokens: exact`. For vLLM: send `return_token_ids` and start it with `--logprobs-mode processed_logprobs`; or evaluate only (`ladder: [prompt]`).";
@@ -91,6 +91,14 @@ export const runner = {
       `Cannot train on rollout ${quote(rollout)}: the endpoint returned no token ids or logprobs`,
       TOKENS_WANTED,
     ),
+  disk_limit: (run_dir: string, bytes: number, limit_gb: number, largest: [string, number][]) =>
+    say(
+      "DISK_LIMIT",
+      `Cannot continue: the run's folder ${quote(run_dir)} holds ${sizeOf(bytes)}, more than limits.disk_gb allows (${
+        sizeOf(limit_gb * 1e9)
+      }); its largest entries: ${largest.map(([name, size]) => `${quote(name)} ${sizeOf(size)}`).join(", ")}`,
+      "Remove what is not needed there, or raise limits.disk_gb in the run's pipeline.yaml; then `hone resume`.",
+    ),
   trainer_lost: (reason: string) =>
     say(
       "TRAINER_LOST",
@@ -173,6 +181,12 @@ export const control = {
     ),
   run_starting: (run_dir: string) =>
     say("RUN_STARTING", `Cannot reach the run in ${quote(run_dir)}: it is still starting`, "Try again in a moment."),
+  run_silent: (run_dir: string, pid: number | null, cause: string) =>
+    say(
+      "RUN_SILENT",
+      `Cannot reach the run in ${quote(run_dir)}: process ${pid ?? "?"} is using it, but ${cause}`,
+      "Try again; if the process hangs, end it (`kill`), then `hone resume` continues the run.",
+    ),
   run_not_live: (run_dir: string) =>
     say(
       "RUN_NOT_LIVE",
@@ -192,6 +206,18 @@ export const control = {
       "NOT_A_QUERY",
       `Cannot run ${quote(sql)}: only read-only queries are allowed`,
       "Start with SELECT, FROM, WITH, DESCRIBE, SHOW or SUMMARIZE.",
+    ),
+  query_too_large: (sql: string, wanted: string) =>
+    say(
+      "QUERY_TOO_LARGE",
+      `Cannot return the result of ${quote(sql)}: it has more than ${wanted}`,
+      "Add LIMIT, choose columns, or aggregate; --max-result-rows and --max-result-mb raise the limits.",
+    ),
+  query_timeout: (sql: string, seconds: number) =>
+    say(
+      "QUERY_TIMEOUT",
+      `Cannot run ${quote(sql)}: it took more than ${seconds} s and was stopped`,
+      "Make it simpler, or raise --timeout-secs.",
     ),
   query_failed: (sql: string, reason: string) =>
     say("QUERY_FAILED", `Cannot run ${quote(sql)}: ${reason}`, '`hone query <run> "show tables"` lists the tables.'),

@@ -1,5 +1,5 @@
 /** Messages about MCP servers and the endpoints of policies. @module */
-import { nearest, quote, say } from "./diagnostic.ts";
+import { nearest, quote, say, sizeOf } from "./diagnostic.ts";
 
 /** Servers that cannot be started, reached or used. `tail` is the end of the server's stderr. */
 export const mcp = {
@@ -186,6 +186,8 @@ export const chat = {
       `The model at ${url} answered without ${missing.join(" and ")}: training needs the tokens that it sampled`,
       "vLLM 0.10.2 and newer returns them for requests with `return_token_ids`; start it with `--logprobs-mode processed_logprobs` for correct log-probabilities",
     ),
+  endpoint_too_large: (url: string, bytes: number) =>
+    say("ENDPOINT_TOO_LARGE", `Cannot use the reply of ${url}: it is larger than ${sizeOf(bytes)}`),
   endpoint_unreadable: (url: string, body: string) =>
     say("ENDPOINT_UNREADABLE", `The model at ${url} answered ${quote(body)}: expected an OpenAI chat completion`),
 };

@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import { canonical } from "../common/json.ts";
 import { protect, protectAddress, redact } from "../common/redact.ts";
-import { schemaProblem } from "../common/schema_check.ts";
+import { schemaProblem, uncheckedPatterns } from "../common/schema_check.ts";
 import { HoneError, llm as say } from "../diagnostics/mod.ts";
 import type { ChatMessage, Json, JsonObject } from "../events.ts";
 import type { LlmEndpoint, LlmRequest } from "../plugin.ts";
@@ -37,7 +37,7 @@ export function questionOf(request: LlmRequest): Question {
   const { endpoint, messages, max_tokens, temperature = 0, seed, schema } = request;
   const { base, url, basic } = addressOf(endpoint);
   protect([keyOf(endpoint) ?? "", ...Object.values(endpoint.headers ?? {}).map(bare)]);
-  const problem = schema && schemaProblem(schema);
+  const problem = schema && (schemaProblem(schema) ?? uncheckedPatterns(schema)[0]);
   if (problem) throw new HoneError(say.bad_schema(endpoint.model, problem));
   const text = canonical({
     api: endpoint.api,

@@ -18,7 +18,9 @@ import { tmpdir } from "node:os";
 import { extname, join, resolve } from "node:path";
 import { z } from "zod";
 import { HoneError, loader } from "../diagnostics/mod.ts";
-import type { JsonObject } from "../events.ts";
+import { canonical } from "../common/json.ts";
+import { misfit, schemaProblem, uncheckedPatterns } from "../common/schema_check.ts";
+import type { Json, JsonObject } from "../events.ts";
 import { KIND_NAMES, KINDS } from "../kinds.ts";
 import type { Context, Kind, Plugin, Roles } from "../plugin.ts";
 import { removeFolder } from "../common/open_folder.ts";
@@ -42,9 +44,9 @@ export async function loadProgram(use: string, base_dir: string, signal?: AbortS
     kind,
     name: hello.name,
     summary: hello.summary,
-    config: schemaOf(use, "config", hello.config),
+    config: schemaOf(use, "config", hello.config as JsonObject),
     ...(hello.parts && { parts: hello.parts }),
-    ...(hello.expects && { expects: { schema: schemaOf(use, "expects", hello.expects) } }),
+    ...(hello.expects && { expects: { schema: schemaOf(use, "expects", hello.expects as JsonObject) } }),
     examples: hello.examples as Plugin["examples"],
     create: (context) => create(kind, hello, command, context),
   };
@@ -80,12 +82,35 @@ async function greet(use: string, command: string[], base_dir: string, signal?: 
   }
 }
 
-function schemaOf(use: string, what: string, schema: Record<string, unknown>): z.ZodType {
+/** The schema for zod, whose patterns would be matched by RegExp: patterns are checked by `misfit`. */
+function schemaOf(use: string, what: string, schema: JsonObject): z.ZodType {
   try {
-    return z.fromJSONSchema(schema as Parameters<typeof z.fromJSONSchema>[0]);
+    const unusable = schemaProblem(schema) ?? uncheckedPatterns(schema)[0];
+    if (unusable) throw new Error(unusable);
+    const plain = withoutPatterns(schema);
+    const read = z.fromJSONSchema(plain as Parameters<typeof z.fromJSONSchema>[0]);
+    if (canonical(plain) === canonical(schema)) return read;
+    return read.superRefine((value, context) => {
+      const message = misfit(schema, value as Json, { whole: "the value", unknown_field: "is not a field of it" });
+      if (message) context.addIssue({ code: "custom", message });
+    });
   } catch (error) {
     throw new HoneError(loader.exec_failed(use, `its ${what} is no JSON Schema: ${(error as Error).message}`));
   }
+}
+
+/** The schema without `pattern` and `patternProperties`; where there are the latter, with any other field. */
+function withoutPatterns(schema: Json, in_map = false): Json {
+  if (Array.isArray(schema)) return schema.map((one) => withoutPatterns(one));
+  if (typeof schema !== "object" || schema === null) return schema;
+  const { patternProperties, ...rest } = schema;
+  const open = !in_map && patternProperties !== undefined;
+  const kept = Object.entries(open ? rest : schema).filter(([key, value]) =>
+    in_map || !(key === "pattern" && typeof value === "string") && !(open && key === "additionalProperties")
+  );
+  const inner = (key: string, value: Json) =>
+    ["enum", "const", "default", "examples"].includes(key) ? value : withoutPatterns(value, key === "properties");
+  return Object.fromEntries(kept.map(([key, value]) => [key, in_map ? withoutPatterns(value) : inner(key, value)]));
 }
 
 async function create(

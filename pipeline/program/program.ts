@@ -5,7 +5,8 @@
  */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import process from "node:process";
-import { createInterface } from "node:readline";
+import { LineSplitter } from "../common/bounded_lines.ts";
+import { messageOf } from "../diagnostics/mod.ts";
 
 /** What the program may call while it answers. */
 export type Callbacks = Record<string, (...params: unknown[]) => Promise<unknown>>;
@@ -56,6 +57,10 @@ type Line =
 
 const GRACE_MS = 2_000;
 const STDERR_CHARS = 2_000;
+/** Of one message: a worker's answers hold token ids, never weights. */
+const MAX_LINE_BYTES = 64_000_000;
+/** Longer lines of stderr are cut. */
+const MAX_LOG_BYTES = 10_000;
 
 /** A running program. Calls reject with a plain Error that ends with the end of the program's stderr. */
 export class Program implements AsyncDisposable {
@@ -80,10 +85,16 @@ export class Program implements AsyncDisposable {
     this.#child.once("error", (error) => this.#lose(error.message));
     this.#child.once("close", (code, signal) => this.#lose(`it ended with ${signal ?? `exit code ${code}`}`));
     this.#child.stdin.on("error", () => {}); // a dead reader is reported by its exit
-    createInterface({ input: this.#child.stdout }).on("line", (line) => this.#read(line));
-    createInterface({ input: this.#child.stderr }).on("line", (line) => {
-      this.#stderr = (this.#stderr + line + "\n").slice(-STDERR_CHARS);
-      options.log?.(line);
+    const stdout = new LineSplitter(MAX_LINE_BYTES);
+    this.#child.stdout.on("data", (chunk: Uint8Array) => this.#heard(stdout.add(chunk)));
+    this.#child.stdout.on("end", () => this.#heard([stdout.rest() ?? []].flat()));
+    const stderr = new LineSplitter(MAX_LOG_BYTES, { cut: true });
+    this.#child.stderr.on("data", (chunk: Uint8Array) => {
+      for (const line of stderr.add(chunk)) this.#noted(line, options.log);
+    });
+    this.#child.stderr.on("end", () => {
+      const line = stderr.rest();
+      if (line !== undefined) this.#noted(line, options.log);
     });
     this.#abort = options.signal;
     if (this.#abort?.aborted) this.#kill();
@@ -115,6 +126,20 @@ export class Program implements AsyncDisposable {
       (_, value) => ArrayBuffer.isView(value) ? Array.from(value as Int32Array) : value,
     );
     this.#child.stdin.write(line + "\n");
+  }
+
+  #heard(lines: Iterable<string>): void {
+    if (this.#lost) return;
+    try {
+      for (const line of lines) this.#read(line);
+    } catch (error) {
+      this.#lose(messageOf(error));
+    }
+  }
+
+  #noted(line: string, log?: (line: string) => void): void {
+    this.#stderr = (this.#stderr + line + "\n").slice(-STDERR_CHARS);
+    log?.(line);
   }
 
   #read(text: string): void {

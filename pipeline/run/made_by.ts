@@ -4,19 +4,22 @@
  * differently. A plugin's file belongs to its definition, but not what that file imports.
  * @module
  */
-import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { digest } from "../common/digest.ts";
+import { readText } from "../common/read_text.ts";
 import type { LoadedStage } from "../config/pipeline_file.ts";
 import type { Scenario } from "../events.ts";
 import type { Run, StagedJudge } from "./context.ts";
+
+/** Of a plugin's file, which may be a compiled program. */
+const MAX_PROGRAM_BYTES = 256_000_000;
 
 /** Digest of a stage's plugin and settings. */
 export async function definitionOf({ use, with: settings }: LoadedStage, base_dir: string): Promise<string> {
   const path = use.startsWith("file:") ? fileURLToPath(use) : resolve(base_dir, use.replace(/^exec:/, ""));
   // The name of a built-in or of a package names no file.
-  const source = await readFile(path, "utf8").catch(() => null);
+  const source = await readText(path, MAX_PROGRAM_BYTES).catch(() => null);
   return digest([use, settings ?? null, source]);
 }
 

@@ -29,6 +29,7 @@ import { type Verdict, writeReports } from "../verdict/mod.ts";
 import { bindAll, flowOf } from "./bindings.ts";
 import { stageOf } from "./blame.ts";
 import type { Measured, Run } from "./context.ts";
+import { watchDisk } from "./disk_budget.ts";
 import { keepSpeeds } from "./progress/earlier_speeds.ts";
 import { Progress, type ProgressSnapshot } from "./progress/progress.ts";
 import { RunLog, warnLines } from "./progress/run_log.ts";
@@ -75,7 +76,7 @@ class Stop extends Error {
 }
 
 /** Errors with causes outside the pipeline: however early they occur, the run can be resumed unchanged. */
-export const STOPPED = ["TRAINER_LOST", "WORKER_DIED", "STORE_WRITE_FAILED", "TAPE_WRITE_FAILED"];
+export const STOPPED = ["DISK_LIMIT", "TRAINER_LOST", "WORKER_DIED", "STORE_WRITE_FAILED", "TAPE_WRITE_FAILED"];
 
 /** Time limit for trackers to receive the last events before the run is closed. */
 const TRACKERS_MS = 5000;
@@ -159,6 +160,7 @@ async function open(
   const [on_pause, on_cancel] = (["paused", "cancelled"] as const).map((how) => () => fail(new Stop(how)));
   stack.use(await serveControl({ run_dir, store, bus, status, on_pause: on_pause!, on_cancel: on_cancel! }));
   const pool = stack.use(openPool(loaded, options, { bus, log, signal }));
+  stack.use(await watchDisk({ run_dir, limit_gb: config.limits.disk_gb, fail }));
   const trainer = stages.some(({ plugin }) => plugin.kind === "trainer");
   const tape = source &&
     stack.use(await openTape({ source, config, run_dir, resumed, trainer, environments: pool, log, fail }));

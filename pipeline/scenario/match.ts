@@ -3,6 +3,7 @@
  * compared with a tolerance.
  * @module
  */
+import { compilePattern } from "../common/pattern.ts";
 import type { Json, Matcher } from "../events.ts";
 
 /** True if the matcher constrains the value; without a key, the value only has to exist. */
@@ -10,12 +11,15 @@ export function wantsValue({ equals, contains, matches }: Matcher): boolean {
   return equals !== undefined || contains !== undefined || matches !== undefined;
 }
 
-/** Undefined if `value` matches, otherwise a description that follows "expected". */
+/**
+ * Undefined if `value` matches, otherwise a description that follows "expected". Throws if `matches` is no pattern, or
+ * cannot be applied to a text as long as this one.
+ */
 export function mismatch(value: Json, matcher: Matcher): string | undefined {
   const { equals, contains, matches, tolerance = 0 } = matcher;
   const text = typeof value === "string" ? value : JSON.stringify(value);
   if (contains !== undefined && !text.includes(contains)) return `text that contains ${JSON.stringify(contains)}`;
-  if (matches !== undefined && !new RegExp(matches, "u").test(text)) return `text that matches /${matches}/`;
+  if (matches !== undefined && !compilePattern(matches).test(text)) return `text that matches /${matches}/`;
   if (equals === undefined || sameValue(comparable(value, equals), equals, tolerance)) return undefined;
   return tolerance > 0 ? `${JSON.stringify(equals)} ± ${tolerance}` : JSON.stringify(equals);
 }

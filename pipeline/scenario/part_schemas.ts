@@ -4,22 +4,19 @@
  * @module
  */
 import { z } from "zod";
+import { patternProblem } from "../common/pattern.ts";
 import type { CallSpec, Matcher } from "../events.ts";
 
 /** A path below the rollout's own folder. */
-export const path_below: z.ZodType<string> = z.string().min(1).refine(
+export const path_below: z.ZodType<string> = z.string().min(1).max(4096).refine(
   (path) => !path.startsWith("/") && !/^[A-Za-z]:/.test(path) && !path.split(/[\\/]/).includes(".."),
   "must be a path below the rollout's own folder",
 );
 
-const pattern = z.string().refine((source) => {
-  try {
-    new RegExp(source, "u");
-    return true;
-  } catch {
-    return false;
-  }
-}, "must be a regular expression");
+const pattern = z.string().superRefine((source, context) => {
+  const problem = patternProblem(source);
+  if (problem !== undefined) context.addIssue({ code: "custom", message: `must be a regular expression${problem}` });
+});
 
 /**
  * The fields of a matcher, to be spread into a schema; at most one of the first three is allowed, see `one_matcher`.
@@ -33,7 +30,7 @@ export const matcher_fields = {
     "Text that the value must contain; a value that is not a text is written as JSON first.",
   ).meta({ examples: ["maple"] }),
   matches: pattern.optional().describe(
-    "Regular expression that must match somewhere in the value; `^` and `$` anchor it.",
+    "Regular expression that must match somewhere in the value; `^` and `$` anchor it. JavaScript's syntax, without look-around and backreferences.",
   ).meta({ examples: ["^maple"] }),
   tolerance: z.number().min(0).optional().describe(
     "With `equals` and numbers, at any depth: how far the value may be from the expected one.",

@@ -3,7 +3,6 @@
  * line and frame. Also checks that the catalog has the tools that scenarios name.
  * @module
  */
-import { readFile } from "node:fs/promises";
 import { basename, extname } from "node:path";
 import { explain } from "../config/issues.ts";
 import { codeFrame, type Diagnostic, HoneError, scenarios as say } from "../diagnostics/mod.ts";
@@ -11,10 +10,12 @@ import type { Scenario } from "../events.ts";
 import type { ScenarioPart } from "../plugin.ts";
 import type { ScenarioOptions } from "./read_scenarios.ts";
 import { isObject } from "../common/json.ts";
+import { MAX_TEXT_BYTES, readText } from "../common/read_text.ts";
 import { namedTools, partOf } from "./parts.ts";
 import { serverProblems } from "./server_needs.ts";
 import { asScenario, scenarioSchema } from "./scenario_schema.ts";
 import { type Path, Source } from "../config/source.ts";
+import { MAX_DEPTH, nestsTooDeep } from "../config/yaml_bounds.ts";
 
 /** One value of a file, with its position for problems. */
 interface Entry {
@@ -97,6 +98,13 @@ function readScenario(
 
 type Schema = ReturnType<typeof scenarioSchema>;
 
+/** JSON lines are read one by one, and may be more than a YAML file, which is parsed as a whole. */
+const MAX_LINES_BYTES = 256_000_000;
+
+function isLines(path: string): boolean {
+  return [".jsonl", ".ndjson"].includes(extname(path).toLowerCase());
+}
+
 async function readEntries(
   { path, name }: { path: string; name: string },
   schema: Schema,
@@ -104,7 +112,7 @@ async function readEntries(
 ): Promise<Entry[]> {
   let text: string;
   try {
-    text = await readFile(path, "utf8");
+    text = await readText(path, isLines(path) ? MAX_LINES_BYTES : MAX_TEXT_BYTES);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     const cause = code === "ENOENT" ? "no such file" : code === "EISDIR" ? "it is a folder" : message;
@@ -113,7 +121,7 @@ async function readEntries(
   }
   const extension = extname(path).toLowerCase();
   const before = problems.length;
-  const entries = extension === ".jsonl" || extension === ".ndjson"
+  const entries = isLines(path)
     ? lines(text, name, schema, problems)
     : [".yaml", ".yml", ".json"].includes(extension)
     ? list(text, name, schema, problems)
@@ -163,6 +171,7 @@ function lines(text: string, name: string, schema: Schema, problems: Diagnostic[
     });
     let value: unknown;
     try {
+      if (nestsTooDeep(line)) throw new Error(`it is nested more than ${MAX_DEPTH} deep`);
       value = JSON.parse(line);
     } catch (error) {
       problems.push(place({ ...say.json_syntax((error as Error).message), col: 1 }));

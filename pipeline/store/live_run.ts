@@ -5,16 +5,31 @@
  * @module
  */
 import { readFileSync } from "node:fs";
-import { readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import type { Bus } from "../bus.ts";
-import { control as messages, HoneError } from "../diagnostics/mod.ts";
+import { TimeUp, within } from "../common/deadline.ts";
+import { boundedLines } from "../common/bounded_lines.ts";
+import { readText } from "../common/read_text.ts";
+import { Semaphore } from "../common/semaphore.ts";
+import { control as messages, HoneError, messageOf } from "../diagnostics/mod.ts";
 import type { Envelope } from "../events.ts";
-import { type Row, Store } from "./store.ts";
+import { type QueryLimits, type Row, Store } from "./store.ts";
 import { shutDown } from "../common/shut_down.ts";
 
 const LOCK = "run.lock";
 const CONTROL = "control.json";
+
+/** Time that a run's process has to answer, in seconds. */
+const ANSWER_SECS = 10;
+/** Limits of a query of a live run that sets none: its result passes through the run's process. */
+const QUERY_LIMITS = { max_rows: 10_000_000, max_bytes: 256_000_000, timeout_secs: 600 };
+/** Queries of a live run at once: each occupies a thread of DuckDB, which the run's own records need too. */
+const QUERIES_AT_ONCE = 2;
+/** Bytes that wait for a slow reader of events; it misses what comes while there are more. */
+const WATCH_BYTES = 8_000_000;
+/** Of one event. */
+const MAX_EVENT_BYTES = 256_000_000;
 
 /** Locks the folder for this process. Takes over the lock of an exited process; throws a HoneError for a live one. */
 export async function lockRun(run_dir: string): Promise<AsyncDisposable> {
@@ -43,7 +58,7 @@ async function stillAt(path: string, file: Deno.FsFile): Promise<boolean> {
 
 /** The process that has locked the folder, or null. */
 export async function lockHolder(run_dir: string): Promise<number | null> {
-  return holderIn(await readFile(join(run_dir, LOCK), "utf8").catch(() => ""));
+  return holderIn(await readText(join(run_dir, LOCK)).catch(() => ""));
 }
 
 function holderIn(lock: string): number | null {
@@ -88,9 +103,10 @@ export interface ControlOptions {
 export async function serveControl(options: ControlOptions): Promise<AsyncDisposable> {
   const token = crypto.randomUUID() + crypto.randomUUID();
   const closing = new AbortController();
+  const queries = new Semaphore(QUERIES_AT_ONCE);
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     const refusal = refused(request, token, server.addr.port);
-    return refusal ?? answer(request, options, closing.signal);
+    return refusal ?? answer(request, options, queries, closing.signal);
   });
   const path = join(options.run_dir, CONTROL);
   await writeFile(path, JSON.stringify({ port: server.addr.port, token, pid: Deno.pid }), { mode: 0o600 });
@@ -110,13 +126,18 @@ function refused(request: Request, token: string, port: number): Response | null
   return null;
 }
 
-async function answer(request: Request, options: ControlOptions, closing: AbortSignal): Promise<Response> {
+async function answer(
+  request: Request,
+  options: ControlOptions,
+  queries: Semaphore,
+  closing: AbortSignal,
+): Promise<Response> {
   const { pathname } = new URL(request.url);
   switch (`${request.method} ${pathname}`) {
     case "GET /status":
       return Response.json(options.status());
     case "POST /query":
-      return await queried(options.store, (await request.json()).sql);
+      return await queried(options.store, queries, request, closing);
     case "GET /watch":
       return watched(options.bus, closing);
     case "POST /pause":
@@ -130,12 +151,37 @@ async function answer(request: Request, options: ControlOptions, closing: AbortS
   }
 }
 
-async function queried(store: Store, sql: string): Promise<Response> {
+/**
+ * Answers a query. The body begins at once, with white space, because only a client that is being answered is missed
+ * when it goes away; the query is then interrupted.
+ */
+async function queried(store: Store, queries: Semaphore, request: Request, closing: AbortSignal): Promise<Response> {
+  const { sql, ...limits } = await request.json() as { sql: string } & QueryLimits;
+  const left = new AbortController();
+  const signal = AbortSignal.any([left.signal, closing]);
+  const encoder = new TextEncoder();
+  const body = new ReadableStream<Uint8Array>({
+    async start(controller) {
+      controller.enqueue(encoder.encode("\n"));
+      const answered = await answerOf(() =>
+        queries.use(() => store.read(sql, { ...QUERY_LIMITS, ...limits }, signal), signal)
+      );
+      if (left.signal.aborted) return;
+      controller.enqueue(encoder.encode(answered));
+      controller.close();
+    },
+    cancel: () => left.abort(new Error("the client went away")),
+  });
+  return new Response(body, { headers: { "content-type": "application/json" } });
+}
+
+/** The rows, or why there are none, as JSON. */
+async function answerOf(rows: () => Promise<Row[]>): Promise<string> {
   try {
-    return Response.json({ rows: await store.read(sql) });
+    return JSON.stringify({ rows: await rows() });
   } catch (error) {
     const { code, message, hint } = error as HoneError;
-    return Response.json({ error: { code: code ?? "QUERY_FAILED", message, hint } }, { status: 400 });
+    return JSON.stringify({ error: { code: typeof code === "string" ? code : "QUERY_FAILED", message, hint } });
   }
 }
 
@@ -151,7 +197,7 @@ function watched(bus: Bus, closing: AbortSignal): Response {
       };
       const stop = bus.tap((envelope) => {
         const last = envelope.type === "run.ended";
-        if ((controller.desiredSize ?? 0) < -1000 && !last) return;
+        if ((controller.desiredSize ?? 0) < 0 && !last) return;
         controller.enqueue(encoder.encode(toLine(envelope)));
         if (last) end();
       });
@@ -162,7 +208,7 @@ function watched(bus: Bus, closing: AbortSignal): Response {
       };
     },
     cancel: () => off(),
-  });
+  }, new ByteLengthQueuingStrategy({ highWaterMark: WATCH_BYTES }));
   return new Response(body, { headers: { "content-type": "application/x-ndjson" } });
 }
 
@@ -179,7 +225,8 @@ export interface RunClient extends AsyncDisposable {
   run_dir: string;
   /** True while a process is using the run. */
   live: boolean;
-  query(sql: string): Promise<Row[]>;
+  /** Rows of one read-only statement. Throws a HoneError if it fails or exceeds a limit. */
+  query(sql: string, limits?: QueryLimits & { signal?: AbortSignal }): Promise<Row[]>;
   /** Progress of a live run; null after its end. */
   status(): Promise<Record<string, unknown> | null>;
   /** New events, until the run ends. */
@@ -190,24 +237,41 @@ export interface RunClient extends AsyncDisposable {
 
 /** Opens a run for reading: through its process while the run is live, otherwise from its file. */
 export async function openRun(run_dir: string): Promise<RunClient> {
-  if ((await lockHolder(run_dir)) !== null) {
-    const found = await readFile(join(run_dir, CONTROL), "utf8").catch(() => null);
-    if (found === null) throw new HoneError(messages.run_starting(run_dir));
-    return liveClient(run_dir, JSON.parse(found));
-  }
+  const pid = await lockHolder(run_dir);
+  if (pid !== null) return liveClient(run_dir, pid, await controlOf(run_dir, pid));
   const store = await readStore(run_dir);
   if (store === null) return await openRun(run_dir);
   const ended = () => Promise.reject(new HoneError(messages.run_not_live(run_dir)));
   return {
     run_dir,
     live: false,
-    query: (sql) => store.read(sql),
+    query: (sql, { signal, ...limits } = {}) => store.read(sql, limits, signal),
     status: () => Promise.resolve(null),
     async *watch() {},
     pause: ended,
     cancel: ended,
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
   };
+}
+
+/** How a live run is reached. */
+interface Control {
+  port: number;
+  token: string;
+}
+
+async function controlOf(run_dir: string, pid: number): Promise<Control> {
+  const text = await readText(join(run_dir, CONTROL)).catch((error) => {
+    if (error.code === "ENOENT") throw new HoneError(messages.run_starting(run_dir));
+    throw new HoneError(messages.run_silent(run_dir, pid, `its ${CONTROL} cannot be read: ${error.message}`));
+  });
+  try {
+    const { port, token } = JSON.parse(text);
+    if (Number.isInteger(port) && typeof token === "string") return { port, token };
+  } catch {
+    // said below, together with JSON of another form
+  }
+  throw new HoneError(messages.run_silent(run_dir, pid, `its ${CONTROL} is not what hone writes`));
 }
 
 /** The run's file; null if a process has locked the folder meanwhile. */
@@ -221,34 +285,82 @@ async function readStore(run_dir: string): Promise<Store | null> {
   }
 }
 
-function liveClient(run_dir: string, { port, token }: { port: number; token: string }): RunClient {
-  const ask = async (path: string, init: RequestInit = {}): Promise<Response> => {
-    const headers = { authorization: `Bearer ${token}` };
-    const response = await fetch(`http://127.0.0.1:${port}${path}`, { ...init, headers });
-    if (response.ok) return response;
-    const { error } = await response.json().catch(() => ({
-      error: { code: "CONTROL_FAILED", message: `HTTP ${response.status}` },
-    }));
-    throw new HoneError(error);
-  };
+/** What a request to a live run needs besides its path. */
+interface Asked {
+  method?: "POST";
+  body?: string;
+  signal?: AbortSignal;
+  /** Time limit for the answer. Default: ANSWER_SECS. */
+  secs?: number;
+}
+
+function liveClient(run_dir: string, pid: number, control: Control): RunClient {
+  const ask = <T>(path: string, asked: Asked, read: (response: Response) => Promise<T>): Promise<T> =>
+    asking(run_dir, pid, asked, async (signal) => {
+      const response = await send(control, path, { ...asked, signal });
+      return await read(response);
+    });
+  const post = (path: string) => ask(path, { method: "POST" }, async ({ body }) => void await body?.cancel());
   return {
     run_dir,
     live: true,
-    query: async (sql) => (await (await ask("/query", { method: "POST", body: JSON.stringify({ sql }) })).json()).rows,
-    status: async () => await (await ask("/status")).json(),
-    async *watch(signal?: AbortSignal) {
-      const { body } = await ask("/watch", { signal });
-      let rest = "";
-      for await (const chunk of body!.pipeThrough(new TextDecoderStream())) {
-        const lines = (rest + chunk).split("\n");
-        rest = lines.pop()!;
-        for (const line of lines) yield JSON.parse(line) as Envelope;
+    query: (sql, { signal, ...limits } = {}) => {
+      const secs = (limits.timeout_secs ?? QUERY_LIMITS.timeout_secs) + ANSWER_SECS;
+      const body = JSON.stringify({ sql, ...limits });
+      return ask("/query", { method: "POST", body, signal, secs }, async (response) => {
+        const { rows, error } = await response.json();
+        if (error) throw new HoneError(error);
+        return rows;
+      });
+    },
+    status: () => ask("/status", {}, (response) => response.json()),
+    async *watch(signal = new AbortController().signal) {
+      const left = new AbortController();
+      const both = AbortSignal.any([signal, left.signal]);
+      try {
+        const { body } = await asking(run_dir, pid, {}, (limit) => {
+          // Only the first answer has a time limit; the events go on.
+          limit.addEventListener("abort", () => left.abort(limit.reason), { once: true });
+          return send(control, "/watch", { signal: both });
+        });
+        for await (const line of boundedLines(body!, MAX_EVENT_BYTES)) yield JSON.parse(line) as Envelope;
+      } finally {
+        left.abort();
       }
     },
-    pause: async () => void await (await ask("/pause", { method: "POST" })).body?.cancel(),
-    cancel: async () => void await (await ask("/cancel", { method: "POST" })).body?.cancel(),
+    pause: () => post("/pause"),
+    cancel: () => post("/cancel"),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
+}
+
+/** Does `work` within the time limit; a process that does not answer is a HoneError. */
+async function asking<T>(
+  run_dir: string,
+  pid: number,
+  { signal = new AbortController().signal, secs = ANSWER_SECS }: Asked,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  try {
+    return await within(secs, signal, work);
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof HoneError) throw error;
+    const cause = error instanceof TimeUp
+      ? `it did not answer within ${secs} s`
+      : `it did not answer: ${messageOf(error)}`;
+    throw new HoneError(messages.run_silent(run_dir, pid, cause), { cause: error });
+  }
+}
+
+async function send({ port, token }: Control, path: string, { method, body, signal }: Asked): Promise<Response> {
+  const headers = { authorization: `Bearer ${token}` };
+  const response = await fetch(`http://127.0.0.1:${port}${path}`, { method, body, signal, headers });
+  if (response.ok) return response;
+  const { error } = await response.json().catch(() => ({
+    error: { code: "CONTROL_FAILED", message: `HTTP ${response.status}` },
+  }));
+  throw new HoneError(error);
 }
 
 /** A run folder and its facts that do not need the database. */

@@ -139,7 +139,7 @@ function evaluation(row: Row): EventMap["evaluation.completed"] {
 }
 
 /** The catalog that a run started with, or the last accepted change of it; null before discovery. */
-export async function recordedCatalog(store: Pick<Store, "query">): Promise<Catalog | null> {
+export async function recordedCatalog(store: { query(sql: string): Promise<Row[]> }): Promise<Catalog | null> {
   const [accepted] = await store.query(
     "SELECT payload FROM events WHERE type = 'catalog.changed' AND (payload->>'found') = 'resumed' ORDER BY seq DESC LIMIT 1",
   );

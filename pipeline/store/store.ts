@@ -11,7 +11,10 @@ import { control, HoneError, messageOf, store as messages } from "../diagnostics
 import type { Envelope } from "../events.ts";
 import { appendRows } from "./append.ts";
 import { ADDED_COLUMNS, ddl } from "./ddl.ts";
+import { limitedRows, type QueryLimits, type Row, rowsOf } from "./read_rows.ts";
 import { type Cell, RowWriter, SCHEMA_VERSION, type TableName } from "./tables.ts";
+
+export type { QueryLimits, Row } from "./read_rows.ts";
 
 /**
  * Files that this process has open, with the number of readers, or -1 for a writer: DuckDB's own lock only excludes
@@ -26,9 +29,6 @@ const COMMIT_MS = 15;
 const BUSY_MS = 3000;
 
 const READING = new Set([StatementType.SELECT, StatementType.EXPLAIN, StatementType.PRAGMA]);
-
-/** A row of a query: numbers, strings, booleans, lists; JSON columns are strings. */
-export type Row = Record<string, unknown>;
 
 interface Batch {
   rows: Map<TableName, Cell[][]>;
@@ -131,8 +131,11 @@ export class Store implements AsyncDisposable {
     return await this.#healing(() => rowsOf(this.#reader, sql, params));
   }
 
-  /** `query` for users: one read-only statement. Throws a HoneError otherwise. */
-  async read(sql: string): Promise<Row[]> {
+  /**
+   * `query` for users: one read-only statement, within limits. Throws a HoneError otherwise, and the signal's reason
+   * once that is aborted.
+   */
+  async read(sql: string, limits: QueryLimits = {}, signal?: AbortSignal): Promise<Row[]> {
     await this.flush();
     if (sql.trim() === "") throw new HoneError(control.not_a_select(sql));
     try {
@@ -141,9 +144,10 @@ export class Store implements AsyncDisposable {
         if (extracted.count !== 1) throw new HoneError(control.not_a_select(sql));
         const statement = await extracted.prepare(0);
         if (!READING.has(statement.statementType)) throw new HoneError(control.not_a_select(sql));
-        return await this.#readOnly(sql);
+        return await this.#readOnly(sql, limits, signal);
       });
     } catch (error) {
+      signal?.throwIfAborted();
       const [reason] = messageOf(error).split("\n\nStack Trace");
       throw error instanceof HoneError ? error : new HoneError(control.query_failed(sql, reason!), { cause: error });
     }
@@ -175,11 +179,11 @@ export class Store implements AsyncDisposable {
   }
 
   /** Runs a statement in a read-only transaction: `EXPLAIN ANALYZE DELETE` is an EXPLAIN, but deletes. */
-  async #readOnly(sql: string): Promise<Row[]> {
+  async #readOnly(sql: string, limits: QueryLimits, signal?: AbortSignal): Promise<Row[]> {
     const connection = await this.#instance.connect();
     try {
       await connection.run("BEGIN TRANSACTION READ ONLY");
-      return await rowsOf(connection, sql);
+      return await limitedRows(connection, sql, limits, signal);
     } finally {
       connection.closeSync();
     }
@@ -287,22 +291,4 @@ async function checkVersion(connection: DuckDBConnection, path: string) {
   const version = Number(found[0]?.schema_version ?? 0);
   if (version === 0) throw new HoneError(messages.not_a_run(path));
   if (version > SCHEMA_VERSION) throw new HoneError(messages.newer(path, version, SCHEMA_VERSION));
-}
-
-async function rowsOf(connection: DuckDBConnection, sql: string, params: readonly unknown[] = []): Promise<Row[]> {
-  const reader = await connection.runAndReadAll(sql, params as never[]);
-  return reader.getRowObjectsJS().map((row) =>
-    Object.fromEntries(Object.entries(row).map(([name, cell]) => [name, plain(cell)]))
-  );
-}
-
-/** Big integers become numbers if that is exact; dates become ISO strings. */
-function plain(cell: unknown): unknown {
-  if (typeof cell === "bigint") return Number.isSafeInteger(Number(cell)) ? Number(cell) : String(cell);
-  if (cell instanceof Date) return cell.toISOString();
-  if (Array.isArray(cell)) return cell.map(plain);
-  if (cell !== null && typeof cell === "object" && Object.getPrototypeOf(cell) === Object.prototype) {
-    return Object.fromEntries(Object.entries(cell).map(([name, value]) => [name, plain(value)]));
-  }
-  return cell;
 }

@@ -4,8 +4,8 @@
  * order.
  * @module
  */
-import { createReadStream } from "node:fs";
-import { createInterface } from "node:readline";
+import { boundedLines } from "../common/bounded_lines.ts";
+import { openRegular } from "../common/read_text.ts";
 import { HoneError, tape as messages } from "../diagnostics/mod.ts";
 import type { Catalog } from "../events.ts";
 import { canonical } from "../common/json.ts";
@@ -21,6 +21,9 @@ import {
   type TapedReply,
   type TapeLine,
 } from "./lines.ts";
+
+/** Of one line: a recorded answer of a server or a model. */
+const MAX_LINE_BYTES = 256_000_000;
 
 /** What a tape holds of one rollout. */
 export interface TapedRollout {
@@ -49,8 +52,8 @@ export async function readTape(path: string): Promise<TapeContent> {
   const refuse = ({ number, cause }: { number: number; cause: string }) =>
     new HoneError(messages.unreadable(path, number, cause));
   try {
-    const lines = createInterface({ input: createReadStream(path), crlfDelay: Infinity });
-    for await (const text of lines) {
+    await using file = await openRegular(path);
+    for await (const text of boundedLines(file.createReadStream({ autoClose: false }), MAX_LINE_BYTES)) {
       number++;
       if (unread) throw refuse(unread);
       const line = parse(text);

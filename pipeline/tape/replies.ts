@@ -9,6 +9,8 @@ import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Json } from "../events.ts";
+import { MAX_ANSWER_BYTES } from "../chat/endpoint_http.ts";
+import { boundedText } from "../common/bounded_body.ts";
 import { digest } from "../common/digest.ts";
 import { isObject } from "../common/json.ts";
 import type { Policy } from "../plugin.ts";
@@ -141,7 +143,8 @@ async function ask(
   try {
     const response = await fetch(url, { method, headers: kept, signal, ...(method === "POST" && { body }) });
     const retry_after = response.headers.get("retry-after") ?? undefined;
-    return { status: response.status, body: parsed(await response.text()), retry_after };
+    const text = await boundedText(response, MAX_ANSWER_BYTES);
+    return { status: response.status, body: parsed(text), retry_after };
   } catch (error) {
     signal.throwIfAborted();
     const cause = messageOf(error);

@@ -62,6 +62,14 @@ function readableMatcher(wanted: Matcher, options: z.output<typeof config>): Mat
 
 function plain(text: string, { ignore_case, ignore_punctuation }: z.output<typeof config>): string {
   const trimmed = text.trim().replace(/\s+/g, " ");
-  const bare = ignore_punctuation ? trimmed.replace(/^["'`*]+|[."'`*!]+$/g, "") : trimmed;
+  const bare = ignore_punctuation ? without(trimmed, "\"'`*", ".\"'`*!") : trimmed;
   return ignore_case ? bare.toLowerCase() : bare;
+}
+
+/** The text without these characters at its start and end, in linear time: `[…]+$` would be tried at each of them. */
+function without(text: string, at_start: string, at_end: string): string {
+  let [from, to] = [0, text.length];
+  while (from < to && at_start.includes(text[from]!)) from++;
+  while (to > from && at_end.includes(text[to - 1]!)) to--;
+  return text.slice(from, to);
 }

@@ -6,6 +6,7 @@
 import { VERBS } from "../verbs/mod.ts";
 import { generalHelp, verbHelp } from "./help.ts";
 import { TERMINAL, type Terminal } from "./terminal.ts";
+import { SIGNALS, startWatchdog } from "./watchdog.ts";
 
 /** Runs a command line; resolves to the exit code. */
 export async function main(words: string[], terminal: Terminal = TERMINAL): Promise<number> {
@@ -52,7 +53,9 @@ async function perform(entry: (typeof VERBS)[number], words: string[], terminal:
       return 0;
     }
     const { carryOut } = await import("./carry_out.ts");
-    const stop = onInterrupt(interrupt, terminal);
+    // Other verbs run no code but hone's own, which returns to the event loop.
+    const watched = verb.effect === "runs" || verb.restricted !== undefined;
+    const stop = onInterrupt(interrupt, terminal, watched);
     try {
       return await carryOut(verb, line, terminal, interrupt.signal);
     } finally {
@@ -64,17 +67,18 @@ async function perform(entry: (typeof VERBS)[number], words: string[], terminal:
   }
 }
 
-/** The first Ctrl-C (or SIGTERM) stops cleanly; a second one exits immediately. */
-function onInterrupt(interrupt: AbortController, terminal: Terminal): () => void {
-  const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM", "SIGHUP"];
+/** The first Ctrl-C (or SIGTERM) stops cleanly; a second one exits immediately, if `watched` whatever runs. */
+function onInterrupt(interrupt: AbortController, terminal: Terminal, watched: boolean): () => void {
   const handle = () => {
     if (interrupt.signal.aborted) Deno.exit(130);
     terminal.err("\nstopping cleanly; press Ctrl-C again to exit immediately");
     interrupt.abort(new Error("interrupted"));
   };
-  for (const signal of signals) Deno.addSignalListener(signal, handle);
+  for (const signal of SIGNALS) Deno.addSignalListener(signal, handle);
+  const watchdog = watched ? startWatchdog() : undefined;
   return () => {
-    for (const signal of signals) Deno.removeSignalListener(signal, handle);
+    for (const signal of SIGNALS) Deno.removeSignalListener(signal, handle);
+    watchdog?.terminate();
   };
 }
 

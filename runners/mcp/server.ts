@@ -4,17 +4,17 @@
  */
 import { McpServer, ResourceTemplate } from "@modelcontextprotocol/server";
 import { serveStdio, StdioServerTransport } from "@modelcontextprotocol/server/stdio";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { z } from "zod";
 import { listRuns } from "../../pipeline/store/live_run.ts";
+import { readText } from "../../pipeline/common/read_text.ts";
 import { redact } from "../../pipeline/common/redact.ts";
 import { VERSION } from "../../pipeline/common/version.ts";
 import { namedRun } from "../verbs/named_run.ts";
 import { inside } from "./inside.ts";
 import { protocolStream } from "./own_stdout.ts";
-import { FILES, statusOf } from "./status.ts";
+import { FILES, MAX_FILE_BYTES, statusOf } from "./status.ts";
 import { answered, result } from "./tool_results.ts";
 import { type HoneTool, honeTools } from "./tools.ts";
 
@@ -89,7 +89,7 @@ function addRuns(server: McpServer) {
       const run_dir = await namedRun(known.run_dir, { within: inside });
       const text = file === "status"
         ? JSON.stringify(await statusOf(run_dir))
-        : redact(await readFile(join(run_dir, String(file)), "utf8"));
+        : redact(await readText(join(run_dir, String(file)), MAX_FILE_BYTES));
       return { contents: [{ uri: uri.href, text }] };
     },
   );

@@ -44,7 +44,15 @@ Deno.test("serve() offers only tools that read, or write reports anew, when --al
     ]);
     const query = tools.find(({ name }) => name === "query")!;
     assert.deepEqual(query.inputSchema.required, ["run", "sql"]);
-    assert.deepEqual(Object.keys(query.inputSchema.properties!), ["run", "sql", "max_rows", "width"]);
+    assert.deepEqual(Object.keys(query.inputSchema.properties!), [
+      "run",
+      "sql",
+      "max_rows",
+      "max_result_rows",
+      "max_result_mb",
+      "timeout_secs",
+      "width",
+    ]);
     assert.ok(!Object.hasOwn(tools.find(({ name }) => name === "report")!.inputSchema.properties!, "open"));
   }));
 

@@ -1,10 +1,13 @@
 /** Status of a run, for polling: progress while it is live, then its verdict or failure. @module */
-import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { readText } from "../../pipeline/common/read_text.ts";
 import { openRun } from "../../pipeline/store/live_run.ts";
 
 /** Files of a run that clients may read. */
 export const FILES = ["verdict.json", "report.md", "pipeline.yaml", "run.log"];
+
+/** Of one of these files. */
+export const MAX_FILE_BYTES = 256_000_000;
 
 /** A run's status as plain JSON. */
 export async function statusOf(run_dir: string): Promise<Record<string, unknown>> {
@@ -13,7 +16,7 @@ export async function statusOf(run_dir: string): Promise<Record<string, unknown>
   const head = { run: basename(run_dir), run_dir };
   if (run.live) return { ...head, status: "running", progress: await run.status() };
   const status = facts.status === "running" ? "interrupted" : facts.status;
-  const verdict = await readFile(join(run_dir, "verdict.json"), "utf8").then(JSON.parse, () => null);
+  const verdict = await readText(join(run_dir, "verdict.json")).then(JSON.parse, () => null);
   const difference = verdict && { sentence: verdict.sentence, difference: verdict.difference };
   const failure = status === "failed" && await lastWords(run_dir);
   return { ...head, status, ...(difference && { verdict: difference }), ...(failure && { failure }) };
@@ -21,6 +24,6 @@ export async function statusOf(run_dir: string): Promise<Record<string, unknown>
 
 /** The end of a failed run's log. */
 async function lastWords(run_dir: string): Promise<string> {
-  const text = await readFile(join(run_dir, "run.log"), "utf8").catch(() => "");
+  const text = await readText(join(run_dir, "run.log"), MAX_FILE_BYTES).catch(() => "");
   return text.trimEnd().split("\n").slice(-5).join("\n");
 }

@@ -1,7 +1,8 @@
 /** `hone discover`: what a server offers, with token estimates and risks; writes a catalog. @module */
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { z } from "zod";
-import { config, counted, HoneError, mcp, render } from "../../pipeline/diagnostics/mod.ts";
+import { textOf } from "../../pipeline/common/read_text.ts";
+import { counted, HoneError, mcp, render } from "../../pipeline/diagnostics/mod.ts";
 import type { Catalog } from "../../pipeline/events.ts";
 import { describeDrift } from "../../pipeline/mcp/catalog/drift.ts";
 import { type InspectedServer, inspectServers } from "../../pipeline/mcp/catalog/inspect.ts";
@@ -102,9 +103,7 @@ export default defineVerb({
 });
 
 async function readCatalog(path: string): Promise<Catalog> {
-  const text = await readFile(path, "utf8").catch((error) => {
-    throw new HoneError(config.file_unreadable(path, error.message));
-  });
+  const text = await textOf(path);
   const found = catalog_shape.safeParse(parsed(text));
   if (!found.success) throw new HoneError(mcp.not_a_catalog(path));
   return found.data as unknown as Catalog;

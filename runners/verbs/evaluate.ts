@@ -4,9 +4,9 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import { z } from "zod";
+import { textOf } from "../../pipeline/common/read_text.ts";
 import { type LoadedPipeline, loadPipeline } from "../../pipeline/config/pipeline_file.ts";
 import { findRun, openRun } from "../../pipeline/store/live_run.ts";
 import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
@@ -166,7 +166,7 @@ async function catalogOf(source: string | null, adapter: string | undefined): Pr
 /** Undefined for an adapter that hone did not write: it does not list tools. */
 async function adapterCatalog(path: string): Promise<Catalog | undefined> {
   if (!existsSync(path)) return undefined;
-  const { tools, catalog_schema_hash } = JSON.parse(await readFile(path, "utf8"));
+  const { tools, catalog_schema_hash } = JSON.parse(await textOf(path));
   if (!Array.isArray(tools) || typeof catalog_schema_hash !== "string") return undefined;
   return { servers: [], tools, schema_hash: catalog_schema_hash };
 }

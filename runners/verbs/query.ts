@@ -10,7 +10,8 @@ export default defineVerb({
   summary: "Query a run's records in SQL.",
   description:
     "Runs one read-only statement (SELECT, FROM, WITH, DESCRIBE, SHOW, SUMMARIZE) on a run's DuckDB tables. A live run is " +
-    "queried through its process, an ended run from its file. Text prints an aligned table, json all rows.",
+    "queried through its process, an ended run from its file. Text prints an aligned table, json all rows. A query whose " +
+    "result is too large or that takes too long is stopped, with a message.",
   effect: "reads",
   positional: [
     { name: "run", description: "A run's folder, its id or a prefix of it, or latest." },
@@ -18,6 +19,9 @@ export default defineVerb({
   ],
   args: z.strictObject({
     max_rows: z.int().min(1).default(200).describe("Maximum number of rows in text output."),
+    max_result_rows: z.int().min(1).default(1_000_000).describe("Maximum number of rows of the result."),
+    max_result_mb: z.int().min(1).default(100).describe("Maximum size of the result as JSON, in megabytes."),
+    timeout_secs: z.number().positive().default(60).describe("Time limit of the query."),
     width: z.int().min(8).default(60).describe("Maximum characters per cell in text output."),
   }),
   result: z.array(z.record(z.string(), z.unknown())).describe("Rows, keyed by column name."),
@@ -26,9 +30,14 @@ export default defineVerb({
     'hone query latest "SELECT policy, avg(value) FROM rollouts JOIN rewards USING (rollout_id) GROUP BY policy"',
     'hone query runs/files-20261121-104500-a1b2 "FROM turns WHERE invalid_call IS NOT NULL" --format json',
   ],
-  async run({ positional: [word, sql], caller }) {
+  async run({ args: { max_result_rows, max_result_mb, timeout_secs }, positional: [word, sql], signal, caller }) {
     await using run = await openRun(await namedRun(word!, caller));
-    return await run.query(sql!);
+    return await run.query(sql!, {
+      max_rows: max_result_rows,
+      max_bytes: max_result_mb * 1e6,
+      timeout_secs,
+      signal,
+    });
   },
   text: (rows, { args }) => rows.length > 0 ? table(rows.slice(0, args.max_rows), args.width) : "",
   remarks(rows, { args }) {

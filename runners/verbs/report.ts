@@ -3,11 +3,12 @@
  * `report.html`. Reads a live run through its socket.
  * @module
  */
-import { lstat, readFile } from "node:fs/promises";
+import { lstat } from "node:fs/promises";
 import { join } from "node:path";
-import { parse } from "yaml";
 import { z } from "zod";
+import { textOf } from "../../pipeline/common/read_text.ts";
 import { pipeline_schema } from "../../pipeline/config/pipeline_schema.ts";
+import { readYaml } from "../../pipeline/config/source.ts";
 import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import { openRun } from "../../pipeline/store/live_run.ts";
 import { makeVerdict, writeReports } from "../../pipeline/verdict/mod.ts";
@@ -41,7 +42,8 @@ export default defineVerb({
     const dir = await namedRun(positional[0]!, caller);
     if (!(await lstat(join(dir, "run.duckdb"))).isFile()) throw new HoneError(cli.not_a_run(dir));
     await using run = await openRun(dir);
-    const config = settings.parse(parse(await readFile(join(dir, "pipeline.yaml"), "utf8")));
+    const path = join(dir, "pipeline.yaml");
+    const config = settings.parse(readYaml(await textOf(path), path));
     const verdict = await makeVerdict({ store: run, config });
     if (run.live) verdict.notes.unshift("The run is still in progress: these figures are provisional.");
     const files = await writeReports(dir, run, verdict, { status: run.live ? "running" : "interrupted" });

@@ -3,12 +3,14 @@
  * Takes files, folders, globs, and Markdown, whose YAML fences are checked if they hold a whole pipeline.
  * @module
  */
-import { glob, readFile, stat } from "node:fs/promises";
+import { glob, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { parseDocument } from "yaml";
 import { z } from "zod";
+import { textOf } from "../../pipeline/common/read_text.ts";
 import { examinePipeline } from "../../pipeline/config/pipeline_file.ts";
 import type { PipelineConfig } from "../../pipeline/config/pipeline_schema.ts";
+import { unparsable } from "../../pipeline/config/yaml_bounds.ts";
 import { cli, HoneError, render } from "../../pipeline/diagnostics/mod.ts";
 import { builtins } from "../../plugins/mod.ts";
 import { visibleWord } from "../../pipeline/common/visible.ts";
@@ -92,7 +94,7 @@ function problems(files: Checked[]) {
 
 async function check(file: string, world: boolean, call: VerbCall<z.output<typeof args>>): Promise<Checked[]> {
   const { caller, signal } = call;
-  const text = await readFile(await caller.within(file), "utf8");
+  const text = await textOf(await caller.within(file));
   const approve = approval(call, file, { of: "plugins", otherwise: "skip" });
   const examined = async (pipeline: string, world: boolean): Promise<Checked> => {
     const options = { builtins, signal, approve, world };
@@ -115,7 +117,8 @@ async function expand(patterns: string[], caller: Caller): Promise<string[]> {
     if (found?.isFile()) files.push(pattern);
     else if (found?.isDirectory()) {
       for await (const file of glob(join(pattern, "**/*.{yaml,yml}"))) {
-        if (isPipeline(await readFile(await caller.within(file), "utf8"))) files.push(file);
+        // What cannot be read is no pipeline that the folder stands for.
+        if (isPipeline(await textOf(await caller.within(file)).catch(() => ""))) files.push(file);
       }
     } else {
       const before = files.length;
@@ -151,6 +154,7 @@ export function pipelineFences(text: string): string[] {
 
 /** True for YAML with a name and stages at the top level, including invalid YAML that looks like it. */
 function isPipeline(text: string): boolean {
+  if (unparsable(text)) return false;
   const doc = parseDocument(text, { prettyErrors: false });
   if (doc.errors.length > 0) return /^stages:/m.test(text) && /^name:/m.test(text);
   return doc.has?.("stages") === true && doc.has("name");

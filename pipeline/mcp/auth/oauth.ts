@@ -6,6 +6,7 @@
  * @module
  */
 import { auth, computeScopeUnion, extractWWWAuthenticateParams, OAuthError } from "@modelcontextprotocol/client";
+import { bounded } from "../../common/bounded_body.ts";
 import { findCause } from "../../common/causes.ts";
 import { auth as say, HoneError, messageOf } from "../../diagnostics/mod.ts";
 import { type Browser, type OAuthSettings, Provider } from "./oauth_provider.ts";
@@ -14,6 +15,8 @@ import { LoginStore } from "./oauth_store.ts";
 export type { Browser, OAuthSettings } from "./oauth_provider.ts";
 
 const REQUEST_MS = 30_000;
+/** Metadata and tokens are far smaller. */
+const MAX_BYTES = 1_000_000;
 const TRIES = 3;
 const WAIT_MS = 200;
 /** Refreshed this long before expiry, or after four fifths of its lifetime if that is sooner. */
@@ -138,13 +141,15 @@ function storeOf(url: string, { grant, client_id = "" }: Pick<OAuthSettings, "gr
   return new LoginStore(grant === "client_credentials" ? [url, grant, client_id] : [url]);
 }
 
-/** Never sends a secret to a redirect target, and has a time limit. */
-const quietFetch = (url: string | URL, init: RequestInit = {}): Promise<Response> =>
-  fetch(url, {
+/** Never sends a secret to a redirect target, and limits the time and the size of an answer. */
+const quietFetch = async (url: string | URL, init: RequestInit = {}): Promise<Response> => {
+  const response = await fetch(url, {
     ...init,
     redirect: init.method === "POST" ? "error" : "follow",
     signal: AbortSignal.timeout(REQUEST_MS),
   });
+  return bounded(response, MAX_BYTES);
+};
 
 function transient(error: unknown): boolean {
   if (error instanceof OAuthError) return TRANSIENT.has(error.code);

@@ -5,7 +5,7 @@
  * @module
  */
 import type { ToolSpec } from "../../events.ts";
-import { schemaProblem } from "../../common/schema_check.ts";
+import { schemaProblem, uncheckedPatterns } from "../../common/schema_check.ts";
 
 const MANY_TOOLS = 64;
 /** More tools with the same risk than this share one line. */
@@ -37,6 +37,13 @@ const RISKS: Risk[] = [
     of: ({ input_schema }) => schemaProblem(input_schema),
     line: ({ name }, problem) => `${name}: its input schema cannot be used to check arguments (${problem})`,
     together: (count, list) => `${count} tools have input schemas that cannot be used to check arguments: ${list}`,
+  },
+  {
+    of: ({ input_schema }) => shortened(uncheckedPatterns(input_schema)),
+    line: ({ name }, patterns) =>
+      `${name}: arguments are not checked against patterns of its input schema: ${patterns}`,
+    together: (count, list) => `${count} tools have patterns that arguments are not checked against: ${list}`,
+    named: ({ name }, patterns) => `${name} (${patterns})`,
   },
   {
     of: ({ input_schema }) => schemaProblem(input_schema) === null && !input_schema.properties ? "" : null,
@@ -98,6 +105,13 @@ export function risksOf(own: ToolSpec[], all: ToolSpec[]): string[] {
     }
   }
   return risks;
+}
+
+function shortened(patterns: string[]): string | null {
+  const [first, ...more] = patterns;
+  if (first === undefined) return null;
+  const shown = first.length > SHOWN_CHARS ? `${first.slice(0, SHOWN_CHARS)}…` : first;
+  return more.length > 0 ? `${shown}, and ${more.length} more` : shown;
 }
 
 function isTwin(tool: ToolSpec, other: ToolSpec): boolean {

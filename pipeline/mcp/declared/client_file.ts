@@ -78,7 +78,7 @@ export function clientEntries(entries: unknown): Record<string, unknown> {
 
 /** Other clients allow any text as a name. */
 export function serverKey(name: string): string {
-  return name.replace(/[^A-Za-z0-9_-]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 32) || "server";
+  return name.slice(0, 1000).replace(/[^A-Za-z0-9_-]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 32) || "server";
 }
 
 /** Zed writes the command as an object. */

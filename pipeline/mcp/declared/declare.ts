@@ -3,14 +3,14 @@
  * JSON, an editor's `servers` JSON, or a pipeline; keys that hone does not know are left out.
  * @module
  */
-import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { parse } from "yaml";
 import { z } from "zod";
 import { clientEntry, clientText, isOff, serverKey, serversIn } from "./client_file.ts";
 import { type Program, serverPrograms } from "../../config/programs.ts";
 import { pipeline_schema, type ServerConfig } from "../../config/pipeline_schema.ts";
-import { config as say, HoneError, mcp, messageOf } from "../../diagnostics/mod.ts";
+import { textOf } from "../../common/read_text.ts";
+import { readYaml } from "../../config/source.ts";
+import { config as say, HoneError, mcp } from "../../diagnostics/mod.ts";
 
 /** The servers on a command line. */
 export interface ServerWords {
@@ -68,15 +68,8 @@ async function declared(
 }
 
 async function fromFile(path: string, only: string | undefined, env: Record<string, string>): Promise<Declared> {
-  const text = await readFile(path, "utf8").catch((error) => {
-    throw new HoneError(say.file_unreadable(path, error.message));
-  });
-  let content: unknown;
-  try {
-    content = parse(clientText(text, path), { prettyErrors: false });
-  } catch (error) {
-    throw new HoneError(say.yaml_syntax(messageOf(error)));
-  }
+  const text = await textOf(path);
+  const content = readYaml(clientText(text, path), path);
   const entries = serversIn(content)?.entries;
   if (typeof entries === "string") return await fromFile(resolve(dirname(path), entries), only, env);
   if (typeof entries !== "object" || entries === null) throw new HoneError(say.servers_file(path));

@@ -5,7 +5,7 @@
  * @module
  */
 import { extractWWWAuthenticateParams } from "@modelcontextprotocol/client";
-import { bounded } from "../../common/bounded_body.ts";
+import { bounded, boundedEvents } from "../../common/bounded_body.ts";
 import type { OAuth } from "../auth/oauth.ts";
 
 /** Too many requests: the server did not carry this one out. */
@@ -29,7 +29,7 @@ export interface FetchOptions {
   url: string;
   headers: Record<string, string>;
   auth?: OAuth;
-  /** Bytes of one answer to POST. */
+  /** Bytes of one answer, or of one event of a stream that the server keeps open. */
   max_message_bytes: number;
 }
 
@@ -41,15 +41,20 @@ export function serverFetch(options: FetchOptions): (url: string | URL, init?: R
   return async (url, init = {}) => {
     const own = adds && new URL(url).origin === origin;
     const send = async (): Promise<[Response, string | undefined]> => {
-      if (!own) return [await fetch(url, init), undefined];
+      if (!own) return [limited(await fetch(url, init)), undefined];
       const headers = new Headers(init.headers);
       for (const [name, value] of Object.entries(declared)) {
         if (!headers.has(name)) headers.set(name, value);
       }
       const token = await auth?.token();
       if (token !== undefined) headers.set("authorization", `Bearer ${token}`);
-      return [await fetch(url, { ...init, headers }), token];
+      return [limited(await fetch(url, { ...init, headers })), token];
     };
+    /** Only the stream that is opened with GET may go on for ever. */
+    const limited = (response: Response) =>
+      init.method !== "POST" && /^text\/event-stream\b/i.test(response.headers.get("content-type") ?? "")
+        ? boundedEvents(response, options.max_message_bytes)
+        : bounded(response, options.max_message_bytes);
     let [response, token] = await send();
     // A token may end on its way, more than once where the machine is busy and the token short-lived.
     for (let renewals = 0; auth && own && renewals < MAX_RENEWALS && renewable(response); renewals++) {
@@ -60,7 +65,7 @@ export function serverFetch(options: FetchOptions): (url: string | URL, init?: R
       if (token === refused) break;
     }
     if (response.status === 429) throw await tooMany(response);
-    return init.method === "POST" ? bounded(response, options.max_message_bytes) : response;
+    return response;
   };
 }
 

@@ -182,12 +182,17 @@ export class Session {
     const entries: JsonObject[] = [];
     const cursors = new Set<string>();
     let cursor: string | undefined;
+    let held = 0;
     try {
       do {
         const request = { method, params: cursor === undefined ? {} : { cursor } };
         const answer = await this.client.request(request, page, this.#request(limits));
         const got = answer[what];
         if (!Array.isArray(got)) throw new Error(`the answer has no list "${what}"`);
+        held += JSON.stringify(got).length;
+        if (held > this.endpoint.max_message_bytes) {
+          throw new Error(`its pages have more than ${this.endpoint.max_message_bytes} characters`);
+        }
         entries.push(...got.filter((entry) => typeof entry === "object" && entry !== null));
         cursor = answer.nextCursor;
         if (cursor !== undefined && (cursors.has(cursor) || cursors.size > MAX_PAGES)) {

@@ -10,7 +10,7 @@ import type { Out, Publish } from "../../bus.ts";
 import { limited, timerMs, TimeUp, untilAborted, within } from "../../common/deadline.ts";
 import { hash32 } from "../../common/random.ts";
 import { redact, withoutHanded } from "../../common/redact.ts";
-import { HoneError, messageOf } from "../../diagnostics/mod.ts";
+import { HoneError, messageOf, sizeOf } from "../../diagnostics/mod.ts";
 import { OUTCOME_ENDS } from "../../events.ts";
 import type { GroupRequest, Json, Outcome, RolloutRef, Scenario, Trajectory } from "../../events.ts";
 import type { Lease } from "../../mcp/pool/pool.ts";
@@ -20,6 +20,7 @@ import { storedGroup } from "../../store/recorded.ts";
 import type { Bound } from "../bindings.ts";
 import { agentOf, type Run } from "../context.ts";
 import { replaySolution } from "../online/warm_start.ts";
+import { withBoundedResult } from "../stored_result.ts";
 import type { Tracked } from "../progress/in_flight.ts";
 import { Semaphore } from "../../common/semaphore.ts";
 import { mustHave } from "../../kinds/kind.ts";
@@ -213,8 +214,9 @@ async function recordTurns(
         run.spent.tokens += value.output_tokens;
         recorded.push(publish("turn.completed", { rollout_id, turn: value }));
       } else {
-        trajectory.tool_calls.push(value);
-        recorded.push(publish("tool.called", { rollout_id, call: value }));
+        const call = withBoundedResult(value, run.config.limits.result_bytes);
+        trajectory.tool_calls.push(call);
+        recorded.push(publish("tool.called", { rollout_id, call }));
       }
     }
   } finally {
@@ -264,7 +266,7 @@ async function observe(
       const seen = () => role.observe!(environment, scenario, expected, before.get(id));
       const look = () => limited(timeout_secs, signal, seen);
       observation = await (run.tape ? run.tape.observed(environment, id, look) : look());
-      if (observation === undefined) throw new Error("observe returned nothing: expected JSON");
+      mustBeRecordable(observation);
     } catch (error) {
       // Without an observation the judge cannot judge, and returns `invalid`; the rollout itself is unaffected.
       run.log.warn(`${id}: could not observe ${rollout_id}: ${message(error)}`);
@@ -272,6 +274,17 @@ async function observe(
     }
     trajectory.observations[id] = observation;
     await publish("observation.made", { rollout_id, judge: id, observation });
+  }
+}
+
+/** Of one observation as JSON. */
+const MAX_OBSERVATION_CHARS = 16_000_000;
+
+function mustBeRecordable(observation: Json | undefined): void {
+  if (observation === undefined) throw new Error("observe returned nothing: expected JSON");
+  const { length } = JSON.stringify(observation);
+  if (length > MAX_OBSERVATION_CHARS) {
+    throw new Error(`the observation has ${sizeOf(length)}: expected at most ${sizeOf(MAX_OBSERVATION_CHARS)}`);
   }
 }
 
