@@ -37,7 +37,9 @@ Arrays = dict[str, np.ndarray]
 @dataclass
 class TrainState:
     """Everything that training changes. model: the frozen model's id; step: number of the last policy
-    step; results: what past steps answered, by "train_step:3" and "supervise:1"."""
+    step, 0 before the first; results: what past steps answered, by "train_step:3" and "supervise:1";
+    fresh_optimizer: whether the first policy step begins with a new optimiser instead of continuing with
+    that of the supervised steps. A checkpoint holds the optimiser that took its last step."""
 
     model: str
     adapter: Adapter
@@ -45,6 +47,7 @@ class TrainState:
     seed: int = 0
     step: int = 0
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    fresh_optimizer: bool = True
 
 
 def to_peft(params: Mapping[str, np.ndarray]) -> Arrays:

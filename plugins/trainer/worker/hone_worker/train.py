@@ -61,7 +61,7 @@ def _step_of(options: argparse.Namespace) -> Report:
     adapter = lora.create(engine.linears, engine.layers, config, options.seed)
     engine.adapt(adapter)
     adamw = optimizer.AdamW(OptimConfig(learning_rate=options.learning_rate))
-    state = TrainState(options.model, adapter, adamw, options.seed)
+    state = TrainState(options.model, adapter, adamw, options.seed, fresh_optimizer=not options.keep_optimizer)
     if options.adapter:
         checkpoint.resume(state, options.adapter)
 
@@ -95,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--last-layers", type=int, default=LoraConfig.last_layers, help="that carry an adapter; 0 is all")
     add("--seed", type=int, default=0, help="of the adapter's first weights (%(default)s)")
     add("--adapter", metavar="DIR", help="a checkpoint to go on from")
+    keep = "continue with the optimiser of the supervised steps at the first RL step"
+    add("--keep-optimizer", action="store_true", help=keep)
     add("--out", metavar="DIR", help="where the checkpoint after the step goes")
     return parser
 
@@ -136,6 +138,9 @@ def train_step(
     """One step of policy gradient."""
 
     def work() -> Report:
+        if state.fresh_optimizer and state.step == 0:
+            # The gradients of supervised steps are larger: with their second moments the updates would be too small.
+            state.optimizer = optimizer.AdamW(state.optimizer.config)
         batch = _select(engine, trajectories, config, skip_zero=config.beta == 0)
         outcome = {"step": step, "tokens": batch.tokens, "rows": batch.all_rows, "forks": batch.forks}
         if not batch.rows:

@@ -3,7 +3,8 @@
 ``Worker.methods`` maps protocol methods to functions from params to result. Requests come one at a time; the
 endpoint answers on its own threads and waits while a step runs. With ``reuse_sampled_states`` in ``init``,
 training takes what the sampler computed below the first adapted layer instead of computing it again (where the
-engine can): faster steps, whose last bits then depend on what this process sampled.
+engine can): faster steps, whose last bits then depend on what this process sampled. With ``fresh_optimizer`` (the
+default), the first ``train_step`` begins with a new optimiser, moments and warm-up included.
 
 ``serve`` takes ``max_staleness`` n (default 0): requests may name any of the n versions before the served one
 as well, so that rollouts which are under way when a version is published go on with its weights. A request
@@ -108,7 +109,8 @@ class Worker:
         engine = engine_choice.open_engine(files, wanted, reuse)
         adapter = lora.create(engine.linears, engine.layers, lora_config, seed)
         engine.adapt(adapter)
-        state = TrainState(files.id, adapter, AdamW(optim_config), seed)
+        fresh = _want(params, "fresh_optimizer", bool, True)
+        state = TrainState(files.id, adapter, AdamW(optim_config), seed, fresh_optimizer=fresh)
         if params.get("resume_dir"):
             checkpoint.resume(state, _want(params, "resume_dir", str))
         _trim()
