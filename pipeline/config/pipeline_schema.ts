@@ -238,6 +238,10 @@ const train = z.strictObject({
   learning_rate: positive().default(2e-5).describe("Learning rate of the `rl` rung."),
   learning_rate_decay: z.enum(["none", "linear"]).default("none")
     .describe("Learning-rate schedule: constant, or linear decay to zero over the steps."),
+  fresh_optimizer: z.boolean().default(true).describe(
+    "Start the `rl` rung with a new optimizer (moments and warmup) instead of continuing with that of the warm start, " +
+      "whose larger gradients would make the first updates of RL too small.",
+  ),
   advantage: z.enum(["mean", "mean_std"]).default("mean")
     .describe("Reward minus the group's mean, optionally divided by the group's standard deviation."),
   advantage_eps: positive().default(1e-4).describe("Added to the standard deviation with `mean_std`."),
@@ -261,6 +265,10 @@ const evaluate = z.strictObject({
   ).meta({ examples: [8] }),
   sampling: z.array(z.enum(["greedy", "sampled"])).min(1).default(["greedy"])
     .describe("Decoding of the policies; the verdict reports the first."),
+  validation_scenarios: z.int().min(0).default(64).describe(
+    "Maximum number of validation scenarios on which the verdict also compares the tuned policy with the one that RL " +
+      "started from, one attempt each, to tell what RL learned from what carries over to held-out scenarios; 0: none.",
+  ),
   success_at: z.number().gt(0).max(1).default(1).describe("Minimum score from decisive judges that counts as success."),
 });
 

@@ -101,6 +101,11 @@ export interface OpenOnlineArgs extends OpenArgs {
   concurrency: number;
   /** Maximum number of policy versions between the weights that sample a rollout and those that it trains. */
   max_staleness: number;
+  /**
+   * Whether the first call of `step` starts with a new optimizer instead of continuing with that of `supervise`. Later calls,
+   * also those after a resume, continue with the optimizer of the previous one.
+   */
+  fresh_optimizer: boolean;
   /** The checkpoint to continue from, and its optimiser step. */
   resume?: { checkpoint: Checkpoint; step: number };
 }

@@ -121,7 +121,7 @@ export interface Run {
   stop: (reason: Error) => void;
   /** Checkpoints (ids) that must be kept: the warm start's, and the one with the highest validation success. */
   pinned: { warm_start?: string; best?: string };
-  /** Longest evaluation of one policy on the verdict's split so far, in seconds. */
+  /** Longest total time of one policy's evaluations for the verdict so far, in seconds. */
   measuring_secs: number;
   /** Resources used so far, including earlier starts; checked against `limits`. */
   spent: { rollouts: number; tokens: number; seconds: number };

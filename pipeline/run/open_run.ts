@@ -200,7 +200,7 @@ async function atItsBeginning(loaded: LoadedPipeline, options: RunOptions, store
     supervised_steps: recorded.supervised_steps,
     to_export: { policy: "base", checkpoint: "" },
     pinned: {},
-    measuring_secs: recorded.evaluation_secs.get(config.evaluate.split) ?? 0,
+    measuring_secs: [...recorded.evaluation_secs.values()].reduce((sum, secs) => sum + secs, 0),
     spent: recorded.spent,
     deadline: wall_clock_secs ? Date.now() + (wall_clock_secs - recorded.spent.seconds) * 1000 : Infinity,
   };

@@ -43,11 +43,12 @@ export async function openPolicy(run: Run): Promise<Policy> {
     run.hosted = await role.open(args);
     return run.hosted.base;
   }
-  const { max_staleness } = config.train;
+  const { max_staleness, fresh_optimizer } = config.train;
+  const concurrency = mostRollouts(config);
   const resume = recorded.checkpoint === null
     ? {}
     : { resume: { checkpoint: checkpointOf(run, recorded.checkpoint), step: recorded.step } };
-  run.online = await role.open({ ...args, concurrency: mostRollouts(config), max_staleness, ...resume });
+  run.online = await role.open({ ...args, concurrency, max_staleness, fresh_optimizer, ...resume });
   run.online.lost?.then((error) => run.stop(new HoneError(messages.trainer_lost(error.message), { cause: error })));
   return run.online.base;
 }

@@ -54,7 +54,7 @@ export interface Completed {
   scenarios: Set<string>;
   /** The catalog that the run started with, or last accepted; null before discovery. */
   catalog: Catalog | null;
-  /** By split, the longest total time of one policy's evaluations. */
+  /** By split, the longest total time of one policy's evaluations; those between the steps of RL do not count. */
   evaluation_secs: Map<string, number>;
   /** Finished exporters (stage ids). */
   exports: Map<string, EventMap["export.completed"]>;
@@ -92,8 +92,9 @@ export async function completed(store: Store): Promise<Completed> {
     return row ? parsed(row.payload) as EventMap[K] : null;
   };
   const measured = await store.query(
-    `SELECT split, max(total) AS secs FROM (SELECT split, sum(seconds) AS total FROM evaluations GROUP BY split, policy)
-     GROUP BY split`,
+    `SELECT split, max(total) AS secs FROM (
+       SELECT split, sum(seconds) AS total FROM evaluations WHERE policy NOT LIKE 'step-%' GROUP BY split, policy
+     ) GROUP BY split`,
   );
   const last = steps.at(-1);
   return {

@@ -44,6 +44,7 @@ export function htmlReport(report: Report): string {
   }
     ${verdictSection(verdict)}
     ${courseSection(report)}
+    ${validationSection(verdict)}
     ${policiesSection(verdict)}
     ${failuresSection(verdict)}
     ${tagsSection(report)}
@@ -163,6 +164,31 @@ export function policyRows({ policies, sampling }: Verdict): [string, string[]][
   ];
   return rows.map(([name, value]): [string, string[]] => [name, Object.values(policies).map(value)])
     .filter(([, cells]) => cells.some((text) => text !== "–"));
+}
+
+/** The heads of the table of what RL learned and what carries over, and its rows, as in `policyRows`. */
+export function validationRows({ validation, policies, comparisons }: Verdict): [string[], [string, string[]][]] {
+  if (!validation) return [[], []];
+  const { policy, against } = validation.difference;
+  const heldout = comparisons.find((c) => c.metric === "success" && c.policy === policy && c.against === against);
+  const row = (name: string, successes: (Interval | undefined)[], { mean, low, high, n }: Interval) => {
+    const difference = `${signed(mean)}\n${plain(low)} to ${plain(high)}`;
+    return [name, [...successes.map(interval), difference, String(n)]] as [string, string[]];
+  };
+  return [[against, policy, "difference", "pairs"], [
+    row("validation", [validation.policies[against], validation.policies[policy]], validation.difference),
+    ...(heldout ? [row("held-out", [policies[against]?.success, policies[policy]?.success], heldout)] : []),
+  ]];
+}
+
+function validationSection(verdict: Verdict): Markup | false {
+  const [names, rows] = validationRows(verdict);
+  return rows.length > 0 && markup`
+    <h2>Learned, and carried over</h2>
+    <div class="card">${
+    table(`success, ${verdict.sampling}`, names, rows.map(([name, cells]) => [name, cells.map(cell)]))
+  }</div>
+  `;
 }
 
 function policiesSection(verdict: Verdict): Markup | false {

@@ -4,7 +4,7 @@
  * @module
  */
 import { significant } from "./chart.ts";
-import { causeRows, policyRows, shortenedNote, title } from "./html.ts";
+import { causeRows, policyRows, shortenedNote, title, validationRows } from "./html.ts";
 import { clip, visible } from "./markup.ts";
 import type { Report, Sample } from "./report_types.ts";
 import { label, plain, signed } from "./sentence.ts";
@@ -16,6 +16,7 @@ export function markdownReport(report: Report): string {
   const { run, verdict } = report;
   const names = Object.keys(verdict.policies);
   const heads = names.map(title);
+  const [compared, learned] = validationRows(verdict);
   const sections = [
     `# ${line(run.name)}`,
     line(verdict.sentence),
@@ -24,9 +25,12 @@ export function markdownReport(report: Report): string {
     section(
       "Policies",
       ["per rollout", ...heads],
-      policyRows(verdict).map((
-        [name, cells],
-      ) => [name, ...cells.map((cell) => cell.replace("\n", " (") + (cell.includes("\n") ? ")" : ""))]),
+      policyRows(verdict).map(onOneLine),
+    ),
+    section(
+      "Learned, and carried over",
+      [`success, ${verdict.sampling}`, ...compared.map(title)],
+      learned.map(onOneLine),
     ),
     verdict.comparisons.length > 0 && "## Comparisons\n\n" + table(
         ["", "metric", "difference", "95 % interval", "pairs"],
@@ -78,6 +82,10 @@ function curve({ curve: points }: Report): string {
       number(p.seconds),
     ]),
   );
+}
+
+function onOneLine([name, cells]: [string, string[]]): string[] {
+  return [name, ...cells.map((cell) => cell.replace("\n", " (") + (cell.includes("\n") ? ")" : ""))];
 }
 
 function section(name: string, head: string[], rows: string[][]): string {

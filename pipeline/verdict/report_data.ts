@@ -97,9 +97,12 @@ async function learningCurve(store: Queryable): Promise<CurvePoint[]> {
   }));
 }
 
-async function validationPoints(store: Queryable, { sampling }: Verdict): Promise<ValidationPoint[]> {
+/** The policies between the steps of RL, and others where validation is the verdict's own split. */
+async function validationPoints(store: Queryable, { split, sampling }: Verdict): Promise<ValidationPoint[]> {
+  const which = split === "validation" ? "" : "AND policy LIKE 'step-%'";
   const rollouts = await store.query(
-    "SELECT DISTINCT policy, policy_version FROM rollouts WHERE purpose = 'evaluation' AND split = 'validation' ORDER BY ALL",
+    `SELECT DISTINCT policy, policy_version FROM rollouts
+     WHERE purpose = 'evaluation' AND split = 'validation' ${which} ORDER BY ALL`,
   );
   const all = (await evaluatedRollouts(store, "validation")).filter((e) => e.sampling === sampling);
   return rollouts.map((row) => ({

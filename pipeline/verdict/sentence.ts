@@ -29,7 +29,8 @@ export function sentence(findings: Findings): string {
     }. ` +
       `No other policy was evaluated, so there is nothing to compare.${exclusions(findings)}`;
   }
-  return main(findings, difference) + reinforcement(findings, difference) + sampled(findings) + exclusions(findings);
+  return main(findings, difference) + reinforcement(findings, difference) + learned(findings) + sampled(findings) +
+    exclusions(findings);
 }
 
 /** The name of a policy as a sentence uses it. */
@@ -78,6 +79,26 @@ function reinforcement(findings: Findings, difference: NonNullable<Verdict["diff
   if (added.low > 0) return `${start}; RL adds ${signed(added.mean)} ${range}.`;
   if (added.high < 0) return `${start}; RL took away ${plain(-added.mean)} ${range}: use the warm start.`;
   return `${start}; RL did not measurably improve on the warm start: ${signed(added.mean)} ${range}.`;
+}
+
+/** What RL did on validation, and whether that carries over to held-out scenarios. */
+function learned(findings: Findings): string {
+  const { validation } = findings;
+  if (!validation) return "";
+  const { policy, against, mean, low, high, n } = validation.difference;
+  const range = `(${plain(low)} to ${plain(high)})`;
+  const where = ` On ${n} validation ${n === 1 ? "scenario" : "scenarios"} RL`;
+  if (high < 0) return `${where} took away ${plain(-mean)} ${range}.`;
+  if (low <= 0) return `${where} gave no measurable gain: ${signed(mean)} ${range}.`;
+  const carried = successOf(findings, policy, against);
+  return `${where} adds ${signed(mean)} ${range}: it learned${carriedOver(carried)}.`;
+}
+
+function carriedOver(heldout: Interval | undefined): string {
+  if (!heldout || heldout.n === 0) return "";
+  if (heldout.low > 0) return ", and this carries over to held-out scenarios";
+  if (heldout.high < 0) return ", but at the expense of held-out scenarios";
+  return ", but this does not measurably carry over to held-out scenarios";
 }
 
 /** The other sampling, if it was evaluated too. */

@@ -6,20 +6,23 @@
 import type { CatalogChange } from "../events.ts";
 import { evaluatedRollouts } from "./evaluated_rollouts.ts";
 import { type Findings, label, sentence } from "./sentence.ts";
-import { compare, summarise } from "./summary.ts";
+import { compare, success, summarise, tally } from "./summary.ts";
 import type {
   Comparison,
   EvaluatedRollout,
   PolicySummary,
   Queryable,
   Sampling,
+  ValidationComparison,
   Verdict,
   VerdictConfig,
 } from "./verdict_types.ts";
 
 /** Makes the verdict. Also works on a live run: rollouts not judged yet are excluded, with that cause. */
 export async function makeVerdict({ store, config }: { store: Queryable; config: VerdictConfig }): Promise<Verdict> {
-  const verdict = verdictOver(await evaluatedRollouts(store, config.evaluate.split), config);
+  const { split } = config.evaluate;
+  const beside = split === "heldout" ? await evaluatedRollouts(store, "validation") : [];
+  const verdict = verdictOver(await evaluatedRollouts(store, split), config, beside);
   return { ...verdict, notes: [...verdict.notes, ...await catalogNotes(store)] };
 }
 
@@ -38,8 +41,15 @@ const SINCE: Record<CatalogChange["found"], string> = {
   notified: "A server changed its tools during the run, which continued to offer the original ones",
 };
 
-/** The verdict over given rollouts. Pure. */
-export function verdictOver(all: readonly EvaluatedRollout[], config: VerdictConfig): Verdict {
+/**
+ * The verdict over given rollouts. Pure.
+ * @param validation Rollouts on the validation split, beside those of the verdict's own.
+ */
+export function verdictOver(
+  all: readonly EvaluatedRollout[],
+  config: VerdictConfig,
+  validation: readonly EvaluatedRollout[] = [],
+): Verdict {
   const names = policyNames(all, config);
   const rollouts = all.filter((e) => names.includes(e.policy));
   const sampling = primarySampling(rollouts, config);
@@ -61,13 +71,14 @@ export function verdictOver(all: readonly EvaluatedRollout[], config: VerdictCon
     policies,
     comparisons,
     difference: principal(names, comparisons),
+    ...onValidation(Object.keys(policies), validation, sampling, config.seed),
   };
   return {
     schema: "verdict.v1",
     run: config.name,
     ...findings,
     sentence: sentence(findings),
-    notes: notes(findings, rollouts, config),
+    notes: [...notes(findings, rollouts, config), ...validationNotes(findings, validation)],
   };
 }
 
@@ -93,6 +104,45 @@ function principal(names: string[], comparisons: readonly Comparison[]): Verdict
   if (!found) return null;
   const { mean, low, high, n } = found;
   return { policy: found.policy, against: found.against, mean, low, high, n };
+}
+
+/** The tuned policy against the one that RL started from; nothing where they share no judged scenario. */
+function onValidation(
+  names: string[],
+  rollouts: readonly EvaluatedRollout[],
+  sampling: Sampling,
+  seed: number,
+): { validation?: ValidationComparison } {
+  const [policy, against] = ["tuned", names.includes("warm_start") ? "warm_start" : "base"];
+  const mine = rollouts.filter((e) => e.sampling === sampling && (e.policy === policy || e.policy === against));
+  const found = compare(policy, against, mine, sampling, seed).find(({ metric }) => metric === "success")!;
+  if (found.n === 0) return {};
+  const { mean, low, high, n } = found;
+  const of = (name: string) => success(mine.filter((e) => e.policy === name && e.invalid === null));
+  return {
+    validation: {
+      scenarios: new Set(mine.map((e) => e.scenario_id)).size,
+      policies: { [against]: of(against), [policy]: of(policy) },
+      difference: { policy, against, mean, low, high, n },
+    },
+  };
+}
+
+function validationNotes({ validation, sampling }: Findings, rollouts: readonly EvaluatedRollout[]): string[] {
+  if (!validation) return [];
+  const found: string[] = [];
+  const mine = rollouts.filter((e) => e.sampling === sampling && validation.policies[e.policy]);
+  const causes = Object.entries(tally(mine.flatMap((e) => e.invalid ?? []))).map(([cause, n]) => `${cause}: ${n}`);
+  if (causes.length > 0) {
+    const judged = mine.filter((e) => e.invalid === null).length;
+    found.push(`${mine.length - judged} of ${mine.length} rollouts on validation are left out (${causes.join("; ")}).`);
+  }
+  if (rollouts.some((e) => e.policy.startsWith("step-"))) {
+    found.push(
+      "The tuned checkpoint was chosen by its success on validation, so its success there is an optimistic figure.",
+    );
+  }
+  return found;
 }
 
 function notes(findings: Findings, rollouts: readonly EvaluatedRollout[], config: VerdictConfig): string[] {

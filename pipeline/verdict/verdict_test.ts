@@ -206,3 +206,94 @@ Deno.test("verdictOver() says do not train when the prompt with examples is enou
   const trained = verdictOver([...prompted, ...solved("tuned", 0, 62)], { ...CONFIG, evaluate });
   assert.match(trained.sentence, /^Do not train: prompting is enough, the prompt .*; tuned solves 62 of 64 .*base 20/);
 });
+
+/** What RL did on held-out scenarios (29 of 64 before it, `heldout` after) and on validation (20 of 56 before it). */
+function besideValidation(heldout: number, validation: number, more: EvaluatedRollout[] = []) {
+  const closing = [...solved("base", 0, 0), ...solved("warm_start", 0, 29), ...solved("tuned", 0, heldout)];
+  return verdictOver(closing, CONFIG, [
+    ...solved("warm_start", 0, 20, 56),
+    ...solved("tuned", 0, validation, 56),
+    ...more,
+  ]);
+}
+
+for (
+  const [what, heldout, validation, words] of [
+    [
+      "what was learned carries over",
+      41,
+      31,
+      "RL adds +0.19 (0.11 to 0.30). On 56 validation scenarios RL adds +0.20 (0.11 to 0.32): it learned, " +
+      "and this carries over to held-out scenarios.",
+    ],
+    [
+      "what was learned does not carry over",
+      30,
+      31,
+      "RL did not measurably improve on the warm start: +0.02 (-0.04 to 0.08). On 56 validation scenarios RL adds +0.20 " +
+      "(0.11 to 0.32): it learned, but this does not measurably carry over to held-out scenarios.",
+    ],
+    [
+      "what was learned cost success on held-out scenarios",
+      17,
+      31,
+      "RL took away 0.19 (-0.30 to -0.11): use the warm start. On 56 validation scenarios RL adds +0.20 (0.11 to 0.32): " +
+      "it learned, but at the expense of held-out scenarios.",
+    ],
+    [
+      "nothing measurable was learned",
+      30,
+      21,
+      "RL did not measurably improve on the warm start: +0.02 (-0.04 to 0.08). On 56 validation scenarios RL gave no " +
+      "measurable gain: +0.02 (-0.05 to 0.09).",
+    ],
+    [
+      "training unlearned",
+      30,
+      9,
+      "RL did not measurably improve on the warm start: +0.02 (-0.04 to 0.08). On 56 validation scenarios RL took away " +
+      "0.20 (-0.32 to -0.11).",
+    ],
+  ] as const
+) {
+  Deno.test(`verdictOver() tells learned from carried over when ${what}`, () => {
+    const { sentence } = besideValidation(heldout, validation);
+    assert.equal(sentence.slice(sentence.indexOf("; ") + 2), words);
+  });
+}
+
+Deno.test("verdictOver() compares RL with base on validation when there was no warm start", () => {
+  const config = { ...CONFIG, evaluate: { ...CONFIG.evaluate, policies: ["base", "tuned"] } };
+  const verdict = verdictOver([...solved("base", 0, 20), ...solved("tuned", 0, 21)], config, [
+    ...solved("base", 0, 20, 56),
+    ...solved("tuned", 0, 31, 56),
+  ]);
+  assert.equal(
+    verdict.sentence,
+    "No measurable gain: tuned solves 21 of 64 held-out scenarios, base 20: +0.02 (95 % interval -0.04 to 0.08). " +
+      "On 56 validation scenarios RL adds +0.20 (0.11 to 0.32): it learned, but this does not measurably carry over to " +
+      "held-out scenarios.",
+  );
+  assert.deepEqual(Object.keys(verdict.validation!.policies), ["base", "tuned"]);
+});
+
+Deno.test("verdictOver() counts on validation only pairs under its own sampling, and says what was left out", () => {
+  const verdict = besideValidation(30, 31, [
+    ...solved("tuned", 0, 56, 56, { sampling: "sampled" }),
+    ...solved("step-2", 0, 56, 56),
+    rollout("tuned", 99, { invalid: "server died" }),
+  ]);
+  assert.equal(verdict.validation!.difference.n, 56);
+  assert.equal(verdict.validation!.policies.tuned!.mean, 31 / 56);
+  assert.deepEqual(verdict.notes.slice(-2), [
+    "1 of 113 rollouts on validation are left out (server died: 1).",
+    "The tuned checkpoint was chosen by its success on validation, so its success there is an optimistic figure.",
+  ]);
+});
+
+Deno.test("verdictOver() says nothing of validation when only one of the policies was tried there", () => {
+  const closing = [...solved("warm_start", 0, 29), ...solved("tuned", 0, 30)];
+  const verdict = verdictOver(closing, CONFIG, solved("warm_start", 0, 20, 56));
+  assert.equal("validation" in verdict, false);
+  assert.doesNotMatch(verdict.sentence, /validation/);
+});

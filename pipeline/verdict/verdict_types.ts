@@ -83,6 +83,15 @@ export interface Comparison extends Interval {
   metric: Metric;
 }
 
+/** What RL did to success on validation scenarios: under the verdict's sampling, one try each. */
+export interface ValidationComparison {
+  scenarios: number;
+  /** Success of the tuned policy and of the one that RL started from. */
+  policies: Record<string, Interval>;
+  /** The former minus the latter, pair by pair. */
+  difference: Interval & { policy: string; against: string };
+}
+
 /** The closing comparison of a run. */
 export interface Verdict {
   schema: "verdict.v1";
@@ -95,6 +104,8 @@ export interface Verdict {
   comparisons: Comparison[];
   /** Success of `tuned` against `base` (or the last policy against the first); null where only one was evaluated. */
   difference: (Interval & { policy: string; against: string }) | null;
+  /** Beside a held-out verdict, where it was measured: tells what RL learned from what carries over. */
+  validation?: ValidationComparison;
   sentence: string;
   /** Caveats about the figures. */
   notes: string[];

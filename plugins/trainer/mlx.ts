@@ -126,6 +126,7 @@ async function start(worker: Worker, args: OpenOnlineArgs, { config, log, base_d
     seed: args.seed,
     lora: config.lora,
     optimizer: config.optimizer,
+    fresh_optimizer: args.fresh_optimizer,
     reuse_sampled_states: config.reuse_sampled_states,
     ...(config.context_tokens > 0 && { context_tokens: config.context_tokens }),
     ...(args.resume && { resume_dir: args.resume.checkpoint.dir }),

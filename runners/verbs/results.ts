@@ -85,6 +85,11 @@ export const verdict: z.ZodType<Verdict> = z.object({
   comparisons: z.array(comparison).describe("`policy` minus `against`, over the pairs counted for both."),
   difference: z.object({ policy: z.string(), against: z.string(), ...interval_fields }).nullable()
     .describe("Success of the last policy minus that of the first; null if only one was evaluated."),
+  validation: z.object({
+    scenarios: z.int(),
+    policies: z.record(z.string(), interval).describe("Success rate of the policies after and before RL."),
+    difference: z.object({ policy: z.string(), against: z.string(), ...interval_fields }),
+  }).optional().describe("What RL did on validation scenarios, measured beside a held-out verdict."),
   sentence: z.string().describe("The verdict in words."),
   notes: z.array(z.string()).describe("Caveats about the figures."),
 });

@@ -3,8 +3,11 @@ import { appendFile, cp } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { rows, SCRIPTED } from "./hone_process.ts";
 
-/** Settings that validate after every step; the second step's policy is the first that solves both scenarios. */
-export const VALIDATED = { "train.validate_every": 1 };
+/**
+ * Settings that validate after every step, and only to choose a checkpoint; the second step's policy is the first that solves
+ * both scenarios.
+ */
+export const VALIDATED = { "train.validate_every": 1, "evaluate.validation_scenarios": 0 };
 
 /** Copies the scripted pipeline into a folder, adds validation scenarios, and gives the pipeline's path. */
 export async function withValidation(dir: string): Promise<string> {

@@ -32,6 +32,7 @@ async function opened(
       run_dir: dir,
       concurrency: 4,
       max_staleness: 0,
+      fresh_optimizer: true,
       on_progress: () => {},
       ...more,
     });

@@ -15,7 +15,7 @@ import type { Bound } from "../bindings.ts";
 import type { Measured, Run } from "../context.ts";
 import { openPolicy } from "../policies.ts";
 import { closing, ladderPhases, measurements } from "../progress/phases.ts";
-import { evaluation, temperatureOf } from "./bind_measure.ts";
+import { evaluation, measurementsOf, temperatureOf } from "./bind_measure.ts";
 import { firstVersion } from "../online/sampler.ts";
 import { demonstrated } from "../online/warm_start.ts";
 
@@ -92,15 +92,16 @@ function measuredRungs(run: Run, { policy, weights }: Measured): Rung[] {
   return measuring(run, policy);
 }
 
-/** One evaluation for each sampling, one after the other. */
+/** The evaluations of a policy, one after the other. */
 function measuring(run: Run, policy: string): Rung[] {
-  const { policies, split, tries, sampling } = run.config.evaluate;
-  if (!policies.some((name) => name === policy)) return [];
-  return sampling.map((mode) => ({
-    begin: (publish) => publish("evaluation.requested", evaluation(run, policy, { split, tries, sampling: mode })),
+  return measurementsOf(run, policy).map((measurement) => ({
+    begin: (publish) => publish("evaluation.requested", evaluation(run, policy, measurement)),
     ends: (event) =>
-      isOf("evaluation.completed", event) &&
-      evaluationKey(event.data) === evaluationKey({ policy, split, temperature: temperatureOf(run, mode) }),
+      isOf("evaluation.completed", event) && evaluationKey(event.data) === evaluationKey({
+          policy,
+          split: measurement.split,
+          temperature: temperatureOf(run, measurement.sampling),
+        }),
   }));
 }
 

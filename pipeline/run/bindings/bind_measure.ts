@@ -5,12 +5,15 @@
  * @module
  */
 import type { Out } from "../../bus.ts";
-import type { EvaluationTarget, EventMap } from "../../events.ts";
+import { stream } from "../../common/random.ts";
+import type { PipelineConfig } from "../../config/pipeline_schema.ts";
+import type { EvaluationTarget, EventMap, Scenario } from "../../events.ts";
 import { evaluationKey, rewardMakers } from "../../store/recorded.ts";
 import { success as successOf } from "../../verdict/mod.ts";
 import type { Bound } from "../bindings.ts";
 import type { Judged, Run } from "../context.ts";
 import { rewardMaker } from "../made_by.ts";
+import { inTurns } from "../online/scenario_draw.ts";
 
 /** Sampling of an evaluation. */
 export type Sampling = "greedy" | "sampled";
@@ -21,18 +24,49 @@ export function temperatureOf({ config }: Pick<Run, "config">, sampling: Samplin
 }
 
 /** The phase of a policy's evaluation in the run's forecast. */
-export function evaluationPhase(policy: string, sampling: Sampling): string {
-  return `evaluate ${policy} ${sampling}`;
+export function evaluationPhase(policy: string, { split, sampling }: Pick<Measurement, "split" | "sampling">): string {
+  return `evaluate ${policy} ${split} ${sampling}`;
 }
 
-/** The request for an evaluation of a policy on a split. */
+/** One evaluation of a policy. */
+export interface Measurement {
+  split: EvaluationTarget["split"];
+  sampling: Sampling;
+  tries: number;
+  /** Number of scenarios; fewer than the split has are a fair sample. */
+  scenarios: number;
+}
+
+/** The evaluations of a policy that the verdict needs, in order; none if it does not compare the policy. */
+export function measurementsOf(run: Pick<Run, "config" | "scenarios">, policy: string): Measurement[] {
+  const { policies, split, tries, sampling, validation_scenarios } = run.config.evaluate;
+  if (!policies.some((name) => name === policy)) return [];
+  const closing = sampling.map((mode) => ({ split, sampling: mode, tries, scenarios: ofSplit(run, split).length }));
+  const scenarios = Math.min(validation_scenarios, ofSplit(run, "validation").length);
+  if (scenarios === 0 || !aroundRl(run.config).includes(policy)) return closing;
+  return [...closing, { split: "validation", sampling: sampling[0]!, tries: 1, scenarios }];
+}
+
+/** The policies before and after RL, if the verdict compares both on held-out scenarios. */
+function aroundRl({ ladder, evaluate }: Pick<PipelineConfig, "ladder" | "evaluate">): string[] {
+  if (!ladder.includes("rl") || evaluate.split !== "heldout") return [];
+  const both = [ladder.includes("warm_start") ? "warm_start" : "base", "tuned"] as const;
+  return both.every((policy) => evaluate.policies.includes(policy)) ? [...both] : [];
+}
+
+function ofSplit({ scenarios }: Pick<Run, "scenarios">, wanted: Scenario["split"]): Scenario[] {
+  return scenarios.filter(({ split }) => split === wanted);
+}
+
+/** The request for an evaluation of a policy, by default on all scenarios of the split. */
 export function evaluation(
   run: Run,
   policy: string,
-  { split, tries, sampling }: { split: EvaluationTarget["split"]; tries: number; sampling: Sampling },
+  { split, tries, sampling, scenarios = ofSplit(run, split).length }:
+    & Omit<Measurement, "scenarios">
+    & Partial<Pick<Measurement, "scenarios">>,
 ): EventMap["evaluation.requested"] {
   const policy_version = run.policies.get(policy)?.version ?? run.recorded.policies.get(policy)?.version ?? 0;
-  const scenarios = run.scenarios.filter((scenario) => scenario.split === split).length;
   return { policy, policy_version, split, temperature: temperatureOf(run, sampling), scenarios, tries };
 }
 
@@ -66,7 +100,7 @@ export function bind(run: Run): Bound[] {
         if (--measuring.missing > 0) return;
         open.delete(evaluationKey(request));
         const secs = await complete(run, measuring, out);
-        if (request.split !== run.config.evaluate.split) return;
+        if (ofTrainingStep(request.policy)) return;
         const total = (measured.get(request.policy) ?? 0) + secs;
         measured.set(request.policy, total);
         run.measuring_secs = Math.max(run.measuring_secs, total);
@@ -88,14 +122,20 @@ async function requestGroups(run: Run, request: EventMap["evaluation.requested"]
   const { scenarios: count, tries, ...ref } = request;
   const { policy, split, temperature } = ref;
   const sampling = temperature === 0 ? "greedy" : "sampled";
-  const phase = policy.startsWith("step-") ? "validation" : evaluationPhase(policy, sampling);
+  const phase = ofTrainingStep(policy) ? "validation" : evaluationPhase(policy, { split, sampling });
   run.progress.begin(`evaluate ${policy} (${split}, ${sampling})`, count * tries, { phase });
-  const wanted = run.scenarios.filter((scenario) => scenario.split === split);
+  const all = ofSplit(run, split);
+  const wanted = count < all.length ? inTurns(all, stream(run.config.seed, `measure ${split}`)).slice(0, count) : all;
   for (const [index, { id }] of wanted.entries()) {
     const group_id = `eval-${policy}-${split}-${sampling}-${id}`;
     const purpose = "evaluation";
     await publish("group.requested", { group_id, scenario_id: id, purpose, ...ref, step: -1, index, size: tries });
   }
+}
+
+/** Whether a policy is one of those between the steps of RL, which only choose a checkpoint. */
+function ofTrainingStep(policy: string): boolean {
+  return policy.startsWith("step-");
 }
 
 /** Returns its duration in seconds. */

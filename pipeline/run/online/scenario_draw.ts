@@ -7,6 +7,17 @@
 import type { Scenario } from "../../events.ts";
 import { shuffled, stream } from "../../common/random.ts";
 
+/** Scenarios in a shuffled order in which families take turns, so that its first n are a fair sample. */
+export function inTurns(scenarios: Scenario[], random: () => number): Scenario[] {
+  const families = new Map<string, Scenario[]>();
+  for (const scenario of shuffled(scenarios, random)) {
+    const family = scenario.tags[0] ?? "";
+    families.set(family, [...families.get(family) ?? [], scenario]);
+  }
+  return Array.from({ length: scenarios.length }, (_, turn) => [...families.values()].map((f) => f[turn]))
+    .flat().filter((scenario) => scenario !== undefined);
+}
+
 /** Selects the scenarios of a step. */
 export class ScenarioDraw {
   #families: Scenario[][];

@@ -10,17 +10,12 @@ import type { Outcome, Scenario, ToolCallRecord, TurnRecord } from "../../events
 import type { CallResult, Demonstration, Environment, RolloutRecord } from "../../plugin.ts";
 import type { BatchRow } from "../../store/batch_file.ts";
 import { agentOf, type Group, type Run } from "../context.ts";
+import { inTurns } from "./scenario_draw.ts";
 
 /** Training scenarios with a solution: all, or `warm_start.demonstrations` of them, families taking turns. */
 export function demonstrated({ scenarios, config }: Pick<Run, "scenarios" | "config">): Scenario[] {
   const solved = scenarios.filter(({ split, solution }) => split === "train" && solution);
-  const families = new Map<string, Scenario[]>();
-  for (const scenario of shuffled(solved, stream(config.seed, "demonstrations"))) {
-    const family = scenario.tags[0] ?? "";
-    families.set(family, [...families.get(family) ?? [], scenario]);
-  }
-  const order = Array.from({ length: solved.length }, (_, turn) => [...families.values()].map((f) => f[turn]))
-    .flat().filter((scenario) => scenario !== undefined);
+  const order = inTurns(solved, stream(config.seed, "demonstrations"));
   return order.slice(0, config.warm_start.demonstrations || order.length);
 }
 

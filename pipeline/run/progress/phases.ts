@@ -6,7 +6,7 @@
 import { type Completed, evaluationKey } from "../../store/recorded.ts";
 import type { Agent } from "../../plugin.ts";
 import type { Run } from "../context.ts";
-import { evaluationPhase, temperatureOf } from "../bindings/bind_measure.ts";
+import { evaluationPhase, measurementsOf, temperatureOf } from "../bindings/bind_measure.ts";
 import type { Phase, Speeds } from "./forecast.ts";
 import { demonstrated } from "../online/warm_start.ts";
 
@@ -41,18 +41,16 @@ export function ladderPhases(run: Plannable): Phase[] {
 
 /** The remaining evaluations of one policy. */
 export function measurements(run: Plannable, policy: string): Phase[] {
-  const { policies, split, tries, sampling } = run.config.evaluate;
-  if (!policies.some((name) => name === policy)) return [];
-  return sampling
-    .filter((mode) =>
-      !run.recorded.evaluations.has(evaluationKey({ policy, split, temperature: temperatureOf(run, mode) }))
+  return measurementsOf(run, policy)
+    .filter(({ split, sampling }) =>
+      !run.recorded.evaluations.has(evaluationKey({ policy, split, temperature: temperatureOf(run, sampling) }))
     )
-    .map((mode) => ({
-      name: evaluationPhase(policy, mode),
+    .map((measurement) => ({
+      name: evaluationPhase(policy, measurement),
       kind: "rollout",
       counts: "rollouts",
-      units: count(run, split) * tries,
-      groups: { count: count(run, split), size: tries },
+      units: measurement.scenarios * measurement.tries,
+      groups: { count: measurement.scenarios, size: measurement.tries },
     }));
 }
 

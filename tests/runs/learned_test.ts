@@ -1,0 +1,88 @@
+/** The verdict's comparison on validation scenarios: what it measures, what it says, and that resume completes it. @module */
+import assert from "node:assert/strict";
+import type { EventName, Scenario, Trajectory } from "../../pipeline/events.ts";
+import type { Roles } from "../../pipeline/plugin.ts";
+import { alternating, pluginRun, scenarios } from "../fixtures/plugin_run.ts";
+
+const SETTINGS = {
+  ladder: ["rl"],
+  train: { steps: 2, group_size: 2, groups_per_step: 2 },
+  evaluate: { policies: ["base", "tuned"], validation_scenarios: 20 },
+};
+
+/** 24 validation scenarios in two families of 20 and 4, and 8 held-out ones. */
+const source: Roles["scenario-source"] = {
+  produce: () =>
+    scenarios(4, 8, 24).map((scenario: Scenario, index) => ({ ...scenario, tags: [index < 8 ? "rare" : "common"] })),
+};
+
+/** RL teaches everything on validation, and nothing that carries over. */
+const judge: Roles["judge"] = {
+  ...alternating,
+  judge: ({ group }) =>
+    group.map((one: Trajectory, index) => {
+      const solved = one.purpose === "train" ? index % 2 : Number(one.split === "validation" && one.policy === "tuned");
+      return { score: solved, reason: "" };
+    }),
+};
+
+const TRIED = `SELECT policy, split, list_sort(list(DISTINCT scenario_id)) AS ids, count(*) AS n
+  FROM rollouts JOIN rewards USING (rollout_id) WHERE purpose = 'evaluation' GROUP BY ALL ORDER BY ALL`;
+
+function stoppedAt(type: EventName, n: number) {
+  const stop = new AbortController();
+  let seen = 0;
+  const on_event = (event: { type: EventName }) => {
+    if (event.type === type && ++seen === n) stop.abort();
+  };
+  return { signal: stop.signal, grace_secs: 0.2, on_event };
+}
+
+Deno.test("the policies before and after RL are tried on the same few validation scenarios, once each", async () => {
+  await using run = await pluginRun({ source, judges: { judge } }, SETTINGS);
+  const { status, verdict } = await run.start();
+  assert.equal(status, "completed");
+  const tried = await run.rows(TRIED);
+  assert.deepEqual(tried.map(({ policy, split, n }) => [policy, split, Number(n)]), [
+    ["base", "heldout", 8],
+    ["base", "validation", 20],
+    ["tuned", "heldout", 8],
+    ["tuned", "validation", 20],
+  ]);
+  assert.deepEqual(tried[1]!.ids, tried[3]!.ids);
+  // Families take turns: the small one is complete.
+  assert.equal(tried[1]!.ids instanceof Array && tried[1]!.ids.filter((id) => /-[0-3]$/.test(String(id))).length, 4);
+  assert.equal(verdict!.validation!.scenarios, 20);
+  assert.match(
+    verdict!.sentence,
+    /^No measurable gain: .* On 20 validation scenarios RL adds \+1\.00 \(0\.\d\d to 1\.00\): it learned, but this does not/,
+  );
+});
+
+for (const done of [1, 2, 3, 4]) {
+  Deno.test(`a run that was stopped after evaluation ${done} of 4 is resumed with the same scenarios`, async () => {
+    await using run = await pluginRun({ source, judges: { judge } }, SETTINGS);
+    assert.equal((await run.start(stoppedAt("evaluation.completed", done))).status, "cancelled");
+    assert.equal((await run.start({ resume: true })).status, "completed");
+    assert.deepEqual((await run.rows(TRIED)).map(({ n }) => Number(n)), [8, 20, 8, 20]);
+    assert.equal((await run.rows("SELECT * FROM evaluations")).length, 4);
+  });
+}
+
+for (
+  const [what, settings] of [
+    ["validation_scenarios is 0", { validation_scenarios: 0 }],
+    ["validation is the verdict's own split", { split: "validation" }],
+    ["tuned is not evaluated", { policies: ["base"] }],
+  ] as [string, Record<string, unknown>][]
+) {
+  Deno.test(`nothing is tried beside the verdict's split when ${what}`, async () => {
+    const evaluate: Record<string, unknown> = { split: "heldout", ...SETTINGS.evaluate, ...settings };
+    await using run = await pluginRun({ source, judges: { judge } }, { ...SETTINGS, evaluate });
+    const { status, verdict } = await run.start();
+    assert.equal(status, "completed");
+    assert.equal("validation" in verdict!, false);
+    const splits = await run.rows("SELECT DISTINCT split FROM evaluations");
+    assert.deepEqual(splits.map(({ split }) => split), [evaluate.split]);
+  });
+}
