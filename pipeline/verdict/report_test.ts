@@ -47,6 +47,7 @@ Deno.test("htmlReport() has no script, no address to fetch and every section", (
     const name of [
       "Verdict",
       "Learning curve",
+      "Learned, and carried over",
       "Policies",
       "Failures by cause",
       "Success by tag",
@@ -85,6 +86,10 @@ Deno.test("markdownReport() has the same figures and keeps hostile text inside i
   const text = markdownReport(report);
   assert.ok(text.includes(report.verdict.sentence));
   assert.ok(text.includes("| success, greedy | 0.03 (0.01 to 0.11) | 0.35 (0.24 to 0.47) | 0.63 (0.50 to 0.73) |"));
+  assert.match(
+    text,
+    /## Learned, and carried over\n\n\| success, greedy \| Warm start \| Tuned \| difference \| pairs \|\n.*\n\| validation \| 0\.\d\d \(.*\) \| 0\.\d\d \(.*\) \| \+0\.\d\d \(.*\) \| 63 \|\n\| held-out \| 0\.35 \(0\.24 to 0\.47\) \| 0\.63 \(0\.50 to 0\.73\) \| .* \| 63 \|\n/,
+  );
   const shown = HOSTILE.replace("\u202E\u0007", "⟨U+202E⟩⟨U+0007⟩");
   assert.ok(text.includes("````text\n" + shown + "\n````"));
 });

@@ -1,8 +1,12 @@
-/** The verdict's comparison on validation scenarios: what it measures, what it says, and that resume completes it. @module */
+/**
+ * What shows whether RL learned: the verdict's comparison on validation scenarios (what it measures, what it says, that resume
+ * completes it), and the option of an optimizer of its own.
+ * @module
+ */
 import assert from "node:assert/strict";
 import type { EventName, Scenario, Trajectory } from "../../pipeline/events.ts";
 import type { Roles } from "../../pipeline/plugin.ts";
-import { alternating, pluginRun, scenarios } from "../fixtures/plugin_run.ts";
+import { alternating, onlineTrainer, pluginRun, scenarios } from "../fixtures/plugin_run.ts";
 
 const SETTINGS = {
   ladder: ["rl"],
@@ -84,5 +88,22 @@ for (
     assert.equal("validation" in verdict!, false);
     const splits = await run.rows("SELECT DISTINCT split FROM evaluations");
     assert.deepEqual(splits.map(({ split }) => split), [evaluate.split]);
+  });
+}
+
+for (const fresh_optimizer of [true, false]) {
+  Deno.test(`the trainer is told whether RL gets an optimizer of its own: ${fresh_optimizer}`, async () => {
+    const seen: boolean[] = [];
+    const working = onlineTrainer();
+    assert.ok(working.mode === "online");
+    const trainer: Roles["trainer"] = {
+      mode: "online",
+      open: (args) => (seen.push(args.fresh_optimizer), working.open(args)),
+    };
+    const train = { ...SETTINGS.train, ...(fresh_optimizer ? {} : { fresh_optimizer }) };
+    await using run = await pluginRun({ trainer }, { ...SETTINGS, train });
+    assert.equal((await run.start(stoppedAt("train.stepped", 1))).status, "cancelled");
+    assert.equal((await run.start({ resume: true })).status, "completed");
+    assert.deepEqual(seen, [fresh_optimizer, fresh_optimizer]);
   });
 }
