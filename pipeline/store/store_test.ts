@@ -145,6 +145,23 @@ Deno.test("completed() says where training stands when steps, policies and evalu
   bus.publish("t", "evaluation.completed", { ...measured, temperature: 1 });
   bus.publish("t", "evaluation.completed", { ...measured, policy: "tuned", temperature: 0, seconds: 5 });
   assert.deepEqual([...(await completed(store)).evaluation_secs], [["heldout", 6]]);
+  // Evaluations between the steps of RL are no part of what the verdict will take.
+  bus.publish("t", "evaluation.completed", {
+    ...measured,
+    policy: "step-1",
+    split: "validation",
+    temperature: 0,
+    seconds: 9,
+  });
+  bus.publish("t", "evaluation.completed", {
+    ...measured,
+    policy: "tuned",
+    split: "validation",
+    temperature: 0,
+    seconds: 2,
+  });
+  const secs = (await completed(store)).evaluation_secs;
+  assert.deepEqual([...secs].sort(), [["heldout", 6], ["validation", 2]]);
 });
 
 Deno.test("completed() adds up what the starts of a run took, the time between them left out", async () => {
