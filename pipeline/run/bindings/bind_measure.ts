@@ -23,9 +23,13 @@ export function temperatureOf({ config }: Pick<Run, "config">, sampling: Samplin
   return sampling === "greedy" ? 0 : config.agent.temperature;
 }
 
-/** The phase of a policy's evaluation in the run's forecast. */
-export function evaluationPhase(policy: string, { split, sampling }: Pick<Measurement, "split" | "sampling">): string {
-  return `evaluate ${policy} ${split} ${sampling}`;
+/** The phase of a policy's evaluation in the run's forecast; it names the split if it is not the verdict's. */
+export function evaluationPhase(
+  { config }: Pick<Run, "config">,
+  policy: string,
+  { split, sampling }: Pick<Measurement, "split" | "sampling">,
+): string {
+  return ["evaluate", policy, ...(split === config.evaluate.split ? [] : ["on", split]), sampling].join(" ");
 }
 
 /** One evaluation of a policy. */
@@ -122,7 +126,7 @@ async function requestGroups(run: Run, request: EventMap["evaluation.requested"]
   const { scenarios: count, tries, ...ref } = request;
   const { policy, split, temperature } = ref;
   const sampling = temperature === 0 ? "greedy" : "sampled";
-  const phase = ofTrainingStep(policy) ? "validation" : evaluationPhase(policy, { split, sampling });
+  const phase = ofTrainingStep(policy) ? "validation" : evaluationPhase(run, policy, { split, sampling });
   run.progress.begin(`evaluate ${policy} (${split}, ${sampling})`, count * tries, { phase });
   const all = ofSplit(run, split);
   const wanted = count < all.length ? inTurns(all, stream(run.config.seed, `measure ${split}`)).slice(0, count) : all;

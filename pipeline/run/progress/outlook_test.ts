@@ -37,7 +37,7 @@ const graded = () => ({ scale: "absolute", decisive: true, judge: () => [], toGr
 const hosted = () => ({ mode: "hosted", open: () => Promise.reject(new Error("no service")) } as Roles["trainer"]);
 
 /** A pipeline in a folder with a cache of its own. */
-async function pipeline(name: string, changes = "", stages = ["judge/state", "trainer/mlx"]) {
+async function pipeline(name: string, changes = "", stages = ["judge/state", "trainer/mlx"], validation_scenarios = 0) {
   const made = await mkdtemp(join(tmpdir(), "hone-outlook-"));
   await writeFile(join(made, "s.json"), JSON.stringify(SCENARIOS));
   await writeFile(join(made, "p.yaml"), "");
@@ -50,7 +50,7 @@ stages:
   - use: rollout/chat
   - use: reward-shaper/weighted
 ${stages.map((use) => `  - use: ${use}`).join("\n")}
-evaluate: { tries: 2 }
+evaluate: { tries: 2, validation_scenarios: ${validation_scenarios} }
 ${changes}`;
   const { loaded, diagnostics } = await examinePipeline(text, join(made, "p.yaml"), { builtins: given });
   assert.ok(loaded, JSON.stringify(diagnostics));
@@ -109,6 +109,16 @@ Deno.test("outlook() has scenarios by split and tag, the phases of the ladder, a
     judges: [{ stage: "state", calls: 23, llm_calls: null }],
     time: null,
   });
+});
+
+Deno.test("outlook() counts the evaluations on validation beside the verdict's split", async () => {
+  await using made = await pipeline("mine", TRAINED, undefined, 9);
+  const { phases, judges } = await made.outlook();
+  assert.deepEqual(phases!.filter(({ name }) => name.includes(" on ")), [
+    { name: "evaluate warm_start on validation greedy", groups: 1, rollouts: 1, steps: 0 },
+    { name: "evaluate tuned on validation greedy", groups: 1, rollouts: 1, steps: 0 },
+  ]);
+  assert.equal(judges[0]!.calls, 25);
 });
 
 Deno.test("outlook() estimates from the last run of the pipeline, or else of another one with its model", async () => {

@@ -46,7 +46,7 @@ export function measurements(run: Plannable, policy: string): Phase[] {
       !run.recorded.evaluations.has(evaluationKey({ policy, split, temperature: temperatureOf(run, sampling) }))
     )
     .map((measurement) => ({
-      name: evaluationPhase(policy, measurement),
+      name: evaluationPhase(run, policy, measurement),
       kind: "rollout",
       counts: "rollouts",
       units: measurement.scenarios * measurement.tries,
