@@ -96,7 +96,8 @@ async function faultRun(
   try {
     await using records = await openRun(run_dir);
     const rows = await records.query(
-      `SELECT scenario_id, outcome_end, cause, outcome, text, length(result::VARCHAR) AS bytes, truncated
+      `SELECT scenario_id, outcome_end, cause, outcome, text, length(result::VARCHAR) AS bytes,
+              (result->>'$.cut.bytes')::BIGINT AS whole_bytes, truncated
        FROM rollouts LEFT JOIN tool_calls USING (rollout_id) ORDER BY scenario_id`,
     );
     const [{ n } = { n: 0 }] = await records.query("SELECT count(*) AS n FROM reward_records WHERE invalid IS NULL");
@@ -117,7 +118,8 @@ Deno.test("every fault of a server ends in its own typed outcome, and the other 
     assert.equal(cause, end === DIED ? text : null);
   }
   const big = rows.find((row) => row.scenario_id === "big")!;
-  assert(big.truncated && Number(big.bytes) > 8_000_000 && String(big.text).length < 1200);
+  assert(big.truncated && Number(big.whole_bytes) > 8_000_000 && String(big.text).length < 1200);
+  assert(Number(big.bytes) > 1_000_000 && Number(big.bytes) < 1_001_000, `${big.bytes} bytes are stored`);
   assert.equal(valid, rows.filter((row) => row.outcome_end === "answered").length);
   assert.equal(({} as { polluted?: unknown }).polluted, undefined);
 });
