@@ -18,6 +18,8 @@ const NEWLINE = 10;
  * For what has said nothing yet: `npx` cut short in the middle of installing leaves a package that never works again.
  */
 const GRACE_MS = 5000;
+/** Time for a server that no longer reads to end. */
+const END_MS = 1000;
 /** JSON-RPC's "invalid request", for want of a code for invalid answers. */
 const INVALID = -32600;
 
@@ -37,6 +39,7 @@ export class StdioTransport implements Transport {
   #noise = "";
   #closed = false;
   #heard = false;
+  #ended = Promise.withResolvers<void>();
 
   constructor(readonly spec: ProcessSpec, readonly max_message_bytes: number) {}
 
@@ -66,7 +69,13 @@ export class StdioTransport implements Transport {
 
   async send(message: JSONRPCMessage): Promise<void> {
     if (!this.#writer || this.#closed) throw new Error(`the server ${this.cause ?? "is closed"}`);
-    await this.#writer.write(new TextEncoder().encode(JSON.stringify(message) + "\n"));
+    try {
+      await this.#writer.write(new TextEncoder().encode(JSON.stringify(message) + "\n"));
+    } catch (error) {
+      // How the server ended says more than a broken pipe does.
+      await Promise.race([this.#ended.promise, new Promise((resolve) => setTimeout(resolve, END_MS))]);
+      throw this.cause === undefined ? error : new Error(`the server ${this.cause}`);
+    }
   }
 
   async close(): Promise<void> {
@@ -82,6 +91,7 @@ export class StdioTransport implements Transport {
     if (this.#closed) return;
     this.#closed = true;
     this.cause = cause;
+    this.#ended.resolve();
     if (this.#child) {
       await killProcess(this.#child, this.#heard ? 0 : GRACE_MS);
       await this.#writer?.abort().catch(() => {});
