@@ -214,7 +214,7 @@ export interface RolloutRef {
   /** Name of the policy (`base`, `warm_start`, `tuned`, or the step's name). */
   policy: string;
   policy_version: number;
-  /** Training step or -1. */
+  /** RL step, from 1, or -1. */
   step: number;
   seed: number;
   attempt: number;
@@ -229,7 +229,7 @@ export interface GroupRequest {
   policy: string;
   policy_version: number;
   temperature: number;
-  /** Training step, from 0, or -1. */
+  /** RL step, from 1, or -1. */
   step: number;
   /** Index among the groups that were requested together, from 0. */
   index: number;
@@ -284,6 +284,7 @@ export interface LlmCall {
 
 /** Metrics of one optimiser step, reported by the trainer. */
 export interface StepReport {
+  /** Number of the optimiser step, from 1, including supervised steps. */
   step: number;
   kind: "supervised" | "rl";
   loss: number;
@@ -312,7 +313,7 @@ export interface Batch {
   /** Number of its optimiser step, from 1, including supervised steps. */
   step: number;
   kind: StepReport["kind"];
-  /** Absolute path of a `batch.v1` file. */
+  /** Path of a `batch.v1` file, relative to the run's folder. */
   path: string;
   rows: number;
   dropped: Record<string, number>;
@@ -325,9 +326,12 @@ export interface Batch {
   publish_as?: { name: string; version: number };
 }
 
+/** How a run ends: `interrupted` by its signal (Ctrl-C), `cancelled` and `paused` by `hone cancel` and `hone pause`. */
+export const RUN_STATUSES = ["completed", "failed", "interrupted", "cancelled", "paused"] as const;
+
 /** Events by name. Payloads are plain records; long arrays of numbers are typed arrays. */
 export interface EventMap {
-  /** `measured` in a run that only evaluates: the policy, and its weights (a checkpoint's id, or a folder). */
+  /** `measured` in a run that only evaluates: the policy, and its weights (see `Measured` in run/context.ts). */
   "run.started": {
     name: string;
     seed: number;
@@ -362,6 +366,7 @@ export interface EventMap {
   "train.stepped": StepReport & { checkpoint: string; staleness: number };
   "policy.requested": { name: string; version: number; checkpoint: string };
   "policy.published": { name: string; version: number; model: string; checkpoint: string };
+  /** Paths are relative to the run's folder. */
   "dataset.ready": { train: string; validation: string | null; rows: number; grader: JsonObject };
   /** `after_step`: steps that earlier jobs of the run took; the job's own are counted from there. */
   "job.submitted": { job_id: string; after_step: number };
@@ -370,10 +375,12 @@ export interface EventMap {
   /** The last rung is complete; `policy` is the exported one. `checkpoint` is empty for the base policy. */
   "ladder.completed": { policy: string; checkpoint: string };
   "verdict.made": { sentence: string; policy: string; checkpoint: string };
+  /** `dir` is relative to the run's folder. */
   "export.completed": { exporter: string; dir: string; proof: JsonObject };
-  "metric.recorded": { name: string; value: number; step: number };
+  /** `step` is the number of its optimiser step; `kind` that step's kind. */
+  "metric.recorded": { name: string; value: number; step: number; kind?: StepReport["kind"] };
   "stage.failed": { stage: string; code: string; message: string; hint?: string };
-  "run.ended": { status: "completed" | "failed" | "cancelled" | "paused"; sentence?: string };
+  "run.ended": { status: typeof RUN_STATUSES[number]; sentence?: string };
 }
 
 /** Name of an event. */

@@ -40,7 +40,7 @@ export function fakeTrajectory(given: Partial<Trajectory> = {}): Trajectory {
     try: 0,
     policy: "base",
     policy_version: 0,
-    step: 0,
+    step: 1,
     seed: 0,
     attempt: 1,
     turns: [],
@@ -253,6 +253,7 @@ function given(plugin: Plugin, dir: string, signal: AbortSignal): Given {
 function fakeVerdict(): Verdict {
   return {
     schema: "verdict.v1",
+    run_id: "none",
     run: "conformance",
     split: "heldout",
     sampling: "greedy",

@@ -129,7 +129,9 @@ async function inconsistent(run_dir: string): Promise<string[]> {
   }
   const twice = "SELECT rollout_id FROM rollout_ends GROUP BY ALL HAVING count(*) > 1";
   for (const row of await rows(run_dir, twice)) found.push(`${row.rollout_id} closed twice`);
-  const steps = (await rows(run_dir, "SELECT step FROM train_steps ORDER BY rowid")).map(({ step }) => Number(step));
+  const steps = (await rows(run_dir, "SELECT optimizer_step AS step FROM train_steps ORDER BY seq")).map(({ step }) =>
+    Number(step)
+  );
   if (steps.some((step, index) => step !== index + 1)) found.push(`steps are not consecutive: ${steps.join(" ")}`);
   return found;
 }

@@ -197,7 +197,7 @@ const shapes: Shapes = {
   "ladder.completed": { policy: text, checkpoint: text },
   "verdict.made": { sentence: text, policy: text, checkpoint: text },
   "export.completed": { exporter: text, dir: text, proof: object },
-  "metric.recorded": { name: text, value: number, step: number },
+  "metric.recorded": { name: text, value: number, step: number, kind: maybe(text) },
   "stage.failed": { stage: text, code: text, message: text, hint: maybe(text) },
   "run.ended": { status: text, sentence: maybe(text) },
 };

@@ -5,7 +5,7 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { checkGraph, checkReward, type Finding, nameStages, type Placed } from "./stage_graph.ts";
 import { explain, jsonSchema } from "./issues.ts";
 import { override } from "./overrides.ts";
@@ -24,7 +24,7 @@ import { type Program, programsOf } from "./programs.ts";
 import type { DeclaredServer, Plugin, ScenarioPart } from "../plugin.ts";
 import { TAPE_FILE } from "../tape/lines.ts";
 import { textProblems } from "./pipeline_text.ts";
-import { originOf, resolved } from "./resolved_yaml.ts";
+import { type GivenPaths, originOf, resolved, written } from "./resolved_yaml.ts";
 import { fieldName, type Path, Source, valueAt } from "./source.ts";
 import { isRelative, missingFiles, missingPaths, unsetNames } from "./world.ts";
 
@@ -101,7 +101,7 @@ export async function examinePipeline(
   file: string,
   options: LoadOptions,
 ): Promise<{ loaded?: LoadedPipeline; diagnostics: Diagnostic[]; skipped: string[] }> {
-  const origin = originOf(text) ?? file;
+  const origin = originOf(text, file) ?? file;
   const reading = new Reading(new Source(text, file), dirname(resolve(origin)), options);
   const loaded = await reading.read();
   const files = [file, ...reading.diagnostics.map((diagnostic) => diagnostic.file)];
@@ -116,7 +116,7 @@ export async function examinePipeline(
     loaded: {
       ...loaded,
       path: resolve(file),
-      resolved_yaml: resolved(origin, reading.written(loaded.config), reading.raw),
+      resolved_yaml: reading.resolved(origin, loaded.config),
     },
   };
 }
@@ -143,6 +143,8 @@ class Reading {
   #scenarios: Scenario[] | undefined;
   #parts: ScenarioPart[] = [];
   #hosted = false;
+  /** Relative paths, as given. */
+  #given: GivenPaths = {};
 
   constructor(readonly source: Source, readonly base_dir: string, readonly options: LoadOptions) {
     this.#env = options.env ?? Deno.env.toObject();
@@ -184,11 +186,9 @@ class Reading {
     return { base_dir: this.base_dir, text: source.text, config, stages, programs: this.plugins.programs, ...read };
   }
 
-  /** The pipeline with its defaults, without the fields that are not allowed with a hosted trainer. */
-  written(config: PipelineConfig): Partial<PipelineConfig> {
-    if (!this.#hosted) return config;
-    const { ladder: _, warm_start: __, train: ___, ...rest } = config;
-    return rest;
+  /** The record of the pipeline for a run's folder. */
+  resolved(origin: string, config: PipelineConfig): string {
+    return resolved(origin, written(config, this.#given, this.#hosted), this.raw);
   }
 
   /** Values as written. */
@@ -388,10 +388,16 @@ class Reading {
       const text = await this.#readText(system_prompt, ["agent", "system_prompt"]);
       config.agent.system_prompt = (text ?? "").trimEnd();
     }
-    if (isRelative(config.model)) config.model = resolve(this.base_dir, config.model);
+    if (isRelative(config.model)) {
+      this.#given.model = config.model;
+      config.model = resolve(this.base_dir, config.model);
+    }
     const { tape } = config;
-    if (tape.path !== undefined) tape.path = resolve(this.base_dir, tape.path);
-    else if (tape.mode === "replay") tape.path = resolve(dirname(this.source.file), TAPE_FILE);
+    if (tape.mode === "replay") tape.path ??= relative(this.base_dir, resolve(dirname(this.source.file), TAPE_FILE));
+    if (tape.path !== undefined) {
+      this.#given.tape_path = tape.path;
+      tape.path = resolve(this.base_dir, tape.path);
+    }
     if (this.#hosted || !stages.some(({ plugin }) => plugin.kind === "trainer")) {
       config.ladder = config.ladder.filter((rung) => rung === "prompt");
     }

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { type LoadOptions, loadPipeline } from "./pipeline_file.ts";
+import { placed } from "./resolved_yaml.ts";
 import { HoneError, render } from "../diagnostics/mod.ts";
 import type { Builtins } from "../loader.ts";
 import type { Kind, Plugin } from "../plugin.ts";
@@ -171,4 +172,39 @@ Deno.test("loadPipeline() keeps the environment's values out of its messages", a
       "     |          ^^^^^^^^^^^^^",
     ].join("\n"),
   );
+});
+
+Deno.test("a run's record keeps relative paths relative, and finds its original where the project was moved to", async () => {
+  const home = await mkdtemp(join(tmpdir(), "hone-moved-"));
+  try {
+    const [here, there] = [join(home, "here"), join(home, "there")];
+    const run = (project: string) => join(project, "runs/one/pipeline.yaml");
+    for (const project of [here, there]) {
+      await mkdir(join(project, "runs/one"), { recursive: true });
+      await mkdir(join(project, "model"));
+      await writeFile(join(project, "system.md"), "Use it.");
+    }
+    const text = PIPELINE.replace("smollm2-135m", "./model").replace(
+      "name: files",
+      "name: files\ntape: { mode: record, path: ./tape.jsonl }",
+    );
+    await writeFile(join(here, "pipeline.yaml"), text);
+    const loaded = await loadPipeline(join(here, "pipeline.yaml"), { builtins, env: ENV });
+    assert.deepEqual([loaded.config.model, loaded.config.tape.path], [join(here, "model"), join(here, "tape.jsonl")]);
+    const record = placed(loaded.resolved_yaml, join(here, "runs/one"));
+    assert.match(record, /\n# from this folder: \.\.\/\.\.\/pipeline\.yaml\n/);
+    assert.match(record, /\nmodel: \.\/model\n/);
+    for (const project of [here, there]) await writeFile(run(project), record);
+    const base_of = async (project: string) => (await loadPipeline(run(project), { builtins, env: ENV })).base_dir;
+    assert.equal(await base_of(here), here);
+    // Only the run was moved: there is no pipeline, or another one.
+    assert.equal(await base_of(there), here);
+    await writeFile(join(there, "pipeline.yaml"), text.replace("name: files", "name: other"));
+    assert.equal(await base_of(there), here);
+    await writeFile(join(there, "pipeline.yaml"), text);
+    assert.equal(await base_of(there), there);
+    assert.equal((await loadPipeline(run(there), { builtins, env: ENV })).config.model, join(there, "model"));
+  } finally {
+    await rm(home, { recursive: true });
+  }
 });

@@ -3,6 +3,8 @@
  * @module
  */
 
+import { relative } from "node:path";
+
 /** One problem. `line` and `col` are 1-based; `frame` is ready to print. */
 export interface Diagnostic {
   code: string;
@@ -39,6 +41,13 @@ export function say(code: string, message: string, hint?: string): Diagnostic {
 export function quote(value: unknown): string {
   const text = JSON.stringify(value) ?? String(value);
   return text.length > 80 ? text.slice(0, 77) + "…" : text;
+}
+
+/** A path as a word of a command line: relative if it is below the current folder, quoted if a shell needs that. */
+export function shellPath(path: string): string {
+  const near = relative(Deno.cwd(), path);
+  const word = near === "" ? "." : near.startsWith("..") ? path : near;
+  return /^[\w./@%+=:,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 /** The message of a thrown value. */

@@ -16,5 +16,15 @@ export { control, runner, store } from "./run_messages.ts";
 export { toolLists } from "./tool_list_messages.ts";
 export { tape } from "./tape_messages.ts";
 export { worker } from "./worker_messages.ts";
-export { counted, type Diagnostic, HoneError, messageOf, nearest, quote, sizeOf, typeName } from "./diagnostic.ts";
+export {
+  counted,
+  type Diagnostic,
+  HoneError,
+  messageOf,
+  nearest,
+  quote,
+  shellPath,
+  sizeOf,
+  typeName,
+} from "./diagnostic.ts";
 export { codeFrame, place, render } from "./render.ts";

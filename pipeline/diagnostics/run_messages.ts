@@ -1,5 +1,5 @@
 /** Messages about a run: its failures, its records, and access from another process. @module */
-import { quote, say, sizeOf } from "./diagnostic.ts";
+import { quote, say, shellPath, sizeOf } from "./diagnostic.ts";
 
 const TOKENS_WANTED =
   "Its policy must be `tokens: exact`. For vLLM: send `return_token_ids` and start it with `--logprobs-mode processed_logprobs`; or evaluate only (`ladder: [prompt]`).";
@@ -65,19 +65,23 @@ export const runner = {
       `Cannot warm-start: the rollout plugin of stage ${quote(stage)} has no \`demonstrate\``,
       "Use rollout/chat, or remove `warm_start` from `ladder`.",
     ),
-  no_demonstration: (count: number, reason: string) =>
+  no_demonstration: (count: number, reason: string, run_dir: string) =>
     say(
       "NO_DEMONSTRATION",
       `Cannot warm-start: none of ${count} reference solutions passed verification on the real server (${reason})`,
       count === 0
         ? "Add a `solution` to training scenarios, or remove `warm_start` from `ladder`."
-        : 'Fix the solutions or the checks: `hone query latest "select * from judgements"` shows the judges\' reasons.',
+        : `Fix the solutions or the checks: \`hone query ${
+          shellPath(run_dir)
+        } "select * from judgements"\` shows the judges' reasons.`,
     ),
-  no_valid_reward: (step: number, cause: string) =>
+  no_valid_reward: (step: number, cause: string, run_dir: string) =>
     say(
       "NO_VALID_REWARD",
       `Cannot train on step ${step}: no rollout has a valid reward (first cause: ${cause})`,
-      '`hone query latest "select outcome_end, cause, count(*) from rollouts group by all"` shows what failed; then `hone resume`.',
+      `\`hone query ${
+        shellPath(run_dir)
+      } "select outcome, cause, count(*) from rollouts group by all"\` shows what failed; then \`hone resume\`.`,
     ),
   tokens_not_given: (url: string) =>
     say(
@@ -163,6 +167,17 @@ export const store = {
     ),
 };
 
+const SCHEMA = "`hone query --schema` lists all tables and columns.";
+
+function renamed([table, earlier, present]: [string, string, string]): string {
+  return `${earlier} of ${table} is now ${present}.`;
+}
+
+function times(reason: string): string[] {
+  const numbers = /TIMESTAMP/.test(reason) && /No function matches|Cannot compare/.test(reason);
+  return numbers ? ["Times are TIMESTAMPs in UTC: epoch_ms(started_at) gives milliseconds."] : [];
+}
+
 /** Access to a run from another process. */
 export const control = {
   run_locked: (run_dir: string, pid: number) =>
@@ -219,6 +234,10 @@ export const control = {
       `Cannot run ${quote(sql)}: it took more than ${seconds} s and was stopped`,
       "Make it simpler, or raise --timeout-secs.",
     ),
-  query_failed: (sql: string, reason: string) =>
-    say("QUERY_FAILED", `Cannot run ${quote(sql)}: ${reason}`, '`hone query <run> "show tables"` lists the tables.'),
+  query_failed: (sql: string, reason: string, replaced: [table: string, earlier: string, present: string][]) =>
+    say(
+      "QUERY_FAILED",
+      `Cannot run ${quote(sql)}: ${reason}`,
+      [...new Set(replaced.map(renamed)), ...times(reason), SCHEMA].join(" "),
+    ),
 };

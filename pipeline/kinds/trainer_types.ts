@@ -47,6 +47,8 @@ export interface Checkpoint {
 export interface ModelFacts {
   /** The model, as in the pipeline file. */
   id: string;
+  /** Its name on the Hugging Face hub; null if unknown. */
+  hub_id?: string | null;
   /** Absolute folder of its files. */
   path?: string;
   architecture?: string;

@@ -4,7 +4,6 @@
  * trajectories of a group that is not rewarded yet) is kept here under the id in the event.
  * @module
  */
-import { isAbsolute, join } from "node:path";
 import type { Bus } from "../bus.ts";
 import type { PipelineConfig } from "../config/pipeline_schema.ts";
 import type { Catalog, GroupRequest, Judgement, RewardValue, Scenario, Trajectory } from "../events.ts";
@@ -21,6 +20,7 @@ import type {
   ScenarioPart,
 } from "../plugin.ts";
 import type { Completed } from "../store/recorded.ts";
+import { checkpointDir } from "../store/run_folder.ts";
 import type { Store } from "../store/store.ts";
 import type { Tape } from "../tape/mod.ts";
 import type { Verdict } from "../verdict/mod.ts";
@@ -78,7 +78,10 @@ export interface Group {
 /** One policy to evaluate, instead of running the ladder. */
 export interface Measured {
   policy: "base" | "prompt" | "warm_start" | "tuned";
-  /** Absolute folder of an adapter or checkpoint that the trainer can load. Default: the base model. */
+  /**
+   * Folder of an adapter or checkpoint that the trainer can load, absolute or relative to the run's folder; the id of a
+   * hosted trainer's checkpoint. Default: the base model.
+   */
   weights?: string;
 }
 
@@ -137,8 +140,7 @@ export function agentOf({ agent }: Pick<Run, "agent">, policy: string): Agent {
   return policy === "prompt" ? agent : { ...agent, examples: [] };
 }
 
-/** A checkpoint by its id; records of earlier versions contain its folder instead. */
+/** A checkpoint by its id. */
 export function checkpointOf({ run_dir, hosted }: Pick<Run, "run_dir" | "hosted">, id: string): Checkpoint {
-  if (hosted) return { id };
-  return { id, dir: isAbsolute(id) ? id : join(run_dir, "checkpoints", id) };
+  return hosted ? { id } : { id, dir: checkpointDir(run_dir, id) };
 }

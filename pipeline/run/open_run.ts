@@ -5,16 +5,18 @@
  * rollout finished.
  * @module
  */
-import { mkdir, readdir, rm, rmdir, writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { chmod, mkdir, readdir, rmdir } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Bus } from "../bus.ts";
 import { cacheDir } from "../common/cache_dir.ts";
 import { unlessAborted } from "../common/deadline.ts";
 import { redact } from "../common/redact.ts";
 import { VERSION } from "../common/version.ts";
+import { writeAside } from "../common/write_aside.ts";
 import { measuredAlone } from "../config/measured_alone.ts";
 import type { LoadedPipeline } from "../config/pipeline_file.ts";
+import { placed } from "../config/resolved_yaml.ts";
 import { control, HoneError, runner as messages, store as store_messages } from "../diagnostics/mod.ts";
 import type { Catalog, Envelope, EventMap } from "../events.ts";
 import { EnvironmentPool } from "../mcp/pool/pool.ts";
@@ -23,6 +25,7 @@ import type { Agent } from "../plugin.ts";
 import { observedCalls } from "../scenario/parts.ts";
 import { lockRun, serveControl } from "../store/live_run.ts";
 import { completed, unfinished } from "../store/recorded.ts";
+import { DATABASE, deleteOwn, recordedWeights, writeFacts } from "../store/run_folder.ts";
 import { Store } from "../store/store.ts";
 import { findTape, openTape, type TapeSource } from "../tape/mod.ts";
 import { type Verdict, writeReports } from "../verdict/mod.ts";
@@ -87,7 +90,8 @@ export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): 
   const { run_dir, resume = false } = options;
   const trainer = loaded.stages.some(({ plugin }) => plugin.kind === "trainer");
   const source = await findTape(loaded.config, { run_dir, resumed: resume, trainer });
-  const made = await mkdir(run_dir, { recursive: true });
+  await mkdir(dirname(run_dir), { recursive: true });
+  const made = await mkdir(run_dir, { recursive: true, mode: 0o700 });
   const folder = { kept: true };
   try {
     await using stack = new AsyncDisposableStack();
@@ -95,35 +99,40 @@ export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): 
     if (!resume) {
       await mustBeEmpty(run_dir);
       folder.kept = false;
+      // Trajectories may be confidential.
+      await chmod(run_dir, 0o700);
     }
-    stack.defer(() => folder.kept ? undefined : empty(run_dir));
-    const measure = options.measure ?? (resume ? await recordedMeasure(run_dir) : undefined);
+    stack.defer(() => folder.kept ? undefined : deleteOwn(run_dir));
+    const measure = resume ? await recordedMeasure(run_dir) : asRecorded(options, loaded.hosted);
     const pipeline = measure ? measuredAlone(loaded, measure.policy) : loaded;
     const run = await open(pipeline, { ...options, measure }, stack, source);
     const result = await toTheEnd(run, pipeline, options.grace_secs);
     folder.kept ||= result.kept;
     return { ...result, kept: folder.kept };
   } finally {
-    if (!folder.kept && made) await rmdir(run_dir);
+    // Not empty if somebody else put something there.
+    if (!folder.kept && made) await rmdir(run_dir).catch(() => {});
   }
 }
 
 /** What a folder's run evaluates, where it does nothing else. */
 async function recordedMeasure(run_dir: string): Promise<Measured | undefined> {
-  await using store = await Store.open(join(run_dir, "run.duckdb"), { run_id: basename(run_dir), mode: "read" });
+  await using store = await Store.open(join(run_dir, DATABASE), { run_id: basename(run_dir), mode: "read" });
   const [first] = await store.query("SELECT payload FROM events WHERE type = 'run.started' ORDER BY seq LIMIT 1");
   return typeof first?.payload === "string" ? JSON.parse(first.payload).measured : undefined;
+}
+
+/** What a new run evaluates, with the path of its weights as it is recorded. */
+function asRecorded({ measure, run_dir }: RunOptions, hosted: boolean): Measured | undefined {
+  if (hosted || measure?.weights === undefined) return measure;
+  return { ...measure, weights: recordedWeights(run_dir, measure.weights) };
 }
 
 /** A new run requires an empty folder, so that it overwrites nothing. */
 async function mustBeEmpty(run_dir: string): Promise<void> {
   const names = await entries(run_dir);
-  if (names.includes("run.duckdb")) throw new HoneError(store_messages.exists(join(run_dir, "run.duckdb")));
+  if (names.includes(DATABASE)) throw new HoneError(store_messages.exists(join(run_dir, DATABASE)));
   if (names.length > 0) throw new HoneError(control.folder_in_use(run_dir, names.sort()));
-}
-
-async function empty(run_dir: string): Promise<void> {
-  for (const name of await entries(run_dir)) await rm(join(run_dir, name), { recursive: true, force: true });
 }
 
 /** The names in a folder, except for locks. */
@@ -140,10 +149,11 @@ async function open(
 ): Promise<Run> {
   const { run_dir, resume: resumed = false } = options;
   const { config, stages } = loaded;
-  await writeFile(join(run_dir, "pipeline.yaml"), loaded.resolved_yaml);
-  const run_id = basename(run_dir);
+  await writeAside(join(run_dir, "pipeline.yaml"), placed(loaded.resolved_yaml, run_dir));
   const mode = resumed ? "resume" : "create";
-  const store = stack.use(await Store.open(join(run_dir, "run.duckdb"), { run_id, mode }));
+  const store = stack.use(await Store.open(join(run_dir, DATABASE), { run_id: basename(run_dir), mode }));
+  const { run_id } = store;
+  await writeFacts(run_dir, { run_id, name: config.name, started_at: new Date().toISOString() });
   const log = stack.use(new RunLog(join(run_dir, "run.log"), options.on_log));
   const stop = new AbortController();
   const fail = stop.abort.bind(stop);
@@ -272,7 +282,7 @@ async function toTheEnd(
     await Promise.race([bus.idle(), sleep(grace_secs * 1000, undefined, { ref: false })]);
     const reason = run.failure ?? (signal.aborted ? signal.reason : thrown);
     if (run.failure || !signal.aborted || reason instanceof HoneError) return await failed(run, reason);
-    const status = reason instanceof Stop ? reason.status : "cancelled";
+    const status = reason instanceof Stop ? reason.status : "interrupted";
     await ended(run, status);
     return { status, run_dir, kept: true, verdict: run.verdict };
   } finally {

@@ -10,14 +10,16 @@ import {
   type DuckDBConnection,
   DuckDBDataChunk,
   type DuckDBListValue,
+  DuckDBTimestampValue,
   type DuckDBType,
   type DuckDBValue,
   FLOAT,
   INTEGER,
   LIST,
+  TIMESTAMP,
   VARCHAR,
 } from "@duckdb/node-api";
-import { type Cell, type ColumnType, type TableName, TABLES } from "./tables.ts";
+import { type Cell, columnsOf, type ColumnType, type TableName } from "./tables.ts";
 
 /** Rows that one chunk of DuckDB holds. */
 const CHUNK_ROWS = 2048;
@@ -29,6 +31,7 @@ const TYPES: Record<ColumnType, DuckDBType> = {
   INTEGER,
   DOUBLE,
   BOOLEAN,
+  TIMESTAMP,
   "INTEGER[]": LIST(INTEGER),
   "FLOAT[]": LIST(FLOAT),
   "VARCHAR[]": LIST(VARCHAR),
@@ -36,7 +39,7 @@ const TYPES: Record<ColumnType, DuckDBType> = {
 
 /** Appends rows, cells in the table's column order, within the connection's transaction. */
 export async function appendRows(connection: DuckDBConnection, table: TableName, rows: Cell[][]): Promise<void> {
-  const columns: ColumnType[] = Object.values(TABLES[table]);
+  const columns = columnsOf(table).map(([, [type]]) => type);
   const types = columns.map((type) => TYPES[type]);
   const appender = await connection.createAppender(table);
   for (let from = 0; from < rows.length; from += CHUNK_ROWS) {
@@ -51,6 +54,7 @@ export async function appendRows(connection: DuckDBConnection, table: TableName,
 function value(type: ColumnType, cell: Cell | undefined): DuckDBValue {
   if (cell === null || cell === undefined) return null;
   if (type === "BIGINT") return BigInt(Math.trunc(cell as number));
+  if (type === "TIMESTAMP") return new DuckDBTimestampValue(BigInt(Math.trunc(cell as number)) * 1000n);
   if (type === "INTEGER") return Math.trunc(cell as number);
   // A list is read only by length and index, so a typed array needs no copy.
   if (type.endsWith("[]")) return { items: cell } as unknown as DuckDBListValue;

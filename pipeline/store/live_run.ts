@@ -4,7 +4,7 @@
  * once the run has ended.
  * @module
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import type { Bus } from "../bus.ts";
@@ -14,6 +14,7 @@ import { readText } from "../common/read_text.ts";
 import { Semaphore } from "../common/semaphore.ts";
 import { control as messages, HoneError, messageOf } from "../diagnostics/mod.ts";
 import type { Envelope } from "../events.ts";
+import { DATABASE, readFacts, startedByName } from "./run_folder.ts";
 import { type QueryLimits, type Row, Store } from "./store.ts";
 import { shutDown } from "../common/shut_down.ts";
 
@@ -40,11 +41,12 @@ export async function lockRun(run_dir: string): Promise<AsyncDisposable> {
     await file.lock(true);
     if (!(await stillAt(path, file))) continue;
     const text = new Uint8Array(1000);
-    const holder = holderIn(new TextDecoder().decode(text.subarray(0, await file.read(text) ?? 0)));
+    const holder = holderIn(new TextDecoder().decode(text.subarray(0, await file.read(text) ?? 0)), run_dir);
     if (holder !== null) throw new HoneError(messages.run_locked(run_dir, holder));
     // Renamed into place, so that no process reads a partial lock; a process that waited for the old file sees the
     // change.
-    await writeFile(`${path}.new`, JSON.stringify({ pid: Deno.pid, started: processStart(Deno.pid) }), { mode: 0o600 });
+    const lock = { pid: Deno.pid, started: processStart(Deno.pid), folder: identity(run_dir) };
+    await writeFile(`${path}.new`, JSON.stringify(lock), { mode: 0o600 });
     await rename(`${path}.new`, path);
     return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
   }
@@ -58,16 +60,22 @@ async function stillAt(path: string, file: Deno.FsFile): Promise<boolean> {
 
 /** The process that has locked the folder, or null. */
 export async function lockHolder(run_dir: string): Promise<number | null> {
-  return holderIn(await readText(join(run_dir, LOCK)).catch(() => ""));
+  return holderIn(await readText(join(run_dir, LOCK)).catch(() => ""), run_dir);
 }
 
-function holderIn(lock: string): number | null {
+/** The live process of a lock; null also for the lock in a copy of a live run's folder. */
+function holderIn(lock: string, run_dir: string): number | null {
   try {
-    const { pid, started } = JSON.parse(lock);
-    return alive(pid) && processStart(pid) === started ? pid : null;
+    const { pid, started, folder = identity(run_dir) } = JSON.parse(lock);
+    return folder === identity(run_dir) && alive(pid) && processStart(pid) === started ? pid : null;
   } catch {
     return null;
   }
+}
+
+/** Stays the same when the folder is moved, and differs for a copy. */
+function identity(folder: string): string {
+  return String(statSync(folder, { bigint: true }).ino);
 }
 
 function alive(pid: number): boolean {
@@ -277,7 +285,7 @@ async function controlOf(run_dir: string, pid: number): Promise<Control> {
 /** The run's file; null if a process has locked the folder meanwhile. */
 async function readStore(run_dir: string): Promise<Store | null> {
   try {
-    return await Store.open(join(run_dir, "run.duckdb"), { run_id: basename(run_dir), mode: "read" });
+    return await Store.open(join(run_dir, DATABASE), { run_id: basename(run_dir), mode: "read" });
   } catch (error) {
     const taken = error instanceof HoneError && error.code === "RUN_BUSY" && (await lockHolder(run_dir)) !== null;
     if (!taken) throw error;
@@ -365,31 +373,47 @@ async function send({ port, token }: Control, path: string, { method, body, sign
 
 /** A run folder and its facts that do not need the database. */
 export interface FoundRun {
+  /** Name of the folder. */
   id: string;
+  /** The run's own id, which it keeps when the folder is renamed. */
+  run_id: string;
   run_dir: string;
+  /** When the run was last started or resumed, in milliseconds since the epoch. */
+  started: number;
+  /** When its records were last written. */
   modified: number;
   /** Process that is using it, or null. */
   pid: number | null;
 }
 
-/** All run folders, newest first. */
+/** All run folders, the last started first. A copy counts as started when its original was, and comes after it. */
 export async function listRuns(runs_dir: string): Promise<FoundRun[]> {
   const names = await readdir(runs_dir).catch(() => [] as string[]);
   const found = await Promise.all(names.map(async (id) => {
     const run_dir = join(runs_dir, id);
-    const info = await stat(join(run_dir, "run.duckdb")).catch(() => null);
-    return info && { id, run_dir, modified: info.mtimeMs, pid: await lockHolder(run_dir) };
+    const info = await stat(join(run_dir, DATABASE)).catch(() => null);
+    if (!info) return null;
+    const facts = await readFacts(run_dir);
+    const started = facts ? Date.parse(facts.started_at) : startedByName(run_dir) ?? info.mtimeMs;
+    const run_id = facts?.run_id ?? id;
+    return { id, run_id, run_dir, started, modified: info.mtimeMs, pid: await lockHolder(run_dir) };
   }));
-  return found.filter((run) => run !== null).sort((a, b) => b.modified - a.modified);
+  const copied = ({ id, run_id }: FoundRun) => Number(id !== run_id);
+  return found.filter((run) => run !== null).sort((a, b) =>
+    b.started - a.started || copied(a) - copied(b) || (a.id < b.id ? -1 : 1)
+  );
 }
 
 /** Finds a run by folder, id, unique prefix of an id, or `latest`. Returns its absolute folder. */
 export async function findRun(word: string, runs_dir = "runs"): Promise<string> {
-  if (await stat(join(word, "run.duckdb")).catch(() => null)) return resolve(word);
+  if (await stat(join(word, DATABASE)).catch(() => null)) return resolve(word);
   const runs = await listRuns(runs_dir);
   if (word === "latest" && runs[0]) return resolve(runs[0].run_dir);
-  const exact = runs.find(({ id }) => id === word);
-  const matching = exact ? [exact] : runs.filter(({ id }) => id.startsWith(word));
+  const matching = [
+    runs.filter(({ id }) => id === word),
+    runs.filter(({ run_id }) => run_id === word),
+    runs.filter(({ id }) => id.startsWith(word)),
+  ].find((some) => some.length > 0) ?? [];
   if (matching.length === 1) return resolve(matching[0]!.run_dir);
   throw new HoneError(
     messages.no_such_run(

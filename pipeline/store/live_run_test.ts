@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile, stat } from "node:fs/promises";
+import { cp, readFile, stat } from "node:fs/promises";
 import { request } from "node:http";
 import { join } from "node:path";
 import { Bus } from "../bus.ts";
@@ -215,5 +215,43 @@ Deno.test("findRun() takes a folder, an id, its beginning or latest, and says wh
         hint,
       });
     }
+  });
+});
+
+Deno.test("latest is the run that started last, whatever was copied or written since", async () => {
+  await inFolder(async (runs_dir) => {
+    const times = { "a-20260101-100000-aaaa": 0, second: 2, third: 3, "copy of third": 3 };
+    let written = 1000;
+    for (const [id, hour] of Object.entries(times)) {
+      const run_dir = join(runs_dir, id);
+      await Deno.mkdir(run_dir);
+      await Deno.writeTextFile(join(run_dir, "run.duckdb"), "");
+      await Deno.utime(join(run_dir, "run.duckdb"), written++, written);
+      const facts = { run_id: id.replace("copy of ", ""), name: "a", started_at: `2026-02-01T0${hour}:00:00Z` };
+      if (hour > 0) await Deno.writeTextFile(join(run_dir, "run.json"), JSON.stringify(facts));
+    }
+    const order = ["third", "copy of third", "second", "a-20260101-100000-aaaa"];
+    assert.deepEqual((await listRuns(runs_dir)).map(({ id }) => id), order);
+    assert.equal(await findRun("latest", runs_dir), join(runs_dir, "third"));
+    await Deno.rename(join(runs_dir, "third"), join(runs_dir, "renamed"));
+    await assert.rejects(findRun("third", runs_dir), { code: "NO_SUCH_RUN", hint: "Runs: copy of third, renamed." });
+    await Deno.remove(join(runs_dir, "copy of third"), { recursive: true });
+    assert.equal(await findRun("third", runs_dir), join(runs_dir, "renamed"));
+  });
+});
+
+Deno.test("a copy of a live run's folder is not live: nobody reaches the original through it", async () => {
+  await inFolder(async (dir) => {
+    const [run_dir, copy] = [join(dir, "run"), join(dir, "copy")];
+    await Deno.mkdir(run_dir);
+    await using _lock = await lockRun(run_dir);
+    assert.equal(await lockHolder(run_dir), Deno.pid);
+    await cp(run_dir, copy, { recursive: true });
+    assert.equal(await lockHolder(copy), null);
+    await using _own = await lockRun(copy);
+    assert.equal(await lockHolder(copy), Deno.pid);
+    await Deno.rename(run_dir, join(dir, "moved"));
+    assert.equal(await lockHolder(join(dir, "moved")), Deno.pid);
+    await Deno.rename(join(dir, "moved"), run_dir);
   });
 });

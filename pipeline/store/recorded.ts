@@ -40,9 +40,9 @@ export interface StoredGroup {
 
 /** The finished work of a run folder, which is not repeated. */
 export interface Completed {
-  /** The last recorded optimiser step and its checkpoint. */
+  /** Number of the last recorded optimiser step, including supervised steps, and its checkpoint. */
   step: number;
-  /** Id of that checkpoint; files of earlier versions contain its folder instead. */
+  /** Id of that checkpoint. */
   checkpoint: string | null;
   supervised_steps: number;
   policies: Map<string, { version: number; checkpoint: string }>;
@@ -72,15 +72,16 @@ export function evaluationKey({ policy, split, temperature }: Omit<EvaluationTar
 
 /** Seconds from the first to the last record, summed over all starts; also correct for a killed one. */
 const SECONDS = `SELECT coalesce(sum(last - first), 0) / 1000 FROM (
-  SELECT min("at") AS first, max("at") AS last
-  FROM (SELECT "at", sum(CASE WHEN type = 'run.started' THEN 1 ELSE 0 END) OVER (ORDER BY seq) AS start FROM events)
+  SELECT min(ms) AS first, max(ms) AS last
+  FROM (SELECT epoch_ms(recorded_at) AS ms, sum(CASE WHEN type = 'run.started' THEN 1 ELSE 0 END) OVER (ORDER BY seq) AS start
+    FROM events)
   GROUP BY start)`;
 
 /** Everything that resume reads from the store. */
 export async function completed(store: Store): Promise<Completed> {
-  const steps = await store.query("SELECT step, kind, checkpoint FROM train_steps ORDER BY step");
-  const policies = await store.query('SELECT name, version, checkpoint FROM policies ORDER BY "at", version');
-  const evaluations = (await store.query("SELECT * FROM evaluations ORDER BY rowid")).map(evaluation);
+  const steps = await store.query("SELECT optimizer_step, kind, checkpoint FROM train_steps ORDER BY seq");
+  const policies = await store.query("SELECT policy, policy_version, checkpoint FROM policies ORDER BY seq");
+  const evaluations = (await store.query("SELECT * FROM evaluations ORDER BY seq")).map(evaluation);
   const scenarios = await store.query("SELECT scenario_id FROM scenarios");
   const [spent] = await store.query(
     `SELECT (SELECT count(*) FROM rollout_ends) AS rollouts,
@@ -98,11 +99,14 @@ export async function completed(store: Store): Promise<Completed> {
   );
   const last = steps.at(-1);
   return {
-    step: last ? Number(last.step) : 0,
+    step: last ? Number(last.optimizer_step) : 0,
     checkpoint: last ? String(last.checkpoint) : null,
     supervised_steps: steps.filter(({ kind }) => kind === "supervised").length,
     policies: new Map(
-      policies.map((row) => [String(row.name), { version: Number(row.version), checkpoint: String(row.checkpoint) }]),
+      policies.map(({ policy, policy_version, checkpoint }) => [
+        String(policy),
+        { version: Number(policy_version), checkpoint: String(checkpoint) },
+      ]),
     ),
     evaluations: new Map(evaluations.map((one) => [evaluationKey(one), one])),
     validations: new Map(
@@ -145,10 +149,11 @@ export async function recordedCatalog(store: { query(sql: string): Promise<Row[]
     "SELECT payload FROM events WHERE type = 'catalog.changed' AND (payload->>'found') = 'resumed' ORDER BY seq DESC LIMIT 1",
   );
   if (accepted) return (parsed(accepted.payload) as { catalog: Catalog }).catalog;
-  const [found] = await store.query("SELECT ref FROM events WHERE type = 'catalog.discovered' LIMIT 1");
+  const [found] = await store.query("SELECT ref FROM events WHERE type = 'catalog.discovered' ORDER BY seq LIMIT 1");
   if (!found) return null;
-  const servers = await store.query("SELECT details FROM servers ORDER BY rowid");
-  const tools = await store.query("SELECT spec FROM tools ORDER BY rowid");
+  // One event recorded them all: DuckDB keeps the order in which they were written.
+  const servers = await store.query("SELECT details FROM servers");
+  const tools = await store.query("SELECT spec FROM tools");
   return {
     servers: servers.map(({ details }) => parsed(details) as CatalogServer),
     tools: tools.map(({ spec }) => parsed(spec) as ToolSpec),
@@ -255,7 +260,7 @@ async function trajectoriesOf(store: Store, where: string, params: unknown[]): P
 
 async function trajectory(store: Store, row: Row): Promise<Trajectory> {
   const id = String(row.rollout_id);
-  const turns = await store.query("SELECT * FROM turns WHERE rollout_id = $1 ORDER BY index", [id]);
+  const turns = await store.query("SELECT * FROM turns WHERE rollout_id = $1 ORDER BY turn", [id]);
   const calls = await store.query("SELECT * FROM tool_calls WHERE rollout_id = $1 ORDER BY turn, index", [id]);
   const seen = await store.query("SELECT judge, observation FROM observations WHERE rollout_id = $1", [id]);
   return {
@@ -292,14 +297,14 @@ function reference(row: Row): RolloutRef {
     try: row.try,
     policy,
     policy_version,
-    step,
+    step: step ?? -1,
     seed,
     attempt,
   } as RolloutRef;
 }
 
 function outcome(row: Row): Outcome {
-  const end = row.outcome_end as Outcome["end"];
+  const end = row.outcome as Outcome["end"];
   const answer = row.answer as string | null;
   return typeof row.cause === "string" ? { end, answer, cause: row.cause } : { end, answer };
 }
@@ -310,7 +315,7 @@ function turnsOf(rows: Row[]): TurnRecord[] {
     const output = row.output_ids ? Int32Array.from(row.output_ids as number[]) : undefined;
     const turn: TurnRecord = {
       type: "turn",
-      index: Number(row.index),
+      index: Number(row.turn),
       input: parsed(row.input) as ChatMessage[],
       text: String(row.text),
       tool_calls: parsed(row.tool_calls) as TurnRecord["tool_calls"],

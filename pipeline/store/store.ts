@@ -10,9 +10,11 @@ import { type DuckDBConnection, DuckDBInstance, StatementType } from "@duckdb/no
 import { control, HoneError, messageOf, store as messages } from "../diagnostics/mod.ts";
 import type { Envelope } from "../events.ts";
 import { appendRows } from "./append.ts";
-import { ADDED_COLUMNS, ddl } from "./ddl.ts";
+import { factsOf, type OpenFile, prepared } from "./prepare.ts";
 import { limitedRows, type QueryLimits, type Row, rowsOf } from "./read_rows.ts";
-import { type Cell, RowWriter, SCHEMA_VERSION, type TableName } from "./tables.ts";
+import { RowWriter } from "./rows.ts";
+import type { Cell, TableName } from "./tables.ts";
+import { renamedIn } from "./upgrade.ts";
 
 export type { QueryLimits, Row } from "./read_rows.ts";
 
@@ -39,6 +41,7 @@ interface Batch {
 
 /** Options for opening a store. `create` fails if the file exists; `resume` and `read` fail if it does not. */
 export interface StoreOptions {
+  /** Id of a new run. One that has started keeps the id in its file, wherever the file is now. */
   run_id: string;
   mode: "create" | "resume" | "read";
 }
@@ -52,27 +55,24 @@ export class Store implements AsyncDisposable {
   #instance: DuckDBInstance;
   #writer: DuckDBConnection;
   #reader: DuckDBConnection;
-  #rows = new RowWriter();
+  #rows: RowWriter;
+  /** See `OpenFile`. */
+  #views: string;
   #batch: Batch | null = null;
   #committing: Promise<void> = Promise.resolve();
   #failure: Error | null = null;
   #reopening: Promise<void> | null = null;
   #mode: StoreOptions["mode"];
 
-  private constructor(
-    path: string,
-    run_id: string,
-    next_seq: number,
-    mode: StoreOptions["mode"],
-    instance: DuckDBInstance,
-    connections: DuckDBConnection[],
-  ) {
+  private constructor(path: string, mode: StoreOptions["mode"], file: OpenFile) {
     this.#path = path;
     this.#mode = mode;
-    this.run_id = run_id;
-    this.next_seq = next_seq;
-    this.#instance = instance;
-    [this.#writer, this.#reader] = connections as [DuckDBConnection, DuckDBConnection];
+    this.#views = file.views;
+    this.#instance = file.instance;
+    [this.#writer, this.#reader] = file.connections;
+    this.run_id = file.run_id;
+    this.next_seq = file.next_seq;
+    this.#rows = new RowWriter(file.supervised);
   }
 
   /** Opens the file. Throws a HoneError if it is in use, of a newer version of hone, or not a run's database. */
@@ -88,12 +88,10 @@ export class Store implements AsyncDisposable {
       giveBack(path);
       throw error;
     }
-    const connections = [await instance.connect(), await instance.connect()];
+    const connections: OpenFile["connections"] = [await instance.connect(), await instance.connect()];
     try {
-      if (mode !== "read") await prepare(connections[0]!, path);
-      await checkVersion(connections[0]!, path);
-      const [row] = await rowsOf(connections[0]!, "SELECT coalesce(max(seq), 0) + 1 AS next FROM events");
-      return new Store(path, run_id, Number(row?.next ?? 1), mode, instance, connections);
+      const views = await prepared(connections, path, mode);
+      return new Store(path, mode, { instance, connections, views, ...await factsOf(connections[0], run_id) });
     } catch (error) {
       for (const connection of connections) connection.closeSync();
       instance.closeSync();
@@ -149,7 +147,8 @@ export class Store implements AsyncDisposable {
     } catch (error) {
       signal?.throwIfAborted();
       const [reason] = messageOf(error).split("\n\nStack Trace");
-      throw error instanceof HoneError ? error : new HoneError(control.query_failed(sql, reason!), { cause: error });
+      if (error instanceof HoneError) throw error;
+      throw new HoneError(control.query_failed(sql, reason!, renamedIn(reason!)), { cause: error });
     }
   }
 
@@ -174,13 +173,19 @@ export class Store implements AsyncDisposable {
     this.#reader.closeSync();
     broken.closeSync();
     this.#instance = await opened(this.#path, this.#mode);
-    this.#writer = await this.#instance.connect();
-    this.#reader = await this.#instance.connect();
+    this.#writer = await this.#connect();
+    this.#reader = await this.#connect();
+  }
+
+  async #connect(): Promise<DuckDBConnection> {
+    const connection = await this.#instance.connect();
+    if (this.#views) await connection.run(this.#views);
+    return connection;
   }
 
   /** Runs a statement in a read-only transaction: `EXPLAIN ANALYZE DELETE` is an EXPLAIN, but deletes. */
   async #readOnly(sql: string, limits: QueryLimits, signal?: AbortSignal): Promise<Row[]> {
-    const connection = await this.#instance.connect();
+    const connection = await this.#connect();
     try {
       await connection.run("BEGIN TRANSACTION READ ONLY");
       return await limitedRows(connection, sql, limits, signal);
@@ -263,32 +268,4 @@ async function opened(path: string, mode: StoreOptions["mode"], until = Date.now
     if (/lock/i.test(reason)) throw new HoneError(messages.busy(path), { cause: error });
     throw new HoneError(messages.cannot_open(path, reason), { cause: error });
   }
-}
-
-async function prepare(connection: DuckDBConnection, path: string) {
-  try {
-    const tables = await rowsOf(
-      connection,
-      "SELECT table_name FROM information_schema.tables WHERE table_name = 'meta'",
-    );
-    if (tables.length > 0) {
-      for (const [table, column, type] of ADDED_COLUMNS) {
-        await connection.run(`ALTER TABLE ${table} ADD COLUMN IF NOT EXISTS "${column}" ${type}`);
-      }
-      // Also adds tables that files of earlier versions lack.
-      await connection.run(ddl());
-      return;
-    }
-    await connection.run(ddl());
-    await connection.run(`INSERT INTO meta VALUES (${SCHEMA_VERSION})`);
-  } catch (error) {
-    throw new HoneError(messages.write_failed(path, messageOf(error)), { cause: error });
-  }
-}
-
-async function checkVersion(connection: DuckDBConnection, path: string) {
-  const found = await rowsOf(connection, "SELECT schema_version FROM meta").catch(() => []);
-  const version = Number(found[0]?.schema_version ?? 0);
-  if (version === 0) throw new HoneError(messages.not_a_run(path));
-  if (version > SCHEMA_VERSION) throw new HoneError(messages.newer(path, version, SCHEMA_VERSION));
 }

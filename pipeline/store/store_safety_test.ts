@@ -128,7 +128,7 @@ Deno.test("Store writes more rows than one DuckDB chunk holds, in order and with
       const record = turn({ index: i, output_token_ids: ids, logprobs, prompt_token_ids });
       bus.publish("chat", "turn.completed", { rollout_id: `r${i}`, turn: record });
     }
-    const rows = await store.query("SELECT * FROM turns ORDER BY index");
+    const rows = await store.query("SELECT * FROM turns ORDER BY turn");
     assert.equal(rows.length, count);
     for (const [i, row] of rows.entries()) {
       assert.deepEqual(row.output_ids, i % 3 === 0 ? null : [i, -i, 2 ** 31 - 1]);
@@ -263,7 +263,7 @@ Deno.test("Store makes the tables that a file of an older hone lacks when it goe
     }
     await using store = await Store.open(path, { run_id: "r", mode: "resume" });
     await store.append({ ...envelope, seq: store.next_seq });
-    assert.deepEqual(await store.read("SELECT * EXCLUDE (request) FROM llm_calls"), [{
+    assert.deepEqual(await store.read("SELECT * EXCLUDE (request, seq) FROM llm_calls"), [{
       stage: "rubric",
       api: "openai",
       model: "m",
@@ -275,7 +275,7 @@ Deno.test("Store makes the tables that a file of an older hone lacks when it goe
       seconds: 0.25,
       tries: 1,
       reply: "null",
-      at: 5,
+      recorded_at: "1970-01-01T00:00:00.005Z",
     }]);
     const [row] = await store.read("SELECT request FROM llm_calls");
     assert.deepEqual(JSON.parse(String(row!.request)), { messages: ["\u0000 \ud800"] });

@@ -16,7 +16,7 @@ const ref = (rollout_id: string, more: Partial<RolloutRef> = {}): RolloutRef => 
   try: 0,
   policy: "base",
   policy_version: 0,
-  step: 0,
+  step: 1,
   seed: 3,
   attempt: 1,
   ...more,
@@ -206,7 +206,7 @@ Deno.test("Store.open() refuses a file from a newer hone", async () => {
       error.message,
       `Cannot read ${
         JSON.stringify(dir.path)
-      }: it was written by a newer version of hone (schema 99, this version supports 1)`,
+      }: it was written by a newer version of hone (schema 99, this version supports 2)`,
     );
     return true;
   });

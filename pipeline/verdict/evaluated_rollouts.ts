@@ -18,10 +18,9 @@ export const TURN_COUNTS = `
     count(*) FILTER (WHERE t.invalid_call IS NOT NULL OR b.turn IS NOT NULL) AS invalid_calls,
     count(*) FILTER (WHERE t.invalid_call IS NOT NULL OR c.turn IS NOT NULL) AS call_turns,
     sum(t.prompt_tokens) AS prompt_tokens, sum(t.output_tokens) AS output_tokens, count(t.shortened) AS shortened
-  -- Files of before there was the column have nothing shortened.
-  FROM (FROM turns UNION ALL BY NAME SELECT NULL::JSON AS shortened WHERE false) t
-  LEFT JOIN bad b ON b.rollout_id = t.rollout_id AND b.turn = t.index
-  LEFT JOIN called c ON c.rollout_id = t.rollout_id AND c.turn = t.index
+  FROM turns t
+  LEFT JOIN bad b ON b.rollout_id = t.rollout_id AND b.turn = t.turn
+  LEFT JOIN called c ON c.rollout_id = t.rollout_id AND c.turn = t.turn
   GROUP BY t.rollout_id`;
 
 const rolloutsOf = (split: Split) => `
@@ -34,7 +33,7 @@ const rolloutsOf = (split: Split) => `
   WHERE r.purpose = 'evaluation' AND r.split = ${literal(split)}
   QUALIFY row_number() OVER (
     PARTITION BY r.policy, r.scenario_id, r.temperature > 0, r.try
-    ORDER BY w.rollout_id IS NOT NULL DESC, r.policy_version DESC, r.attempt DESC
+    ORDER BY w.rollout_id IS NOT NULL DESC, r.policy_version DESC, r.attempt DESC, r.seq DESC
   ) = 1
   ORDER BY r.policy, r.scenario_id, r.temperature, r.try`;
 
@@ -57,7 +56,7 @@ function rollout(row: Record<string, unknown>): EvaluatedRollout {
     scenario_id: String(row.scenario_id),
     try: number("try"),
     sampling: number("temperature") > 0 ? "sampled" : "greedy",
-    end: text("outcome_end") ?? "unfinished",
+    end: text("outcome") ?? "unfinished",
     success: row.success === true,
     reward: row.reward === null || row.reward === undefined ? null : Number(row.reward),
     invalid: row.judged === true ? text("reward_invalid") : text("abandoned") ?? "no judgement yet",

@@ -45,16 +45,18 @@ export async function gatherReport(store: Queryable, verdict: Verdict, status: s
 }
 
 async function runFacts(store: Queryable, status: string): Promise<RunFacts> {
-  const [row = {}] = await store.query("SELECT * FROM runs ORDER BY started_at LIMIT 1");
-  const [times = {}] = await store.query('SELECT min("at") AS first, max("at") AS last FROM events');
+  const [row = {}] = await store.query("SELECT * FROM runs");
+  const [times = {}] = await store.query(
+    `SELECT epoch_ms(arg_min(recorded_at, seq)) AS first, epoch_ms(arg_max(recorded_at, seq)) AS last FROM events`,
+  );
   return {
     id: String(row.run_id ?? ""),
     name: String(row.name ?? ""),
     seed: Number(row.seed ?? 0),
     hone_version: String(row.hone_version ?? ""),
     status: typeof row.status === "string" && row.status !== "running" ? row.status : status,
-    started_at: times.first === null ? null : Number(times.first),
-    ended_at: times.last === null ? null : Number(times.last),
+    started_at: numeric(times.first),
+    ended_at: numeric(times.last),
   };
 }
 
@@ -66,9 +68,7 @@ async function scenarioFacts(store: Queryable): Promise<Map<string, ScenarioFact
   ]));
 }
 
-/**
- * Steps with what the trainer said; RL steps with the rollouts that fed them: `rollouts.step` counts RL steps from 0.
- */
+/** Steps with what the trainer said; RL steps with the rollouts that fed them. */
 async function learningCurve(store: Queryable): Promise<CurvePoint[]> {
   const rows = await store.query(`
     WITH fed AS (
@@ -79,14 +79,12 @@ async function learningCurve(store: Queryable): Promise<CurvePoint[]> {
       JOIN rewards w USING (rollout_id) LEFT JOIN (${TURN_COUNTS}) n USING (rollout_id)
       WHERE w.invalid IS NULL
       GROUP BY r.step
-    ), steps AS (
-      SELECT *, row_number() OVER (PARTITION BY kind ORDER BY step) AS place FROM train_steps
     )
-    SELECT s.kind, s.place, s.loss, s.seconds, f.rollouts, f.reward, f.success, f.invalid_calls
-    FROM steps s LEFT JOIN fed f ON s.kind = 'rl' AND f.step = s.place - 1
-    ORDER BY s.step`);
+    SELECT s.kind, s.step, s.loss, s.seconds, f.rollouts, f.reward, f.success, f.invalid_calls
+    FROM train_steps s LEFT JOIN fed f ON s.kind = 'rl' AND f.step = s.step
+    ORDER BY s.seq`);
   return rows.map((row) => ({
-    step: Number(row.place),
+    step: Number(row.step),
     kind: row.kind === "rl" ? "rl" : "supervised",
     loss: numeric(row.loss),
     reward: numeric(row.reward),
@@ -172,7 +170,7 @@ async function recordsOf(store: Queryable, rollout_ids: string[]): Promise<Recor
   const mine = `rollout_id IN (${rollout_ids.map(literal).join(", ")})`;
   return {
     turns: await store.query(
-      `SELECT * EXCLUDE (prompt_suffix, output_ids, logprobs) FROM turns WHERE ${mine} ORDER BY index`,
+      `SELECT * EXCLUDE (prompt_suffix, output_ids, logprobs) FROM turns WHERE ${mine} ORDER BY turn`,
     ),
     calls: await store.query(
       `SELECT rollout_id, turn, tool, arguments, outcome, text FROM tool_calls WHERE ${mine} ORDER BY turn, index`,
@@ -193,7 +191,7 @@ function sampleRun(e: EvaluatedRollout, records: Records): SampleRun {
       invalid: turn.invalid_call === null ? null : String(turn.invalid_call),
       ...(typeof turn.shortened === "string" && { shortened: (JSON.parse(turn.shortened) as Shortened[]).length }),
     },
-    ...calls.filter((call) => Number(call.turn) === Number(turn.index)).map((call): SampleEvent => ({
+    ...calls.filter((call) => Number(call.turn) === Number(turn.turn)).map((call): SampleEvent => ({
       kind: "tool",
       call: `${call.tool} ${typeof call.arguments === "string" ? call.arguments : JSON.stringify(call.arguments)}`,
       outcome: String(call.outcome),

@@ -10,7 +10,7 @@ import type { Comparison, Verdict } from "./verdict_types.ts";
 const ENOUGH = 0.9;
 
 /** What the sentence is made from. */
-export type Findings = Omit<Verdict, "schema" | "run" | "sentence" | "notes">;
+export type Findings = Omit<Verdict, "schema" | "run" | "run_id" | "sentence" | "notes">;
 
 /** Writes the closing words of a verdict. */
 export function sentence(findings: Findings): string {

@@ -21,8 +21,10 @@ import type {
 /** Makes the verdict. Also works on a live run: rollouts not judged yet are excluded, with that cause. */
 export async function makeVerdict({ store, config }: { store: Queryable; config: VerdictConfig }): Promise<Verdict> {
   const { split } = config.evaluate;
+  const [run] = await store.query("SELECT run_id FROM runs");
   const beside = split === "heldout" ? await evaluatedRollouts(store, "validation") : [];
-  const verdict = verdictOver(await evaluatedRollouts(store, split), config, beside);
+  const rollouts = await evaluatedRollouts(store, split);
+  const verdict = verdictOver(rollouts, config, beside, String(run?.run_id ?? ""));
   return { ...verdict, notes: [...verdict.notes, ...await catalogNotes(store)] };
 }
 
@@ -49,6 +51,7 @@ export function verdictOver(
   all: readonly EvaluatedRollout[],
   config: VerdictConfig,
   validation: readonly EvaluatedRollout[] = [],
+  run_id = "",
 ): Verdict {
   const names = policyNames(all, config);
   const rollouts = all.filter((e) => names.includes(e.policy));
@@ -76,6 +79,7 @@ export function verdictOver(
   return {
     schema: "verdict.v1",
     run: config.name,
+    run_id,
     ...findings,
     sentence: sentence(findings),
     notes: [...notes(findings, rollouts, config), ...validationNotes(findings, validation)],

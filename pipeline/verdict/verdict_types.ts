@@ -95,7 +95,10 @@ export interface ValidationComparison {
 /** The closing comparison of a run. */
 export interface Verdict {
   schema: "verdict.v1";
+  /** Name of the pipeline. */
   run: string;
+  /** The run's id. */
+  run_id: string;
   split: Split;
   sampling: Sampling;
   scenarios: number;

@@ -18,7 +18,7 @@ import {
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, readdir, rename, stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, isAbsolute, join } from "node:path";
 import { z } from "zod";
 import { hone_json, type HoneJson } from "./hone_json.ts";
 
@@ -53,7 +53,7 @@ const plugin: Plugin<"exporter"> = definePlugin({
       const facts = describe(args, written, proof, await weightsHash(args.model.path));
       await writeWhole(join(dir, "hone.json"), JSON.stringify(hone_json.parse(facts), null, 2) + "\n");
       await writeWhole(join(dir, "README.md"), card(args, proof, config));
-      log.info(`adapter of ${policy.name} in ${dir}`);
+      log.info(`the LoRA weights of ${policy.name} are in ${dir}`);
       return { dir, proof };
     },
   }),
@@ -67,12 +67,12 @@ function describe(
   proof: JsonObject,
   weights_sha256: string | null,
 ): HoneJson {
-  const { run, split, sampling, scenarios, tries, difference, sentence, notes } = verdict;
+  const { run, run_id, split, sampling, scenarios, tries, difference, sentence, notes } = verdict;
   return {
     schema: "adapter.v1",
     policy: { name: policy.name, version: policy.version },
     base_model: {
-      ...pick(model, ["id", "architecture", "parameters", "vocab_size", "context_tokens"]),
+      ...pick(model, ["id", "hub_id", "architecture", "parameters", "vocab_size", "context_tokens"]),
       weights_sha256,
     },
     template_sha256: model.template_sha256 ?? null,
@@ -94,6 +94,7 @@ function describe(
     servers: catalog.servers.map(({ name, implementation, protocol }) => ({ name, implementation, protocol })),
     verdict: {
       run,
+      run_id,
       split,
       sampling,
       scenarios,
@@ -125,7 +126,7 @@ const WEIGHTS = /\.(safetensors|gguf)$/;
 
 /** The model card. */
 function card({ policy, agent, catalog, verdict, model }: ExportArgs, proof: JsonObject, { license }: Config): string {
-  const { id } = model;
+  const id = nameOf(model);
   const head = ["---", `base_model: ${JSON.stringify(id)}`, "library_name: peft", "pipeline_tag: text-generation"];
   const rows = success(verdict).map(([name, { mean, low, high, n }]) =>
     `| ${cell(name)} | ${percent(mean)} | ${percent(low)} to ${percent(high)} | ${n} |`
@@ -147,6 +148,11 @@ function card({ policy, agent, catalog, verdict, model }: ExportArgs, proof: Jso
     "## Proof",
     facts.length > 0 ? facts.join("\n") : "The trainer provided none.",
   ].filter(Boolean).join("\n\n") + "\n";
+}
+
+/** The base model's name on the hub; otherwise as in the pipeline file, without a folder of this machine. */
+function nameOf({ id, hub_id }: ModelFacts): string {
+  return hub_id ?? (isAbsolute(id) ? basename(id) : id);
 }
 
 function unchanged(proof: JsonObject): boolean {

@@ -65,6 +65,7 @@ function args(dir: string, proof: JsonObject, policy = "tuned"): ExportArgs {
     verdict: {
       schema: "verdict.v1",
       run: "r",
+      run_id: "r-1",
       split: "heldout",
       sampling: "greedy",
       scenarios: 48,
@@ -144,6 +145,25 @@ Deno.test("export() writes a model card whose table has every policy's success",
     assert.match(card, /^\| base \| 0\.0 % \| 36\.0 % to 64\.0 % \| 48 \|\n\| tuned \| 50\.0 % /m);
     assert.match(card, /file\\\|system 1\.0/);
     assert.match(card, /- changed\\_tensors: 14/);
+  }));
+
+Deno.test("export() names the base model on the card as the hub does, and never by a folder of this machine", () =>
+  withFolder(async (dir) => {
+    const context = fakeContext({});
+    const role = await plugin.create(context);
+    const given = args(dir, { changed_tensors: 14 });
+    const hub_id = "HuggingFaceTB/SmolLM2-135M-Instruct";
+    await role.export({ ...given, model: { ...given.model, hub_id } });
+    const card = await readFile(join(dir, "README.md"), "utf8");
+    assert.ok(card.startsWith(`---\nbase_model: "${hub_id}"\n`));
+    assert.ok(card.includes(`# tuned: a LoRA adapter for ${hub_id}\n`));
+    const { base_model, verdict } = JSON.parse(await readFile(join(dir, "hone.json"), "utf8"));
+    assert.deepEqual([base_model.id, base_model.hub_id], ["smollm2-135m", hub_id]);
+    assert.equal(verdict.run_id, "r-1");
+    assert.equal(context.lines.at(-1), `info: the LoRA weights of tuned are in ${dir}`);
+    await role.export({ ...given, model: { id: "/home/me/models/mine", hub_id: null } });
+    const local = await readFile(join(dir, "README.md"), "utf8");
+    assert.ok(local.startsWith('---\nbase_model: "mine"\n') && !local.includes("/home/me"), local);
   }));
 
 Deno.test("export() says so in the log and on the card when the adapter changes nothing", () =>

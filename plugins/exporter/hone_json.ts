@@ -33,6 +33,7 @@ export const hone_json = z.strictObject({
   }).describe("The exported policy."),
   base_model: z.looseObject({
     id: z.string().optional().describe("The model, as in the pipeline file."),
+    hub_id: maybe(z.string()).optional().describe("Its name on the Hugging Face hub; null if unknown."),
     weights_sha256: maybe(z.string()).describe(
       "Hash of its weight files, concatenated in order of their names; null if they are not on disk.",
     ),

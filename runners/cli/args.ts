@@ -36,7 +36,8 @@ export function parseLine(verb: Verb, words: string[]): ParsedLine {
       return cli.bad_value(`--${key.replaceAll("_", "-")}`, String(values[key]), issue.message);
     }));
   }
-  const wanted = verb.positional.filter(({ optional }) => !optional);
+  const set = parsed.data as Record<string, unknown>;
+  const wanted = verb.positional.filter(({ optional, unless }) => !optional && !(unless && set[unless]));
   if (positionals.length < wanted.length) {
     throw new HoneError(cli.missing_argument(verb.name, wanted[positionals.length]!.name));
   }

@@ -55,7 +55,7 @@ async function perform(entry: (typeof VERBS)[number], words: string[], terminal:
     const { carryOut } = await import("./carry_out.ts");
     // Other verbs run no code but hone's own, which returns to the event loop.
     const watched = verb.effect === "runs" || verb.restricted !== undefined;
-    const stop = onInterrupt(interrupt, terminal, watched);
+    const stop = onInterrupt(interrupt, terminal, { watched, silent: verb.streams === true });
     try {
       return await carryOut(verb, line, terminal, interrupt.signal);
     } finally {
@@ -67,11 +67,18 @@ async function perform(entry: (typeof VERBS)[number], words: string[], terminal:
   }
 }
 
-/** The first Ctrl-C (or SIGTERM) stops cleanly; a second one exits immediately, if `watched` whatever runs. */
-function onInterrupt(interrupt: AbortController, terminal: Terminal, watched: boolean): () => void {
+/**
+ * The first Ctrl-C (or SIGTERM) stops cleanly; a second one exits immediately, if `watched` whatever runs. `silent` for a
+ * verb that follows a run: it alone is stopped, not the run.
+ */
+function onInterrupt(
+  interrupt: AbortController,
+  terminal: Terminal,
+  { watched, silent }: { watched: boolean; silent: boolean },
+): () => void {
   const handle = () => {
     if (interrupt.signal.aborted) Deno.exit(130);
-    terminal.err("\nstopping cleanly; press Ctrl-C again to exit immediately");
+    if (!silent) terminal.err("\nstopping cleanly; press Ctrl-C again to exit immediately");
     interrupt.abort(new Error("interrupted"));
   };
   for (const signal of SIGNALS) Deno.addSignalListener(signal, handle);

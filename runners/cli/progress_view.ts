@@ -84,7 +84,7 @@ export function describe(snapshot: ProgressSnapshot): string {
   return [
     steps > 0 ? `${rung} ${step}/${steps}` : rung,
     total > 0 ? `${done}/${total}` : "",
-    tokens_per_second >= 1 ? `${tokens_per_second.toFixed(0)} tok/s` : "",
+    tokens_per_second !== null && tokens_per_second >= 1 ? `${tokens_per_second.toFixed(0)} tok/s` : "",
     success === null ? "" : `${(success * 100).toFixed(0)} % success`,
     eta_secs === null ? "" : `${duration(eta_secs)} left`,
     failed.length ? `failed: ${failed.join(", ")}` : "",

@@ -138,5 +138,5 @@ Deno.test("Progress tells how many tokens come per second", () => {
   progress.rollout("r1", "s1");
   progress.tokens(500);
   const { tokens_per_second } = progress.snapshot();
-  assert.ok(tokens_per_second > 0 && tokens_per_second <= 500, String(tokens_per_second));
+  assert.ok(tokens_per_second! > 0 && tokens_per_second! <= 500, String(tokens_per_second));
 });

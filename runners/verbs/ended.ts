@@ -4,11 +4,12 @@
  */
 import { relative } from "node:path";
 import { z } from "zod";
+import { RUN_STATUSES } from "../../pipeline/events.ts";
 import { verdict } from "./results.ts";
 
 /** The JSON result. */
 export const ended = z.object({
-  status: z.enum(["completed", "failed", "cancelled", "paused"]),
+  status: z.enum(RUN_STATUSES).describe("interrupted: by Ctrl-C or a signal."),
   run_dir: z.string().describe("Absolute folder of the run."),
   kept: z.boolean().describe("False if the run's folder was deleted because no rollout finished."),
   error: z.string().optional().describe("Cause of the failure."),

@@ -14,6 +14,7 @@ import type { Catalog, Split } from "../../pipeline/events.ts";
 import type { Measured as MeasuredPolicy } from "../../pipeline/run/context.ts";
 import { runPipeline } from "../../pipeline/run/open_run.ts";
 import { recordedCatalog } from "../../pipeline/store/recorded.ts";
+import { checkpointDir } from "../../pipeline/store/run_folder.ts";
 import { evaluatedRollouts } from "../../pipeline/verdict/evaluated_rollouts.ts";
 import { compare } from "../../pipeline/verdict/summary.ts";
 import type { Comparison, Verdict } from "../../pipeline/verdict/verdict_types.ts";
@@ -174,11 +175,10 @@ async function adapterCatalog(path: string): Promise<Catalog | undefined> {
 /** The run's published checkpoints by policy: ids if the trainer is hosted, otherwise folders that still exist. */
 async function publishedBy(run_dir: string, hosted: boolean): Promise<Map<string, string>> {
   await using run = await openRun(run_dir);
-  const rows = await run.query("SELECT name, checkpoint FROM policies ORDER BY version");
-  const found = rows.map(({ name, checkpoint }) => [String(name), String(checkpoint)] as const);
+  const rows = await run.query("SELECT policy, checkpoint FROM policies ORDER BY seq");
+  const found = rows.map(({ policy, checkpoint }) => [String(policy), String(checkpoint)] as const);
   if (hosted) return new Map(found);
-  // A checkpoint's id is its folder's name; runs of earlier versions store the whole path.
-  const folders = found.map(([name, checkpoint]) => [name, resolve(run_dir, "checkpoints", checkpoint)] as const);
+  const folders = found.map(([name, checkpoint]) => [name, checkpointDir(run_dir, checkpoint)] as const);
   return new Map(folders.filter(([, folder]) => existsSync(folder)));
 }
 

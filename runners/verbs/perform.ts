@@ -3,6 +3,7 @@
  * Shared by `run`, `resume` and `evaluate`.
  * @module
  */
+import { existsSync } from "node:fs";
 import { relative } from "node:path";
 import type { LoadedPipeline } from "../../pipeline/config/pipeline_file.ts";
 import { cli, HoneError, render } from "../../pipeline/diagnostics/mod.ts";
@@ -49,7 +50,8 @@ export function conclude(result: RunResult, caller: Caller, { resumable = true }
     caller.note(redact(render(diagnostics, "text")));
   }
   if (!kept) {
-    caller.note("failed before the first rollout finished; the run folder was deleted: fix the cause and run it again");
+    const left = existsSync(run_dir) ? "its records were deleted" : "the run folder was deleted";
+    caller.note(`failed before the first rollout finished; ${left}: fix the cause and run it again`);
   } else if (!resumable) caller.note(`${status}: ${dir}`);
   else if (same) caller.note(`${status}: \`hone resume ${dir}\` continues the run`);
   else {
@@ -57,7 +59,13 @@ export function conclude(result: RunResult, caller: Caller, { resumable = true }
       `failed: fix the cause (the run reads ${dir}/pipeline.yaml), then \`hone resume ${dir}\` continues the run`,
     );
   }
-  const exit = status === "cancelled" ? 130 : kept && same ? 3 : code === "STAGE_FAILED" ? 4 : 1;
+  const exit = status === "interrupted" || status === "cancelled"
+    ? 130
+    : kept && same
+    ? 3
+    : code === "STAGE_FAILED"
+    ? 4
+    : 1;
   return { ...told, exit };
 }
 

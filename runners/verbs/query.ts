@@ -1,9 +1,10 @@
 /** `hone query`: SQL over a run's records, during the run and afterwards. @module */
 import { z } from "zod";
+import { described } from "../../pipeline/store/ddl.ts";
 import { openRun } from "../../pipeline/store/live_run.ts";
 import { namedRun } from "./named_run.ts";
 import { table } from "./table.ts";
-import { defineVerb } from "./verb.ts";
+import { defineVerb, terminalOnly } from "./verb.ts";
 
 export default defineVerb({
   name: "query",
@@ -11,13 +12,17 @@ export default defineVerb({
   description:
     "Runs one read-only statement (SELECT, FROM, WITH, DESCRIBE, SHOW, SUMMARIZE) on a run's DuckDB tables. A live run is " +
     "queried through its process, an ended run from its file. Text prints an aligned table, json all rows. A query whose " +
-    "result is too large or that takes too long is stopped, with a message.",
+    "result is too large or that takes too long is stopped, with a message. --schema lists all tables and columns with " +
+    "what they hold; the database has the same comments.",
   effect: "reads",
   positional: [
-    { name: "run", description: "A run's folder, its id or a prefix of it, or latest." },
-    { name: "sql", description: "The statement; `show tables` lists the tables." },
+    { name: "run", description: "A run's folder, its id or a prefix of it, or latest.", unless: "schema" },
+    { name: "sql", description: "The statement; `FROM duckdb_columns()` lists the columns.", unless: "schema" },
   ],
   args: z.strictObject({
+    schema: terminalOnly(
+      z.boolean().default(false).describe("List all tables and columns, their types and what they hold; needs no run."),
+    ),
     max_rows: z.int().min(1).default(200).describe("Maximum number of rows in text output."),
     max_result_rows: z.int().min(1).default(1_000_000).describe("Maximum number of rows of the result."),
     max_result_mb: z.int().min(1).default(100).describe("Maximum size of the result as JSON, in megabytes."),
@@ -26,11 +31,13 @@ export default defineVerb({
   }),
   result: z.array(z.record(z.string(), z.unknown())).describe("Rows, keyed by column name."),
   examples: [
-    'hone query latest "show tables"',
+    "hone query --schema",
     'hone query latest "SELECT policy, avg(value) FROM rollouts JOIN rewards USING (rollout_id) GROUP BY policy"',
     'hone query runs/files-20261121-104500-a1b2 "FROM turns WHERE invalid_call IS NOT NULL" --format json',
   ],
-  async run({ args: { max_result_rows, max_result_mb, timeout_secs }, positional: [word, sql], signal, caller }) {
+  async run({ args, positional: [word, sql], signal, caller }): Promise<Record<string, unknown>[]> {
+    const { schema, max_result_rows, max_result_mb, timeout_secs } = args;
+    if (schema) return schemaRows();
     await using run = await openRun(await namedRun(word!, caller));
     return await run.query(sql!, {
       max_rows: max_result_rows,
@@ -39,10 +46,34 @@ export default defineVerb({
       signal,
     });
   },
-  text: (rows, { args }) => rows.length > 0 ? table(rows.slice(0, args.max_rows), args.width) : "",
+  text(rows, { args }) {
+    if (args.schema) return schemaText();
+    return rows.length > 0 ? table(rows.slice(0, args.max_rows), args.width) : "";
+  },
   remarks(rows, { args }) {
+    if (args.schema) return [];
     if (rows.length === 0) return ["no rows"];
     const more = rows.length - args.max_rows;
     return more > 0 ? [`${more} more rows: raise --max-rows`] : [];
   },
 });
+
+/** One row for each table, followed by one for each of its columns. */
+function schemaRows() {
+  return described().flatMap(({ name, kind, about, columns }) => [
+    { table: name, column: null, type: kind, comment: about },
+    ...Object.entries(columns).map(([column, [type, comment]]) => ({ table: name, column, type, comment })),
+  ]);
+}
+
+function schemaText(): string {
+  return described().map(({ name, kind, about, columns }) => {
+    const names = Object.keys(columns);
+    const [wide, wider] = [names, Object.values(columns).map(([type]) => type)]
+      .map((words) => Math.max(...words.map((word) => word.length)));
+    const lines = Object.entries(columns).map(([column, [type, comment]]) =>
+      `  ${column.padEnd(wide!)}  ${type.padEnd(wider!)}  ${comment}`
+    );
+    return [`${name} (${kind}): ${about}`, ...lines].join("\n");
+  }).join("\n\n");
+}

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { Bus } from "../../pipeline/bus.ts";
 import { Store } from "../../pipeline/store/store.ts";
 import cancel from "./cancel.ts";
+import { parseLine } from "../cli/args.ts";
 import { liveRun, runVerb } from "../../tests/fixtures/small_run.ts";
 import pause from "./pause.ts";
 import query from "./query.ts";
@@ -75,6 +76,23 @@ Deno.test("query says what it left out of the table", async () => {
     const none = await runVerb(query, { positional: [run_dir, "FROM metrics"] });
     assert.deepEqual(none, { code: 0, out: [], err: ["no rows"] });
     await end("completed");
+  });
+});
+
+Deno.test("query --schema lists every table and column with what it holds, and needs no run", async () => {
+  const line = parseLine(query, ["--schema"]);
+  assert.deepEqual([line.positional, (line.args as { schema: boolean }).schema], [[], true]);
+  assert.throws(() => parseLine(query, ["latest"]), { message: "Cannot query: <sql> is missing" });
+  const text = await runVerb(query, { args: { schema: true } });
+  assert.match(text.out[0]!, /^rollouts \(view\): Attempts at scenarios by policies, with how they ended\.\n/);
+  assert.match(text.out[0]!, /\n\nturns \(table\): Replies of the model\.\n/);
+  assert.match(text.out[0]!, /\n {2}turn +INTEGER +Number of the turn in its rollout, from 0\.\n/);
+  const rows = JSON.parse((await runVerb(query, { args: { schema: true }, format: "json" })).out[0]!);
+  assert.deepEqual(rows.find((row: { column: string }) => row.column === "optimizer_step"), {
+    table: "train_steps",
+    column: "optimizer_step",
+    type: "INTEGER",
+    comment: "The step's number among the steps of all kinds, from 1.",
   });
 });
 

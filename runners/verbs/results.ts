@@ -79,7 +79,8 @@ export const measured_fields = {
 /** The verdict of a run, as in its `verdict.json`. */
 export const verdict: z.ZodType<Verdict> = z.object({
   schema: z.literal("verdict.v1"),
-  run: z.string(),
+  run: z.string().describe("Name of the pipeline."),
+  run_id: z.string().describe("Id of the run."),
   ...measured_fields,
   policies: z.record(z.string(), policy),
   comparisons: z.array(comparison).describe("`policy` minus `against`, over the pairs counted for both."),

@@ -1,7 +1,7 @@
 /** `hone watch`: follows a live run: its progress, or only its events. @module */
 import { z } from "zod";
-import { control as messages, HoneError } from "../../pipeline/diagnostics/mod.ts";
-import type { Envelope } from "../../pipeline/events.ts";
+import { control as messages, HoneError, shellPath } from "../../pipeline/diagnostics/mod.ts";
+import { type Envelope, RUN_STATUSES } from "../../pipeline/events.ts";
 import { findRun, openRun, type RunClient } from "../../pipeline/store/live_run.ts";
 import { NO_PROGRESS, type ProgressSnapshot } from "../../pipeline/run/progress/progress.ts";
 import { defineVerb } from "./verb.ts";
@@ -9,7 +9,7 @@ import { defineVerb } from "./verb.ts";
 /** Interval between two readings of the run's progress. */
 const POLL_MS = 400;
 
-const status = z.enum(["completed", "failed", "cancelled", "paused", "running", "gone"])
+const status = z.enum([...RUN_STATUSES, "running", "gone"])
   .describe("How the run ended; running: watching was stopped first; gone: the run's process exited.");
 type Status = z.output<typeof status>;
 
@@ -50,8 +50,13 @@ export default defineVerb({
     } catch (error) {
       if (!signal.aborted) throw error;
     }
-    if (seen === "gone" && signal.aborted) seen = "running";
-    if (seen === "gone") caller.note("the run's process exited: `hone resume` continues from its records");
+    if (seen === "gone" && signal.aborted) {
+      seen = "running";
+      caller.note("stopped watching: the run goes on");
+    }
+    if (seen === "gone") {
+      caller.note(`the run's process exited: \`hone resume ${shellPath(run_dir)}\` continues the run`);
+    }
     return { run_dir, status: seen };
   },
   text: ({ status }) => status,

@@ -139,7 +139,9 @@ async function stepSecs(max_staleness: number, steps: number): Promise<number> {
     const { status, error } = await runPipeline(loaded, { run_dir, signal: new AbortController().signal });
     if (status !== "completed") throw error ?? new Error(`the run ended as ${status}`);
     await using run = await openRun(run_dir);
-    const rows = await run.query(`SELECT "at" FROM policies WHERE name LIKE 'step-%' ORDER BY version`);
+    const rows = await run.query(
+      `SELECT epoch_ms(recorded_at) AS "at" FROM policies WHERE policy LIKE 'step-%' ORDER BY seq`,
+    );
     const at = rows.map((row) => Number(row.at)).slice(1);
     return (at.at(-1)! - at[0]!) / (at.length - 1) / 1000;
   } finally {

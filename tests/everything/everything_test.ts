@@ -143,7 +143,7 @@ Deno.test("hone discover and hone evaluate use server-everything over stdio, HTT
   }
   const [model] = await rows(
     run_dir,
-    "SELECT DISTINCT tool_calls[1].name AS name FROM turns WHERE index = 0 ORDER BY 1",
+    "SELECT DISTINCT tool_calls[1].name AS name FROM turns WHERE turn = 0 ORDER BY 1",
   );
   assert.ok(model);
 });

@@ -96,7 +96,7 @@ async function faultRun(
   try {
     await using records = await openRun(run_dir);
     const rows = await records.query(
-      `SELECT scenario_id, outcome_end, cause, outcome, text, length(result::VARCHAR) AS bytes,
+      `SELECT scenario_id, rollouts.outcome AS ended, cause, tool_calls.outcome, text, length(result::VARCHAR) AS bytes,
               (result->>'$.cut.bytes')::BIGINT AS whole_bytes, truncated
        FROM rollouts LEFT JOIN tool_calls USING (rollout_id) ORDER BY scenario_id`,
     );
@@ -111,23 +111,23 @@ async function faultRun(
 Deno.test("every fault of a server ends in its own typed outcome, and the other rollouts go on", async () => {
   const { rows, valid } = await faultRun(FAULTS);
   assert.deepEqual(rows.map((row) => row.scenario_id), Object.keys(FAULTS).sort());
-  for (const { scenario_id, outcome_end, cause, outcome, text } of rows) {
+  for (const { scenario_id, ended, cause, outcome, text } of rows) {
     const [, , end, wanted, words] = FAULTS[String(scenario_id)]!;
-    assert.deepEqual([scenario_id, outcome_end, outcome], [scenario_id, end, wanted], String(text));
+    assert.deepEqual([scenario_id, ended, outcome], [scenario_id, end, wanted], String(text));
     assert.match(String(text), words, `${scenario_id}`);
     assert.equal(cause, end === DIED ? text : null);
   }
   const big = rows.find((row) => row.scenario_id === "big")!;
   assert(big.truncated && Number(big.whole_bytes) > 8_000_000 && String(big.text).length < 1200);
   assert(Number(big.bytes) > 1_000_000 && Number(big.bytes) < 1_001_000, `${big.bytes} bytes are stored`);
-  assert.equal(valid, rows.filter((row) => row.outcome_end === "answered").length);
+  assert.equal(valid, rows.filter((row) => row.ended === "answered").length);
   assert.equal(({} as { polluted?: unknown }).polluted, undefined);
 });
 
 Deno.test("agent.rollout_timeout_secs ends a rollout whose tool reports progress for ever, and no other", async () => {
   const busy: Fault = ["progress", { ms: 200, steps: 1_000_000 }, "timeout", "", /^/];
   const { rows, valid } = await faultRun({ busy, neighbour: FAULTS.neighbour! }, { rollout_timeout_secs: 10 });
-  assert.deepEqual(rows.map(({ scenario_id, outcome_end, cause }) => [scenario_id, outcome_end, cause]), [
+  assert.deepEqual(rows.map(({ scenario_id, ended, cause }) => [scenario_id, ended, cause]), [
     ["busy", "timeout", "the rollout's time limit was reached"],
     ["neighbour", "answered", null],
   ]);

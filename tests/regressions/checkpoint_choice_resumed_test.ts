@@ -10,7 +10,7 @@ import { assertWhole, folder, hone, record, rows, startRun, together, until } fr
 import { chosenCheckpoint, VALIDATED, withValidation } from "../runs/validation.ts";
 
 const MOMENTS = {
-  "before the second step": "FROM policies WHERE name = 'step-1'",
+  "before the second step": "FROM policies WHERE policy = 'step-1'",
   "in the second validation":
     "FROM turns JOIN rollout_requests USING (rollout_id) WHERE policy = 'step-2' AND split = 'validation'",
   "in the final evaluation": "FROM turns JOIN rollout_requests USING (rollout_id) WHERE policy = 'tuned'",

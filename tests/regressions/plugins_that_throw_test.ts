@@ -23,8 +23,8 @@ for (
       // The run comes to its end, and says with 1 that nothing in it could be judged.
       assert.equal((await runVerb(evaluate, { positional: [PIPELINE], args })).code, 1);
       await using ended = await openRun(run_dir);
-      const sql = "SELECT DISTINCT outcome_end, success, invalid FROM rollouts JOIN rewards USING (rollout_id)";
-      assert.deepEqual(await ended.query(sql), [{ outcome_end: end, success: false, invalid }]);
+      const sql = "SELECT DISTINCT outcome, success, invalid FROM rollouts JOIN rewards USING (rollout_id)";
+      assert.deepEqual(await ended.query(sql), [{ outcome: end, success: false, invalid }]);
     } finally {
       await rm(home, { recursive: true });
     }

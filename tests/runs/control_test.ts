@@ -1,6 +1,7 @@
 /** A live run as other processes see it: queried, watched, paused, cancelled, and alone in its folder. @module */
 import assert from "node:assert/strict";
 import { join, relative } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { openRun } from "../../pipeline/store/live_run.ts";
 import { Store } from "../../pipeline/store/store.ts";
 import { SCHEMA_VERSION } from "../../pipeline/store/tables.ts";
@@ -13,6 +14,7 @@ import {
   MOMENTS,
   record,
   ROOT,
+  start,
   startRun,
   together,
   until,
@@ -44,6 +46,20 @@ together("pause and cancel end a live run so that it can go on", ["pause", "canc
   const second = await hone("resume", run_dir);
   assert.equal(second.code, 0, second.err);
   await assertWhole(run_dir, before);
+});
+
+Deno.test("a watcher that is stopped says that the run goes on, and the run does", async () => {
+  await using dir = await folder();
+  const run_dir = join(dir.path, "run");
+  const running = startRun(run_dir, slow);
+  await until(running, run_dir, sql);
+  const watching = start(["watch", run_dir, "--only", "turn."]);
+  await sleep(1500);
+  watching.kill("SIGINT");
+  const { code, err } = await watching.ended;
+  assert.deepEqual([code, err], [0, "stopped watching: the run goes on\n"]);
+  assert.ok(running.live());
+  assert.equal((await running.ended).code, 0);
 });
 
 async function watched(run_dir: string): Promise<string[]> {

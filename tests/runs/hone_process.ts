@@ -111,7 +111,7 @@ export const MOMENTS: Record<string, { sql: string; slow: Record<string, number>
     slow: { "stages.scripted.with.step_secs": 2 },
   },
   "RL rollouts": {
-    sql: "SELECT 1 FROM turns JOIN rollout_requests USING (rollout_id) WHERE purpose = 'train' AND step = 1",
+    sql: "SELECT 1 FROM turns JOIN rollout_requests USING (rollout_id) WHERE purpose = 'train' AND step = 2",
     slow: { "stages.scripted.with.turn_secs": 0.8 },
   },
   "RL step": {
@@ -139,14 +139,14 @@ export async function assertWhole(run_dir: string, before: Row[] = [], steps = 5
   assert.deepEqual(await column(twice), [], "no rollout closed twice");
   assert.deepEqual(await column("SELECT rollout_id FROM rollouts WHERE abandoned = 'unfinished'"), []);
   assert.deepEqual(
-    await column("SELECT step FROM train_steps ORDER BY rowid"),
+    await column("SELECT optimizer_step FROM train_steps ORDER BY seq"),
     Array.from({ length: steps }, (_, i) => i + 1),
   );
-  const measured = "SELECT policy FROM evaluations WHERE split = 'heldout' ORDER BY rowid";
+  const measured = "SELECT policy FROM evaluations WHERE split = 'heldout' ORDER BY seq";
   assert.deepEqual(await column(measured), ["base", "warm_start", "tuned"]);
   const turnless = `SELECT rollout_id FROM rollouts LEFT JOIN turns USING (rollout_id)
-    WHERE rollouts.abandoned IS NULL AND outcome_end = 'answered' GROUP BY rollout_id
-    HAVING count(turns.index) < 2 OR count(turns.index) <> max(turns.index) + 1`;
+    WHERE rollouts.abandoned IS NULL AND outcome = 'answered' GROUP BY rollout_id
+    HAVING count(turns.turn) < 2 OR count(turns.turn) <> max(turns.turn) + 1`;
   assert.deepEqual(await column(turnless), [], "no turn of a finished rollout lost, none twice");
   const unpaid =
     "SELECT id FROM (SELECT unnest(rollout_ids) AS id FROM groups) WHERE id NOT IN (SELECT rollout_id FROM rewards)";

@@ -40,10 +40,10 @@ async function assertTrained(run_dir: string, { code, err }: Ended) {
   assert.deepEqual(steps, [1, 2, 3].map((step) => ({ step, kind: "rl", checkpoint: `job-1:step-${step}` })));
   const verdict = JSON.parse(await readFile(join(run_dir, "verdict.json"), "utf8"));
   assert.deepEqual(verdict.policies.tuned.success.mean, 1);
-  const published = "SELECT name, model, checkpoint FROM policies";
+  const published = "SELECT policy, model, checkpoint FROM policies";
   const checkpoint = "job-1:step-3";
   assert.deepEqual(await rows(run_dir, published), [{
-    name: "tuned",
+    policy: "tuned",
     model: `hosted-model:${checkpoint}`,
     checkpoint,
   }]);
@@ -123,7 +123,7 @@ Deno.test("a job that fails ends the run with the service's reason, and another 
     "3 job-2:step-2",
     "4 job-2:step-3",
   ]);
-  const [tuned] = await rows(run_dir, "SELECT checkpoint FROM policies WHERE name = 'tuned'");
+  const [tuned] = await rows(run_dir, "SELECT checkpoint FROM policies WHERE policy = 'tuned'");
   assert.equal(tuned!.checkpoint, "job-2:step-3");
 });
 
@@ -137,7 +137,7 @@ Deno.test("limits.wall_clock_secs pauses a job, and measures the last checkpoint
   assert.equal(code, 0, err);
   const job = (await trained.jobs())["job-1.json"]!;
   assert.equal(job.state, "paused");
-  const [policy] = await rows(trained.run_dir, "SELECT checkpoint FROM policies WHERE name = 'tuned'");
+  const [policy] = await rows(trained.run_dir, "SELECT checkpoint FROM policies WHERE policy = 'tuned'");
   assert.equal(policy!.checkpoint, `job-1:step-${job.step}`);
   assert.match(
     err,

@@ -1,5 +1,8 @@
 /** What plugins that misbehave do to a run: it ends, says which one it was, and loses nothing. @module */
 import assert from "node:assert/strict";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { EventName, Scenario, Trajectory } from "../../pipeline/events.ts";
 import type { HostedTrainer, Roles } from "../../pipeline/plugin.ts";
@@ -46,11 +49,34 @@ Deno.test("the checkpoint that validation chose is kept when the run is resumed"
     const source = { produce: () => scenarios(4, 2, 3) };
     const evaluate = { policies: ["base", "tuned"], split };
     await using run = await pluginRun({ source, judges: { judge } }, { ladder: ["rl"], train, evaluate });
-    assert.equal((await run.start(stoppedAt("batch.ready", 4))).status, "cancelled");
+    assert.equal((await run.start(stoppedAt("batch.ready", 4))).status, "interrupted");
     assert.equal((await run.start({ resume: true })).status, "completed");
-    const [tuned] = await run.rows("SELECT checkpoint FROM policies WHERE name = 'tuned'");
+    const [tuned] = await run.rows("SELECT checkpoint FROM policies WHERE policy = 'tuned'");
     assert.equal(tuned!.checkpoint, "rl-00002", split);
   }
+});
+
+Deno.test("a run that fails at its start deletes its own records, and nothing that somebody else put there", async () => {
+  const source: Roles["scenario-source"] = {
+    produce() {
+      throw new Error("no scenarios today");
+    },
+  };
+  await using run = await pluginRun({ source });
+  const failed = async () => {
+    const { status, kept } = await run.start();
+    assert.deepEqual([status, kept], ["failed", false]);
+  };
+  await failed();
+  assert.equal(existsSync(run.run_dir), false);
+  source.produce = () => {
+    mkdirSync(join(run.run_dir, "thesis"));
+    writeFileSync(join(run.run_dir, "thesis/chapter.tex"), "years of work");
+    throw new Error("no scenarios today");
+  };
+  await failed();
+  assert.deepEqual(await readdir(run.run_dir), ["thesis"]);
+  assert.deepEqual(await readdir(join(run.run_dir, "thesis")), ["chapter.tex"]);
 });
 
 Deno.test("a group in which nothing can be judged passes judges that are still busy", async () => {
@@ -93,7 +119,7 @@ for (
     const timer = message ? undefined : setTimeout(() => stop.abort(), 300);
     const { status, error } = await run.start({ signal: stop.signal, grace_secs: 0.2 });
     clearTimeout(timer);
-    assert.equal(status, message ? "failed" : "cancelled");
+    assert.equal(status, message ? "failed" : "interrupted");
     if (message) assert.match(error!.message, message);
   });
 }
@@ -103,7 +129,7 @@ Deno.test("a source that yields for ever can be stopped", async () => {
     for (let index = 0;; index++) yield { ...scenarios(1, 0)[0]!, id: `endless-${index}` };
   }
   await using run = await pluginRun({ source: { produce } }, SMALL);
-  assert.equal((await run.start({ signal: AbortSignal.timeout(300), grace_secs: 2 })).status, "cancelled");
+  assert.equal((await run.start({ signal: AbortSignal.timeout(300), grace_secs: 2 })).status, "interrupted");
 });
 
 for (
@@ -125,8 +151,8 @@ for (
     const settings = { ...MEASURED, agent: { endpoint, rollout_timeout_secs: 0.3 } };
     await using run = await pluginRun({ rollout, trainer: null }, settings);
     assert.equal((await run.start()).status, "completed");
-    const ends = await run.rows("SELECT DISTINCT outcome_end FROM rollouts");
-    assert.ok(ends.every(({ outcome_end }) => ["timeout", "endpoint_failed"].includes(String(outcome_end))));
+    const ends = await run.rows("SELECT DISTINCT outcome FROM rollouts");
+    assert.ok(ends.every(({ outcome }) => ["timeout", "endpoint_failed"].includes(String(outcome))));
   });
 }
 
@@ -272,7 +298,7 @@ Deno.test("an evaluation of a hosted pipeline that was stopped goes on, and subm
   const trainer = hostedTrainer({ submit: () => Promise.resolve({ id: `job-${++submitted}` }) });
   await using run = await pluginRun({ trainer, judges: { good: graded } });
   const measure = { policy: "tuned", weights: "kept" } as const;
-  assert.equal((await run.start({ ...stoppedAt("rollout.completed"), measure })).status, "cancelled");
+  assert.equal((await run.start({ ...stoppedAt("rollout.completed"), measure })).status, "interrupted");
   const { status, verdict } = await run.start({ resume: true });
   assert.deepEqual([status, Object.keys(verdict!.policies), submitted], ["completed", ["tuned"], 0]);
 });

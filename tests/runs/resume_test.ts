@@ -16,7 +16,7 @@ async function stopped(signal: "SIGINT" | "SIGKILL", moment: string, max_stalene
   assert.deepEqual(await leftovers(run_dir), [], "no child process stays");
   if (signal === "SIGINT") {
     assert.equal(first.code, 130, first.err);
-    assert.match(first.err, /\ncancelled: `hone resume .*` continues the run\n$/);
+    assert.match(first.err, /\ninterrupted: `hone resume .*` continues the run\n$/);
     assert.equal((await record(run_dir)).at(-1)!.type, "run.ended");
   }
   const second = await hone("resume", run_dir);

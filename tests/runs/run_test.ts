@@ -23,12 +23,17 @@ Deno.test("hone run leaves verdict, reports, records and log when it is done", a
     "report.html",
     "report.md",
     "run.duckdb",
+    "run.json",
     "run.log",
     "verdict.json",
   ]);
   assert.match(await readFile(join(run_dir, "report.html"), "utf8"), /^<!doctype html>[\s\S]*<svg[\s\S]*<\/html>\s*$/i);
   assert.ok((await readFile(join(run_dir, "report.md"), "utf8")).includes(verdict.sentence));
   assert.match(await readFile(join(run_dir, "run.log"), "utf8"), /^\d{4}-.*Z info +2 tools, scenarios: 4 train/m);
+  assert.match(
+    await readFile(join(run_dir, "run.log"), "utf8"),
+    / base on heldout, greedy: 0 of 2 \(0\.00 to 0\.66\), 0 could not be judged, \d+\.\d s\n/,
+  );
   await assertCounts(run_dir);
   const ended = (await record(run_dir)).at(-1)!;
   assert.equal(ended.type, "run.ended");
@@ -66,7 +71,7 @@ function assertVerdict({ policies, comparisons, difference }: VerdictFile) {
 async function assertCounts(run_dir: string) {
   const purposes = await rows(
     run_dir,
-    "SELECT purpose, policy, count(*) AS n FROM rollouts WHERE outcome_end = 'answered' GROUP BY ALL ORDER BY ALL",
+    "SELECT purpose, policy, count(*) AS n FROM rollouts WHERE outcome = 'answered' GROUP BY ALL ORDER BY ALL",
   );
   assert.deepEqual(purposes.map(({ purpose, policy, n }) => `${purpose} ${policy} ${n}`), [
     "demonstration base 4",

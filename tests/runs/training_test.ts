@@ -60,7 +60,7 @@ Deno.test("limits.wall_clock_secs counts what earlier starts of a run took", asy
   const before = await rows(run_dir, "SELECT * FROM train_steps WHERE kind = 'rl'");
   {
     await using store = await Store.open(join(run_dir, "run.duckdb"), { run_id: "run", mode: "resume" });
-    await store.query(`UPDATE events SET "at" = "at" - 3600000 WHERE type = 'run.started'`);
+    await store.query("UPDATE events SET recorded_at = recorded_at - INTERVAL 1 HOUR WHERE type = 'run.started'");
   }
   const { code, err } = await hone("resume", run_dir);
   assert.equal(code, 0, err);
@@ -94,8 +94,8 @@ together(
     // Rollouts that the policy of the step before theirs could have sampled, had they waited for it.
     const [ahead] = await rows(
       run_dir,
-      `SELECT count(*) AS n FROM rollouts JOIN policies ON policies.name = 'step-' || rollouts.step
-       WHERE purpose = 'train' AND rollouts.policy_version < policies.version`,
+      `SELECT count(*) AS n FROM rollouts JOIN policies ON policies.policy = 'step-' || (rollouts.step - 1)
+       WHERE purpose = 'train' AND rollouts.policy_version < policies.policy_version`,
     );
     assert.equal(Number(ahead!.n), max_staleness * 2 * 8);
   },

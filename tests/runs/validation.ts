@@ -27,11 +27,11 @@ export async function withValidation(dir: string): Promise<string> {
 export async function chosenCheckpoint(run_dir: string) {
   const one = async (sql: string) => Object.values((await rows(run_dir, sql))[0]!)[0];
   return {
-    tuned: await one("SELECT checkpoint FROM policies WHERE name = 'tuned' ORDER BY rowid DESC"),
+    tuned: await one("SELECT checkpoint FROM policies WHERE policy = 'tuned' ORDER BY seq DESC"),
     best: await one(
-      `SELECT checkpoint FROM evaluations JOIN policies ON name = policy WHERE split = 'validation'
+      `SELECT checkpoint FROM evaluations JOIN policies USING (policy) WHERE split = 'validation'
        ORDER BY mean DESC, policy LIMIT 1`,
     ),
-    last: await one("SELECT checkpoint FROM train_steps ORDER BY step DESC LIMIT 1"),
+    last: await one("SELECT checkpoint FROM train_steps ORDER BY seq DESC LIMIT 1"),
   };
 }

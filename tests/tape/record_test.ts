@@ -10,7 +10,7 @@ Deno.test("a recording killed with SIGKILL has lost no call, is resumed, and is 
   const run_dir = join(dir.path, "recorded");
   const values = { tape: "record", "train.steps": 1, "stages.scripted.with.turn_secs": 0.2 };
   const running = startRun(run_dir, values);
-  await until(running, run_dir, "SELECT 1 FROM tool_calls JOIN rollout_requests USING (rollout_id) WHERE step = 0");
+  await until(running, run_dir, "SELECT 1 FROM tool_calls JOIN rollout_requests USING (rollout_id) WHERE step = 1");
   running.kill("SIGKILL");
   await running.ended;
   const tape = join(run_dir, "tape.jsonl");
@@ -34,8 +34,8 @@ Deno.test("a recording killed with SIGKILL has lost no call, is resumed, and is 
     err,
     /Training on replayed tool results: the policy learns nothing about the server from calls that are not on the tape/,
   );
-  const ends = "SELECT DISTINCT outcome_end FROM rollouts WHERE abandoned IS NULL";
-  assert.deepEqual(await rows(replayed, ends), [{ outcome_end: "answered" }]);
+  const ends = "SELECT DISTINCT outcome FROM rollouts WHERE abandoned IS NULL";
+  assert.deepEqual(await rows(replayed, ends), [{ outcome: "answered" }]);
   const rewards = `SELECT scenario_id, policy, step, try, value FROM rewards JOIN rollouts USING (rollout_id)
     WHERE abandoned IS NULL ORDER BY ALL`;
   assert.deepEqual(await rows(replayed, rewards), await rows(run_dir, rewards));

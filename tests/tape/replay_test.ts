@@ -13,7 +13,7 @@ import { records } from "./tape_runs.ts";
 
 const NO_SERVER = "servers.files.command=no-such-program";
 const ALL_SOLVED = /^base on heldout, greedy: 1\.00 \(95 % interval .*, n 3\)$/m;
-const ENDS = "SELECT rollout_id, outcome_end, cause FROM rollouts ORDER BY ALL";
+const ENDS = "SELECT rollout_id, outcome, cause FROM rollouts ORDER BY ALL";
 
 Deno.test("evaluate replays a whole tape without server, endpoint or key, the same each time", async () => {
   await using dir = await folder();
@@ -50,15 +50,15 @@ Deno.test("a call that the tape does not have ends its rollout with tape_miss an
   const set = [NO_SERVER, "tape.replies=false"];
   await evaluateTaped(run_dir, set, (request) => solve(request).replace("said.txt", "heard.txt"));
   assert.deepEqual(await rows(run_dir, ENDS), [
-    { rollout_id: "eval-base-heldout-greedy-copy-r0", outcome_end: "answered", cause: null },
+    { rollout_id: "eval-base-heldout-greedy-copy-r0", outcome: "answered", cause: null },
     {
       rollout_id: "eval-base-heldout-greedy-missing-r0",
-      outcome_end: "tape_miss",
+      outcome: "tape_miss",
       cause: 'The tape has no such call: rollout "eval-base-heldout-greedy-missing-r0" called ' +
         'files.write_file {"path":"heard.txt","content":"none"}; ' +
         'next on the tape: files.write_file {"path":"said.txt","content":"none"}',
     },
-    { rollout_id: "eval-base-heldout-greedy-where-r0", outcome_end: "answered", cause: null },
+    { rollout_id: "eval-base-heldout-greedy-where-r0", outcome: "answered", cause: null },
   ]);
   const invalid = await rows(run_dir, "SELECT rollout_id FROM rewards WHERE invalid IS NOT NULL");
   assert.deepEqual(invalid, [{ rollout_id: "eval-base-heldout-greedy-missing-r0" }]);
@@ -69,7 +69,7 @@ Deno.test("a reply or a rollout that the tape does not have ends its rollout wit
   const causes = async (name: string, ...set: string[]) => {
     const run_dir = join(dir.path, name);
     await runVerb(evaluate, { positional: [TAPED], args: { run_dir, set: [NO_SERVER, ...set], yes: true } });
-    return (await rows(run_dir, ENDS)).map(({ outcome_end, cause }) => `${outcome_end}: ${cause}`);
+    return (await rows(run_dir, ENDS)).map(({ outcome, cause }) => `${outcome}: ${cause}`);
   };
   const asked = '"eval-base-heldout-greedy-copy-r0" asked the model after user "Copy \\"a.txt\\" to \\"b.txt\\"."';
   assert.equal(

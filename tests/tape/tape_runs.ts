@@ -5,7 +5,7 @@ import { rows } from "../runs/hone_process.ts";
 export async function records(run_dir: string): Promise<string> {
   const tables = ["turns", "tool_calls", "observations", "judgements", "rewards"];
   const queries = [
-    "SELECT rollout_id, outcome_end, answer, cause FROM rollouts",
+    "SELECT rollout_id, outcome, answer, cause FROM rollouts",
     ...tables.map((table) => `SELECT COLUMNS(c -> c NOT IN ('seconds', 'at', 'seq')) FROM ${table}`),
   ];
   const found = await Promise.all(queries.map((query) => rows(run_dir, query)));

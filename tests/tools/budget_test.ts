@@ -78,7 +78,7 @@ Deno.test("within a budget each scenario is offered what it needs and others, th
   const offered = async (run_dir: string) => {
     await using records = await openRun(run_dir);
     const rows = await records.query(
-      "SELECT scenario_id, tools FROM turns JOIN rollouts USING (rollout_id) WHERE index = 0 AND abandoned IS NULL ORDER BY scenario_id, attempt",
+      "SELECT scenario_id, tools FROM turns JOIN rollouts USING (rollout_id) WHERE turn = 0 AND abandoned IS NULL ORDER BY scenario_id, attempt",
     );
     return rows.map(({ scenario_id, tools }) => [scenario_id, tools] as [string, string[]]);
   };

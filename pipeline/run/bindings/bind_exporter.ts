@@ -4,6 +4,7 @@ import { HoneError, runner as messages } from "../../diagnostics/mod.ts";
 import type { EventMap } from "../../events.ts";
 import type { ExportArgs, Roles } from "../../plugin.ts";
 import { OpenFolder } from "../../common/open_folder.ts";
+import { recordedPath } from "../../store/run_folder.ts";
 import type { Bound } from "../bindings.ts";
 import { agentOf, checkpointOf, type Run, type Staged } from "../context.ts";
 
@@ -18,7 +19,7 @@ export function bind(run: Run): Bound[] {
         run.progress.begin("export", 0);
         removeLinks(run.run_dir, exporter.id);
         const { dir, proof } = await exporter.role.export(exportArgs(run, exporter, data));
-        await publish("export.completed", { exporter: exporter.id, dir, proof });
+        await publish("export.completed", { exporter: exporter.id, dir: recordedPath(run.run_dir, dir), proof });
       },
     },
   }));

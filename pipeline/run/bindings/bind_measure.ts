@@ -152,9 +152,9 @@ async function complete({ log }: Run, { request, began, judged }: Measuring, { p
   const sampling = ref.temperature === 0 ? "greedy" : "sampled";
   log.info(
     `${ref.policy} on ${ref.split}, ${sampling}: ${solved} of ${valid.length} ` +
-      `(${success.low.toFixed(2)} to ${success.high.toFixed(2)}), ${judged.length - valid.length} invalid, ${
-        seconds.toFixed(1)
-      } s`,
+      `(${success.low.toFixed(2)} to ${success.high.toFixed(2)}), ${
+        judged.length - valid.length
+      } could not be judged, ${seconds.toFixed(1)} s`,
   );
   await publish("evaluation.completed", { ...ref, success, seconds });
   return seconds;

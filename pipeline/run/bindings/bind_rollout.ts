@@ -195,6 +195,7 @@ async function recordTurns(
   const { temperature } = request;
   const sampled = { ...named, sampling: { ...named.sampling, temperature } };
   const policy = run.tape?.policy(lease, sampled) ?? sampled;
+  const samples = policy === sampled || !run.tape?.replays;
   const records = untilAborted(
     signal,
     request.purpose === "demonstration"
@@ -210,7 +211,7 @@ async function recordTurns(
       if (value.type === "turn") {
         trajectory.turns.push(value);
         tracked.turned();
-        run.progress.tokens(value.output_tokens);
+        if (samples) run.progress.tokens(value.output_tokens);
         run.spent.tokens += value.output_tokens;
         recorded.push(publish("turn.completed", { rollout_id, turn: value }));
       } else {

@@ -4,12 +4,13 @@
  * are on disk; the batch's file is kept until then.
  * @module
  */
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Out } from "../../bus.ts";
 import type { Batch, EventMap, StepReport } from "../../events.ts";
 import type { Checkpoint } from "../../plugin.ts";
 import type { Bound } from "../bindings.ts";
+import { pruneCheckpoints } from "../../store/run_folder.ts";
 import { checkpointOf, type Run } from "../context.ts";
 import { publishPolicy } from "../policies.ts";
 
@@ -29,7 +30,7 @@ export function bind(run: Run): Bound[] {
         }
         const metrics = { ...report.metrics, ...data.metrics };
         await out.publish("train.stepped", { ...report, metrics, checkpoint, staleness: data.staleness });
-        await rm(data.path, { force: true });
+        await rm(join(run.run_dir, data.path), { force: true });
         tell(run, data, report);
         if (data.publish_as) await publish(run, { ...data.publish_as, checkpoint }, out);
         if (data.kind === "rl") await prune(run, checkpoint);
@@ -47,7 +48,8 @@ function publish(run: Run, policy: EventMap["policy.requested"], out: Out, check
 }
 
 async function takeStep(run: Run, batch: Batch, { publish }: Out): Promise<StepReport> {
-  const { step, kind, path, rows, learning_rate } = batch;
+  const { step, kind, rows, learning_rate } = batch;
+  const path = join(run.run_dir, batch.path);
   if (rows === 0) return { step, kind, loss: 0, metrics: { rows: 0 }, seconds: 0 };
   const steps = kind === "supervised"
     ? run.online!.supervise({ step, batch: path, learning_rate })
@@ -55,7 +57,7 @@ async function takeStep(run: Run, batch: Batch, { publish }: Out): Promise<StepR
   for (;;) {
     const { done, value } = await steps.next();
     if (done) return value;
-    await publish("metric.recorded", { ...value, step });
+    await publish("metric.recorded", { ...value, step, kind });
   }
 }
 
@@ -75,11 +77,6 @@ function tell({ progress, log, supervised_steps, config: { train } }: Run, batch
 }
 
 /** Deletes checkpoints that neither resume nor the verdict needs. */
-async function prune({ run_dir, pinned }: Run, latest: string) {
-  const folder = join(run_dir, "checkpoints");
-  await mkdir(folder, { recursive: true });
-  for (const name of await readdir(folder)) {
-    const needed = [latest, pinned.warm_start, pinned.best].some((id) => id === name || id === join(folder, name));
-    if (!needed) await rm(join(folder, name), { recursive: true, force: true });
-  }
+function prune({ run_dir, pinned }: Run, latest: string): Promise<void> {
+  return pruneCheckpoints(run_dir, [latest, pinned.warm_start, pinned.best]);
 }

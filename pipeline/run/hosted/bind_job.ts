@@ -4,6 +4,7 @@
  * paused, so that it incurs no cost until the run is resumed.
  * @module
  */
+import { basename, join } from "node:path";
 import { limited, timerMs, untilAborted } from "../../common/deadline.ts";
 import { messageOf } from "../../diagnostics/mod.ts";
 import type { Out } from "../../bus.ts";
@@ -72,7 +73,10 @@ async function jobOf(
   if (known && await run.hosted!.resume({ id: known.job_id })) return known;
   if (known) run.log.warn(`job ${known.job_id} cannot go on: submitting another one`);
   const { run_id } = run.bus;
-  const job = await run.hosted!.submit({ train, validation, grader, run_id, signal: run.signal });
+  // Runs of earlier versions recorded absolute paths.
+  const file = (path: string) => join(run.run_dir, "dataset", basename(path));
+  const files = { train: file(train), validation: validation === null ? null : file(validation) };
+  const job = await run.hosted!.submit({ ...files, grader, run_id, signal: run.signal });
   const submitted = { job_id: job.id, after_step: run.recorded.step };
   try {
     await out.publish("job.submitted", submitted);

@@ -39,10 +39,12 @@ export function bind(run: Run): Bound[] {
 async function write(run: Run, split: Split): Promise<{ path: string; rows: number }> {
   const scenarios = run.scenarios.filter((scenario) => scenario.split === split);
   const folder = join(run.run_dir, "dataset");
-  const path = join(folder, `${split}.jsonl`);
   await mkdir(folder, { recursive: true });
-  await writeAside(path, scenarios.map((scenario) => JSON.stringify(line(run, scenario)) + "\n").join(""));
-  return { path, rows: scenarios.length };
+  await writeAside(
+    join(folder, `${split}.jsonl`),
+    scenarios.map((scenario) => JSON.stringify(line(run, scenario)) + "\n").join(""),
+  );
+  return { path: `dataset/${split}.jsonl`, rows: scenarios.length };
 }
 
 function line(run: Run, scenario: Scenario) {

@@ -36,7 +36,7 @@ export function bind(run: Run): Bound[] {
           return;
         }
         steps.set(step, [...steps.get(step) ?? [], group]);
-        next ??= trainedSteps(run);
+        next ??= trainedSteps(run) + 1;
         for (; steps.get(next)?.length === run.config.train.groups_per_step; next++) {
           await batch(run, next, inOrder(steps.get(next)!), out);
           steps.delete(next);
@@ -72,17 +72,19 @@ async function warmStart(run: Run, groups: Group[], { publish }: Out) {
   }
 }
 
-/** Publishes the batch of RL step `k`, counted from 0. */
-async function batch(run: Run, k: number, groups: Group[], { publish }: Out) {
+/** Publishes the batch of an RL step. */
+async function batch(run: Run, rl_step: number, groups: Group[], { publish }: Out) {
   const { train } = run.config;
   const { rows, dropped } = batchRows(run, groups.map(({ judged }) => judged!));
   const metrics = stepMetrics(groups.map(({ judged }) => judged!), dropped);
-  if (metrics.valid === 0) throw new HoneError(messages.no_valid_reward(k + 1, firstInvalid(groups)));
-  for (const [name, value] of Object.entries(metrics)) await publish("metric.recorded", { name, value, step: k });
-  const step = run.supervised_steps + k + 1;
-  const version = firstVersion(run) + k;
+  if (metrics.valid === 0) throw new HoneError(messages.no_valid_reward(rl_step, firstInvalid(groups), run.run_dir));
+  const step = run.supervised_steps + rl_step;
+  for (const [name, value] of Object.entries(metrics)) {
+    await publish("metric.recorded", { name, value, step, kind: "rl" });
+  }
+  const version = firstVersion(run) + rl_step - 1;
   const staleness = Math.max(0, ...rows.map(({ policy_version }) => version - policy_version));
-  const learning_rate = learningRate(train, k);
+  const learning_rate = learningRate(train, rl_step - 1);
   await publish("batch.ready", {
     ...await written(run, "rl", step, rows),
     step,
@@ -91,15 +93,14 @@ async function batch(run: Run, k: number, groups: Group[], { publish }: Out) {
     learning_rate,
     metrics,
     staleness,
-    publish_as: { name: `step-${k + 1}`, version: version + 1 },
+    publish_as: { name: `step-${rl_step}`, version: version + 1 },
   });
 }
 
 async function written(run: Run, kind: Batch["kind"], step: number, rows: BatchRow[]) {
-  const folder = join(run.run_dir, "batches");
-  const path = join(folder, `${kind}-${String(step).padStart(5, "0")}.jsonl`);
-  await mkdir(folder, { recursive: true });
-  await writeBatch(path, rows);
+  const path = `batches/${kind}-${String(step).padStart(5, "0")}.jsonl`;
+  await mkdir(join(run.run_dir, "batches"), { recursive: true });
+  await writeBatch(join(run.run_dir, path), rows);
   return { path, rows: rows.length };
 }
 

@@ -57,7 +57,9 @@ async function replays(run: Run, { publish }: Out) {
   const { id: stage, role } = run.roles.rollout;
   if (!role.demonstrate) throw new HoneError(messages.rollout_cannot_demonstrate(stage));
   const scenarios = demonstrated(run);
-  if (scenarios.length === 0) throw new HoneError(messages.no_demonstration(0, "no training scenario has a solution"));
+  if (scenarios.length === 0) {
+    throw new HoneError(messages.no_demonstration(0, "no training scenario has a solution", run.run_dir));
+  }
   run.progress.begin("replay solutions", scenarios.length, { phase: "replay" });
   const base = run.policies.get("base")!;
   for (const [index, { id, split }] of scenarios.entries()) {
@@ -76,7 +78,7 @@ async function replays(run: Run, { publish }: Out) {
   }
 }
 
-/** The RL rung in progress. Steps are counted from 0; `taken` of them have published their policy. */
+/** The RL rung in progress: `taken` of its steps have published their policy, the groups of `asked` are requested. */
 class RlRung {
   readonly #draw: ScenarioDraw;
   #taken: number;
@@ -127,7 +129,7 @@ class RlRung {
   async validated({ policy, success }: EventMap["evaluation.completed"], out: Out) {
     if (policy !== this.#policy) return;
     const step = this.run.supervised_steps + this.#taken;
-    await out.publish("metric.recorded", { name: "validation_success", value: success.mean, step });
+    await out.publish("metric.recorded", { name: "validation_success", value: success.mean, step, kind: "rl" });
     if (success.mean > this.#best.success) this.#best = { success: success.mean, checkpoint: this.#latest };
     this.run.pinned.best = this.#best.checkpoint;
     await this.#advance(out);
@@ -142,7 +144,7 @@ class RlRung {
     if (this.#asked > this.#taken) this.#show();
     while (this.#asked < until && !this.#stop()) {
       if (this.#asked === this.#taken) this.#show();
-      await this.#request(this.#asked++, out);
+      await this.#request(++this.#asked, out);
     }
     if (this.#asked > this.#taken || (this.#taken < steps && !this.#stopped)) return;
     const checkpoint = this.#best.checkpoint || this.#latest;
@@ -157,9 +159,10 @@ class RlRung {
   async #request(step: number, { publish }: Out) {
     const { groups_per_step, group_size, temperature } = this.run.config.train;
     const { name, version } = this.run.policies.get(this.#policy)!;
-    for (const [index, { id }] of this.#draw.draw(step, groups_per_step).entries()) {
+    for (const [index, { id }] of this.#draw.draw(step - 1, groups_per_step).entries()) {
       await publish("group.requested", {
-        group_id: `s${step}-g${index}`,
+        // From 0, as on tapes and in runs of earlier versions.
+        group_id: `s${step - 1}-g${index}`,
         scenario_id: id,
         purpose: "train",
         split: "train",

@@ -27,7 +27,7 @@ export async function supervisedBatches(run: Run, groups: Group[]): Promise<Batc
   if (verified.length === 0) {
     const first = judged.map(({ reward }) => reward).find((reward) => "invalid" in reward);
     const reason = first?.invalid ?? "the judges scored every replay below success";
-    throw new HoneError(messages.no_demonstration(groups.length, reason));
+    throw new HoneError(messages.no_demonstration(groups.length, reason, run.run_dir));
   }
   const demonstrations = verified.map(({ scenario, trajectory }) =>
     demonstration(run, scenario, trajectory.tool_calls)

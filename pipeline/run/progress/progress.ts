@@ -15,8 +15,8 @@ export interface ProgressSnapshot {
   /** Rollouts (or demonstrations, or supervised steps) done of the current unit. */
   done: number;
   total: number;
-  /** Tokens sampled per second, over the last seconds; 0 while no rollout is in flight. */
-  tokens_per_second: number;
+  /** Tokens sampled per second, over the last seconds; null while nothing is sampled. */
+  tokens_per_second: number | null;
   /** Success rate of the current unit's rollouts, or null before the first one. */
   success: number | null;
   /** Rollouts whose reward is invalid, by cause. */
@@ -39,7 +39,7 @@ export const NO_PROGRESS: ProgressSnapshot = {
   steps: 0,
   done: 0,
   total: 0,
-  tokens_per_second: 0,
+  tokens_per_second: null,
   success: null,
   failures: {},
   running: 0,
@@ -156,7 +156,7 @@ export class Progress {
       ...this.#unit,
       failures: { ...this.#unit.failures },
       success: this.#judged ? this.#successes / this.#judged : null,
-      tokens_per_second: running > 0 ? this.#rate() : 0,
+      tokens_per_second: running > 0 ? this.#rate() : null,
       running,
       rollouts: this.#in_flight.list(),
       elapsed_secs: (performance.now() - this.#began) / 1000,
@@ -165,11 +165,12 @@ export class Progress {
   }
 
   /** Over the last seconds, or since sampling started if that is more recent. */
-  #rate(): number {
+  #rate(): number | null {
     const now = this.#now();
     const from = Math.max(now - WINDOW_SECS, this.#sampling_since);
     const recent = this.#tokens.filter(({ at }) => at >= from);
-    return recent.reduce((total, { count }) => total + count, 0) / Math.max(1, now - from);
+    const total = recent.reduce((sum, { count }) => sum + count, 0);
+    return total > 0 ? total / Math.max(1, now - from) : null;
   }
 
   #changed() {

@@ -36,8 +36,8 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass
 class TrainState:
-    """Everything that training changes. model: the frozen model's id; step: number of the last policy
-    step, 0 before the first; results: what past steps answered, by "train_step:3" and "supervise:1";
+    """Everything that training changes. model: the frozen model's name on the hub, or its id; step: number
+    of the last policy step, 0 before the first; results: what past steps answered, by "train_step:3" and "supervise:1";
     fresh_optimizer: whether the first policy step begins with a new optimiser instead of continuing with
     that of the supervised steps. A checkpoint holds the optimiser that took its last step."""
 

@@ -110,7 +110,7 @@ class Worker:
         adapter = lora.create(engine.linears, engine.layers, lora_config, seed)
         engine.adapt(adapter)
         fresh = _want(params, "fresh_optimizer", bool, True)
-        state = TrainState(files.id, adapter, AdamW(optim_config), seed, fresh_optimizer=fresh)
+        state = TrainState(files.hub_id or files.id, adapter, AdamW(optim_config), seed, fresh_optimizer=fresh)
         if params.get("resume_dir"):
             checkpoint.resume(state, _want(params, "resume_dir", str))
         _trim()
@@ -233,6 +233,7 @@ def _facts(made: _Made) -> Params:
     files, engine, template = made.files, made.engine, made.template
     return {
         "id": files.id,
+        "hub_id": files.hub_id,
         "path": str(files.path),
         "architecture": files.config.get("model_type"),
         "engine": engine.name,

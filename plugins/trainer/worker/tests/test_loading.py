@@ -53,6 +53,14 @@ def test_weights_share_the_memory_of_the_module(llama_folder):
     assert np.shares_memory(query, weights.layers[1].qkv)
 
 
+@pytest.mark.parametrize("kept, known", [({}, None), ({"_name_or_path": "acme/tiny"}, "acme/tiny"), ({"_name_or_path": "/home/me/tiny"}, None)])
+def test_a_folder_has_the_hub_id_that_its_config_keeps(tmp_path, kept, known):
+    folder = conftest.write_model(tmp_path / "m", "llama")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **kept}))
+    assert open_model(str(folder), tmp_path).hub_id == known
+
+
 @pytest.mark.parametrize("changes", [{"attention_bias": True}, {"rope_parameters": {"rope_theta": 5e3, "rope_type": "linear", "factor": 2.0}, "rope_scaling": {"type": "linear", "factor": 2.0}}])
 def test_other_llama_shapes_run_in_mlx(tmp_path, changes):
     folder = conftest.write_model(tmp_path / "m", "llama", **changes)
@@ -157,6 +165,7 @@ def test_load_downloads_from_the_hub_that_hf_endpoint_names(endpoint, tmp_path, 
     files = open_model("acme/tiny", tmp_path)
     engine = open_engine(files)
     assert engine.name == "cpu_llama" and files.path.is_relative_to(tmp_path / "hub")
+    assert files.hub_id == "acme/tiny"
     expected = ops.logits(builders.opened(llama_folder)[1].weights, np.arange(9))
     assert np.array_equal(ops.logits(engine.weights, np.arange(9)), expected)
 
@@ -186,6 +195,7 @@ def test_built_in_model_speaks(built_in):
     text = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
     ids = built_in.encode(text)
     assert built_in.decode(ids) == text and ids[0] == 1 and built_in.eos_token_ids == [2]
+    assert built_in.hub_id == "HuggingFaceTB/SmolLM2-135M-Instruct"
     for _ in range(8):
         ids.append(int(ops.logits(weights, np.array(ids))[-1].argmax()))
     assert built_in.decode(ids).endswith("The capital of France is Paris.<|im_end|>")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import pathlib
 import re
+from typing import Any
 
 from hone_worker.errors import WorkerError
 
@@ -32,6 +33,14 @@ def resolve(reference: str, cache_dir: pathlib.Path) -> pathlib.Path:
             'Give "smollm2-135m", a folder with config.json and safetensors, or owner/name.',
         )
     return _checked(_download(reference, cache_dir), reference)
+
+
+def hub_id(reference: str, config: dict[str, Any]) -> str | None:
+    """The hub's name of a model that ``resolve`` found; for a folder, the name that its config.json keeps."""
+    if not pathlib.Path(reference).expanduser().is_dir():
+        return reference.partition("@")[0]
+    name = config.get("_name_or_path")
+    return name if isinstance(name, str) and _HUB_ID.match(name) else None
 
 
 def _download(reference: str, cache_dir: pathlib.Path) -> pathlib.Path:

@@ -25,7 +25,7 @@ _SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """id: as asked for; path: the folder or file read; config: as in config.json; special_tokens: what
+    """id: as asked for; hub_id: its name on the Hugging Face hub, if known; path: the folder or file read; config: as in config.json; special_tokens: what
     the chat template may name, by name; context_tokens: the longest sequence that the run allows;
     weights: reads them by their checkpoint names, in fp32; None where they are the safetensors of
     ``path``."""
@@ -39,6 +39,7 @@ class ModelFiles:
     special_tokens: dict[str, str]
     context_tokens: int
     weights: Callable[[], Iterator[tuple[str, np.ndarray]]] | None = None
+    hub_id: str | None = None
 
     def encode(self, text: str) -> list[int]:
         """Token ids of rendered text; special tokens are recognised, none is added."""
@@ -72,6 +73,7 @@ def _open_gguf(reference: str, path: pathlib.Path, context_tokens: int | None) -
         special_tokens={},
         context_tokens=_context(file.config, context_tokens),
         weights=file.weights,
+        hub_id=built_in.HUB_ID,
     )
 
 
@@ -92,6 +94,7 @@ def _open_folder(reference: str, folder: pathlib.Path, context_tokens: int | Non
         chat_template=_chat_template(folder, settings),
         special_tokens=_special_tokens(settings),
         context_tokens=_context(config, context_tokens),
+        hub_id=hub.hub_id(reference, config),
     )
 
 
