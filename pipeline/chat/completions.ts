@@ -4,10 +4,11 @@
  * @module
  */
 import { chat as say, messageOf } from "../diagnostics/mod.ts";
-import type { ChatMessage, JsonObject, ToolSpec, TurnRecord } from "../events.ts";
+import type { ChatMessage, Json, JsonObject, ToolSpec, TurnRecord } from "../events.ts";
 import type { Policy } from "../plugin.ts";
 import { TooLarge } from "../common/bounded_body.ts";
 import { pause, within } from "../common/deadline.ts";
+import { valueWithoutHanded, withoutHanded } from "../common/redact.ts";
 import { readJson } from "./json_text.ts";
 import { isObject } from "../common/json.ts";
 import { dialectOf, inDialect, learn } from "./dialect.ts";
@@ -119,14 +120,14 @@ async function send(policy: Policy, path: string, body: string, signal: AbortSig
     throw new EndpointError(say.endpoint_unreachable(url, cause), 0, cause, { cause: error });
   }
   const { status, text } = heard;
-  if (status < 200 || status > 299) throw refused(url, heard);
+  if (status < 200 || status > 299) throw refused(url, { ...heard, text: withoutHanded(text) });
   try {
     const answer = JSON.parse(text) as OpenAiAnswer | null;
     if (answer !== null && typeof answer === "object") return answer;
   } catch {
     // said below, together with JSON that is no object
   }
-  throw new EndpointError(say.endpoint_unreadable(url, text), status, "not JSON");
+  throw new EndpointError(say.endpoint_unreadable(url, withoutHanded(text)), status, "not JSON");
 }
 
 function refused(url: string, { status, text, retry_after }: Heard): EndpointError {
@@ -139,11 +140,13 @@ function refused(url: string, { status, text, retry_after }: Heard): EndpointErr
 function reading(answer: OpenAiAnswer, policy: Policy, started: number): Completion {
   const error = errorIn(answer);
   if (error) {
-    const { status, reason } = error;
+    const { status } = error;
+    const reason = withoutHanded(error.reason);
     throw new EndpointError(say.endpoint_refused(policy.base_url, status, reason), status, reason);
   }
   const choice = answer.choices?.[0];
-  const message = choice?.message;
+  // An endpoint may repeat its own key.
+  const message = valueWithoutHanded((choice?.message ?? null) as Json) as Choice["message"];
   if (!choice || !message) {
     throw new EndpointError(say.endpoint_unreadable(policy.base_url, JSON.stringify(answer)), 200, NO_CHOICES);
   }

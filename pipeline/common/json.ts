@@ -11,6 +11,15 @@ export function asObject(value: unknown): JsonObject | undefined {
   return isObject(value) ? value : undefined;
 }
 
+/** The object that a text is in JSON; undefined where it is none. */
+export function objectIn(text: string): JsonObject | undefined {
+  try {
+    return asObject(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
 /** JSON with sorted keys: equal texts for equal values. */
 export function canonical(value: Json): string {
   return JSON.stringify(

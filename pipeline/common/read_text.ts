@@ -5,7 +5,7 @@
  */
 import { constants } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
-import { config, HoneError, messageOf, sizeOf } from "../diagnostics/mod.ts";
+import { config, HoneError, reasonOf, sizeOf } from "../diagnostics/mod.ts";
 
 /** Default limit: pipelines, prompts, catalogs and settings are far smaller. */
 export const MAX_TEXT_BYTES = 32_000_000;
@@ -62,7 +62,7 @@ export async function textOf(path: string): Promise<string> {
   try {
     return await readText(path);
   } catch (error) {
-    throw new HoneError(config.file_unreadable(path, messageOf(error)), { cause: error });
+    throw new HoneError(config.file_unreadable(path, reasonOf(error)), { cause: error });
   }
 }
 

@@ -1,5 +1,5 @@
-/** Atomic writes: a temporary file is written, synced and renamed. @module */
-import { open, rename, rm } from "node:fs/promises";
+/** Writes of whole files: atomic ones, and errors that name the file. @module */
+import { open, rename, rm, writeFile } from "node:fs/promises";
 
 /** Replaces the file at `path`; readers see either the old text or the new. */
 export async function writeAside(path: string, text: string): Promise<void> {
@@ -15,6 +15,20 @@ export async function writeAside(path: string, text: string): Promise<void> {
     await rename(aside, path);
   } catch (error) {
     await rm(aside, { force: true });
-    throw error;
+    throw naming(path, error);
   }
+}
+
+/** Writes a file as `writeFile` does. */
+export async function writeText(path: string, text: string, options?: { flag?: string; mode?: number }): Promise<void> {
+  try {
+    await writeFile(path, text, options);
+  } catch (error) {
+    throw naming(path, error);
+  }
+}
+
+/** The error with the file's path, which the system leaves out where a disk is full. */
+function naming(path: string, error: unknown): unknown {
+  return error instanceof Error && "code" in error ? Object.assign(error, { path }) : error;
 }

@@ -4,10 +4,10 @@
  * @module
  */
 import { basename, extname } from "node:path";
-import { isMap } from "yaml";
+import { isMap, isScalar, isSeq } from "yaml";
 import { config as say, type Diagnostic } from "../diagnostics/mod.ts";
 import type { Json } from "../events.ts";
-import { type Path, type Source, valueAt } from "./source.ts";
+import { fieldName, type Path, type Source, valueAt } from "./source.ts";
 
 /** Sets values by dotted path; reports unknown and ambiguous stages. */
 export function override(source: Source, values: Record<string, Json>): Diagnostic[] {
@@ -29,9 +29,25 @@ export function override(source: Source, values: Record<string, Json>): Diagnost
       }
       path[1] = found[0]!;
     }
-    source.doc.setIn(path, source.doc.createNode(value));
+    const blocked = blocking(source, path);
+    if (blocked === undefined) source.override(path, value);
+    else problems.push(say.override_blocked(dotted, fieldName(blocked), valueAt(source.raw, blocked)));
   }
   return problems;
+}
+
+/** The path of the first value on the way to `path` that cannot hold the next key; undefined if there is none. */
+function blocking({ doc }: Source, path: Path): Path | undefined {
+  for (let length = 1; length < path.length; length++) {
+    const before = path.slice(0, length);
+    const node = doc.getIn(before, true);
+    if (node === undefined) return undefined;
+    const holds = isMap(node) || isSeq(node) && /^\d+$/.test(String(path[length])) ||
+      isScalar(node) && node.value === null;
+    if (!holds) return before;
+    // What is empty becomes a map.
+    if (isScalar(node)) doc.setIn(before, doc.createNode({}));
+  }
 }
 
 /** Merges the two forms of `tape:`: setting the mode keeps the map, setting a field keeps the mode. */

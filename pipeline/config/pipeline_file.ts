@@ -14,7 +14,7 @@ import { asPart } from "../scenario/parts.ts";
 import { missingSplits, previewScenarios, type Ready } from "../scenario/preview.ts";
 import { pipeline_schema, type PipelineConfig } from "./pipeline_schema.ts";
 import { readText } from "../common/read_text.ts";
-import { config as say, type Diagnostic, HoneError, messageOf, runner } from "../diagnostics/mod.ts";
+import { config as say, type Diagnostic, HoneError, reasonOf, runner } from "../diagnostics/mod.ts";
 import type { Json, JsonObject, Scenario } from "../events.ts";
 import { declaredServers } from "../mcp/declared/permitted.ts";
 import { clientEntries, clientText, SERVERS_FIELDS, serversIn } from "../mcp/declared/client_file.ts";
@@ -25,8 +25,8 @@ import type { DeclaredServer, Plugin, ScenarioPart } from "../plugin.ts";
 import { TAPE_FILE } from "../tape/lines.ts";
 import { textProblems } from "./pipeline_text.ts";
 import { type GivenPaths, originOf, resolved, written } from "./resolved_yaml.ts";
-import { fieldName, type Path, Source, valueAt } from "./source.ts";
-import { isRelative, missingFiles, missingPaths, unsetNames } from "./world.ts";
+import { Source, valueAt } from "./source.ts";
+import { isRelative, missingFiles, missingPaths, namedText, unsetNames } from "./world.ts";
 
 /** A stage, ready to be created. */
 export interface LoadedStage {
@@ -85,7 +85,9 @@ export async function loadPipeline(path: string, options: LoadOptions): Promise<
       const inside = join(path, "pipeline.yaml");
       throw new HoneError(say.pipeline_is_folder(path, existsSync(inside) ? inside : undefined));
     }
-    throw new HoneError(error.code === "ENOENT" ? say.file_not_found(path) : say.file_unreadable(path, error.message));
+    throw new HoneError(
+      error.code === "ENOENT" ? say.file_not_found(path) : say.file_unreadable(path, reasonOf(error)),
+    );
   });
   const { loaded, diagnostics, skipped } = await examinePipeline(text, path, options);
   if (loaded) return loaded;
@@ -231,8 +233,11 @@ class Reading {
   async #readServers(value: Record<string, unknown>): Promise<boolean> {
     if (typeof value.servers !== "string") return true;
     const path = value.servers;
-    const text = this.#world ? await this.#readText(path, ["servers"]) : "";
-    if (text === undefined) return false;
+    const text = this.#world ? await namedText(path, ["servers"], this.base_dir) : "";
+    if (typeof text !== "string") {
+      this.#report(text);
+      return false;
+    }
     if (text === "") {
       delete value.servers;
       return true;
@@ -255,19 +260,6 @@ class Reading {
     if (parsed.success) return true;
     this.diagnostics.push(...explain(prefixed(parsed.error.issues, at), file, pipeline_schema));
     return false;
-  }
-
-  /** The text of a file that a field names; undefined, with a report, if it cannot be read. */
-  async #readText(path: string, field: Path): Promise<string | undefined> {
-    try {
-      return await readText(resolve(this.base_dir, path));
-    } catch (error) {
-      const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
-      const diagnostic = missing
-        ? say.path_not_found(fieldName(field), path, this.base_dir)
-        : say.path_unreadable(fieldName(field), path, messageOf(error));
-      this.#report({ diagnostic, path: field });
-    }
   }
 
   /** Loads every plugin, parses every `with:`, and checks the graph if all could be loaded. */
@@ -385,8 +377,9 @@ class Reading {
   async #complete(config: PipelineConfig, stages: LoadedStage[]): Promise<PipelineConfig> {
     const { system_prompt } = config.agent;
     if (this.#world && isRelative(system_prompt)) {
-      const text = await this.#readText(system_prompt, ["agent", "system_prompt"]);
-      config.agent.system_prompt = (text ?? "").trimEnd();
+      const text = await namedText(system_prompt, ["agent", "system_prompt"], this.base_dir);
+      if (typeof text === "string") config.agent.system_prompt = text.trimEnd();
+      else this.#report(text);
     }
     if (isRelative(config.model)) {
       this.#given.model = config.model;

@@ -4,7 +4,8 @@
  * @module
  */
 import { Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from "yaml";
-import { codeFrame, config, type Diagnostic, HoneError } from "../diagnostics/mod.ts";
+import { protectReference } from "../common/redact.ts";
+import { codeFrame, config, type Diagnostic, HoneError, messageOf } from "../diagnostics/mod.ts";
 import { aliasProblem, type BoundProblem, unparsable } from "./yaml_bounds.ts";
 
 /** Keys and indexes from the root of a file to a value. */
@@ -30,22 +31,28 @@ export function valueAt(value: unknown, path: Path): unknown {
 export class Source {
   readonly doc: Document;
   readonly #lines = new LineCounter();
-  /** Values as written, `${…}` unexpanded: safe to show in messages and in the run's record. */
-  readonly raw: unknown;
-  readonly #problems: BoundProblem[];
+  /** Values as written or overridden, `${…}` unexpanded: safe to show in messages and in the run's record. */
+  raw: unknown;
+  #problems: BoundProblem[];
 
   /** `file` is the name shown in messages. */
   constructor(readonly text: string, readonly file: string) {
     const refused = unparsable(text);
     this.doc = refused
       ? new Document()
-      : parseDocument(text, { lineCounter: this.#lines, prettyErrors: false, merge: true });
+      : parseDocument(text, { lineCounter: this.#lines, prettyErrors: false, merge: true, logLevel: "error" });
     this.#problems = refused ? [refused] : this.doc.errors.map(({ message, pos }) => ({
       cause: DEEP.test(message) ? "it is nested too deep" : message.replace(/\s+/g, " ").replace(/[.:]$/, ""),
       range: [pos[0], pos[0] + 1],
     }));
     if (this.#problems.length === 0) this.#problems = [aliasProblem(this.doc, text) ?? []].flat();
-    this.raw = this.#problems.length === 0 ? this.value() : undefined;
+    if (this.#problems.length > 0) return;
+    try {
+      this.raw = this.value();
+    } catch (error) {
+      // Such as a merge (`<<`) of what is no map.
+      this.#problems = [{ cause: messageOf(error), range: [0, 1] }];
+    }
   }
 
   /** Whether one of these is a field of the file; of one that cannot be parsed, whether a line looks like it. */
@@ -53,6 +60,12 @@ export class Source {
     if (this.raw !== undefined) return isMap(this.doc.contents) && fields.some((field) => this.doc.has(field));
     const any = fields.join("|");
     return new RegExp(/^\s*\{/.test(this.text) ? `"(${any})"\\s*:` : `^(${any})\\s*:(\\s|$)`, "m").test(this.text);
+  }
+
+  /** Sets a value as if it were written in the file. Throws if `path` leads through a value that holds no fields. */
+  override(path: Path, value: unknown): void {
+    this.doc.setIn(path, this.doc.createNode(value));
+    this.raw = this.value();
   }
 
   /** Why the text cannot be read, with positions: its syntax, or what it would become. */
@@ -69,8 +82,13 @@ export class Source {
         const whole = node.value;
         const text = whole.replace(REFERENCE, (match, escaped: string | undefined, name: string | undefined) => {
           if (escaped) return escaped;
-          if (name === "workdir" || env[name!] !== undefined) return name === "workdir" ? match : env[name!]!;
+          if (name === "workdir") return match;
           const field = fieldName(pathOf([...parents, node]));
+          const value = env[name!];
+          if (value !== undefined) {
+            protectReference(name!, value, field);
+            return value;
+          }
           if (!spared(field)) problems.push(this.#place(config.env_not_set(name!, field), node.range ?? [0, 0]));
           return match;
         });

@@ -4,7 +4,8 @@
  */
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
-import { config as say } from "../diagnostics/mod.ts";
+import { readText } from "../common/read_text.ts";
+import { config as say, reasonOf } from "../diagnostics/mod.ts";
 import type { JsonObject } from "../events.ts";
 import { fieldName, type Path, valueAt } from "./source.ts";
 import type { Finding } from "./stage_graph.ts";
@@ -12,6 +13,20 @@ import type { Finding } from "./stage_graph.ts";
 /** True for text that starts like a path. */
 export function isRelative(value: unknown): value is string {
   return typeof value === "string" && /^\.{1,2}[\\/]/.test(value) && !value.includes("\n");
+}
+
+/** The text of a file that a field names, or why it cannot be read. */
+export async function namedText(named: string, path: Path, base_dir: string): Promise<string | Finding> {
+  try {
+    return await readText(resolve(base_dir, named));
+  } catch (error) {
+    const field = fieldName(path);
+    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    const diagnostic = missing
+      ? say.path_not_found(field, named, base_dir)
+      : say.path_unreadable(field, named, reasonOf(error));
+    return { diagnostic, path };
+  }
 }
 
 /** Settings marked with `.meta({ path: "exists" })` in the schema (a path, or a list of them) that do not exist. */
@@ -51,7 +66,13 @@ export async function missingFiles(
       if (typeof path === "string" && !path.includes("${")) wanted.push([path, ["servers", name, key]]);
     }
   }
-  return (await Promise.all(wanted.map(([path, at]) => missing(path as string, at, base_dir)))).flat();
+  return (await Promise.all(wanted.map(([path, at]) => missing(path as string, at, base_dir, isFolderOf(value, at)))))
+    .flat();
+}
+
+/** Whether a field names a folder: a fixture of a server over the network is refused as such. */
+function isFolderOf(value: Record<string, unknown>, [field, server]: Path): boolean {
+  return field === "servers" && valueAt(value, ["servers", server!, "url"]) === undefined;
 }
 
 /** Fields whose name ends in `_env` and whose environment variable is not set. */
@@ -71,7 +92,9 @@ export function unsetNames(
   });
 }
 
-async function missing(path: string, at: Path, base_dir: string): Promise<Finding[]> {
-  if (await stat(resolve(base_dir, path)).catch(() => null)) return [];
-  return [{ diagnostic: say.path_not_found(fieldName(at), path, base_dir), path: at }];
+async function missing(path: string, at: Path, base_dir: string, folder = false): Promise<Finding[]> {
+  const found = await stat(resolve(base_dir, path)).catch(() => null);
+  if (!found) return [{ diagnostic: say.path_not_found(fieldName(at), path, base_dir), path: at }];
+  if (!folder || found.isDirectory()) return [];
+  return [{ diagnostic: say.path_not_folder(fieldName(at), path), path: at }];
 }

@@ -3,6 +3,8 @@ import { quote, say } from "./diagnostic.ts";
 
 /** Problems of OAuth. `url` is the MCP server's. No message holds a token. */
 export const auth = {
+  port_unusable: (port: number, cause: string) =>
+    say("AUTH_PORT", `Cannot wait for the login on port ${port}: ${cause}`, "Without --port, a free one is used."),
   login_needed: (url: string) =>
     say("AUTH_LOGIN_NEEDED", `No login for ${url} is stored`, `run hone login ${url}, or set auth.refresh_token_env`),
   no_client: (url: string) =>

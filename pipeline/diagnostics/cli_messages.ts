@@ -4,6 +4,8 @@ import { nearest, quote, say } from "./diagnostic.ts";
 /** Problems of the command line. */
 export const cli = {
   no_such_files: (pattern: string) => say("NO_SUCH_FILES", `No file matches ${quote(pattern)}`),
+  no_pipelines_in: (folder: string) =>
+    say("NO_SUCH_FILES", `No pipeline in folder ${quote(folder)}: expected a .yaml file with name and stages`),
   no_plugins_of: (kind: string) => say("NO_PLUGINS", `No built-in plugin of kind ${kind}`),
   unknown_kind: (kind: string, kinds: readonly string[]) => {
     const meant = nearest(kind, kinds);
@@ -117,12 +119,20 @@ export const cli = {
       `Cannot use ${quote(path)}: hone's MCP server reads only below the folder that it was started in and its runs/`,
       `That folder is ${root}.`,
     ),
-  unexpected: (error: Error) =>
+  unexpected: (message: string, place: string | undefined) =>
     say(
       "UNEXPECTED",
-      error.stack ?? error.message,
-      "This looks like a bug in hone; --verbose shows details.",
+      message,
+      `This looks like a bug in hone${place ? `, at ${place}` : ""}: please report it.`,
     ),
+  no_home: () =>
+    say(
+      "NO_HOME",
+      "Cannot find a folder for hone's cache: this user has no home folder",
+      "Set HONE_CACHE_DIR or HOME.",
+    ),
+  system_error: (action: string, path: string | undefined, reason: string, hint: string | undefined) =>
+    say("SYSTEM_ERROR", `Cannot ${action}${path === undefined ? "" : ` ${quote(path)}`}: ${reason}`, hint),
   plugin_not_allowed: (use: string, builtin: string[]) =>
     say(
       "PLUGIN_NOT_ALLOWED",

@@ -28,3 +28,4 @@ export {
   typeName,
 } from "./diagnostic.ts";
 export { codeFrame, place, render } from "./render.ts";
+export { diagnosticsOf, messageWithoutStack, placeOf, reasonOf } from "./thrown.ts";

@@ -78,6 +78,8 @@ export const config = {
     say("PATH_NOT_FOUND", `${field} is ${quote(path)}: no such file or folder`, `paths are relative to ${base_dir}`),
   path_unreadable: (field: string, path: string, cause: string) =>
     say("PATH_UNREADABLE", `${field} is ${quote(path)}, which cannot be read: ${cause}`),
+  path_not_folder: (field: string, path: string) =>
+    say("PATH_NOT_FOLDER", `${field} is ${quote(path)}: it is a file, and a folder is expected`),
   servers_file: (path: string) =>
     say("SERVERS_FILE", `${quote(path)} declares no servers: expected a map under "mcpServers"`),
   duplicate_id: (id: string, other: number) =>
@@ -220,6 +222,13 @@ export const config = {
       meant ? undefined : `stages: ${shown.join(", ")}; or their index, from 0`,
     );
   },
+  override_blocked: (path: string, field: string, got: unknown) =>
+    say(
+      "OVERRIDE_BLOCKED",
+      `Cannot set ${quote(path)}: ${field} is ${
+        typeof got === "object" ? typeName(got) : quote(got)
+      }, which has no such field`,
+    ),
   override_ambiguous: (path: string, word: string, found: [index: number, use: string][]) =>
     say(
       "OVERRIDE_AMBIGUOUS",

@@ -200,7 +200,7 @@ export const control = {
     say(
       "RUN_SILENT",
       `Cannot reach the run in ${quote(run_dir)}: process ${pid ?? "?"} is using it, but ${cause}`,
-      "Try again; if the process hangs, end it (`kill`), then `hone resume` continues the run.",
+      `Try again; if the process hangs, end it (\`kill ${pid ?? "…"}\`), then \`hone resume\` continues the run.`,
     ),
   run_not_live: (run_dir: string) =>
     say(

@@ -15,7 +15,9 @@ export const worker = {
     say(
       "NO_VENV",
       `Cannot create a virtual environment with ${quote(python)}: ${reason}`,
-      "On Debian and Ubuntu: `apt install python3-venv`; or install uv.",
+      /permission denied|read-only/i.test(reason)
+        ? "Set HONE_CACHE_DIR to a folder that you can write to."
+        : "On Debian and Ubuntu: `apt install python3-venv`; or install uv.",
     ),
   no_network: (reason: string) =>
     say(

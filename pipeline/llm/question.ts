@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { canonical } from "../common/json.ts";
-import { protect, protectAddress, redact } from "../common/redact.ts";
+import { protect, protectAddress, protectHeaders, redact } from "../common/redact.ts";
 import { schemaProblem, uncheckedPatterns } from "../common/schema_check.ts";
 import { HoneError, llm as say } from "../diagnostics/mod.ts";
 import type { ChatMessage, Json, JsonObject } from "../events.ts";
@@ -36,7 +36,8 @@ const APIS: Record<LlmEndpoint["api"], Api> = { openai, anthropic };
 export function questionOf(request: LlmRequest): Question {
   const { endpoint, messages, max_tokens, temperature = 0, seed, schema } = request;
   const { base, url, basic } = addressOf(endpoint);
-  protect([keyOf(endpoint) ?? "", ...Object.values(endpoint.headers ?? {}).map(bare)]);
+  protect([keyOf(endpoint) ?? ""]);
+  protectHeaders(endpoint.headers ?? {});
   const problem = schema && (schemaProblem(schema) ?? uncheckedPatterns(schema)[0]);
   if (problem) throw new HoneError(say.bad_schema(endpoint.model, problem));
   const text = canonical({
@@ -67,11 +68,6 @@ export function keyOf({ api_key_env }: LlmEndpoint): string | undefined {
   return (api_key_env && Deno.env.get(api_key_env)) || undefined;
 }
 
-/** A header's value without its scheme. */
-function bare(value: string): string {
-  return value.replace(/^(Bearer|Basic)\s+/i, "");
-}
-
 function addressOf({ api, base_url }: LlmEndpoint): { base: string; url: string; basic?: string } {
   const address = URL.canParse(base_url) ? new URL(base_url) : undefined;
   if (!address || !/^https?:$/.test(address.protocol)) {
@@ -80,9 +76,7 @@ function addressOf({ api, base_url }: LlmEndpoint): { base: string; url: string;
   protectAddress(base_url);
   const [user, password] = [decoded(address.username), decoded(address.password)];
   const basic = btoa(String.fromCharCode(...new TextEncoder().encode(`${user}:${password}`)));
-  // A user without a password is a token.
   const has_user = user !== "" || password !== "";
-  if (has_user) protect([password || user, basic]);
   const { origin, search } = address;
   const path = address.pathname.replace(/\/+$/, "");
   return {

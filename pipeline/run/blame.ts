@@ -3,7 +3,14 @@
  * pass unchanged, with the stage noted.
  * @module
  */
-import { HoneError, runner as messages } from "../diagnostics/mod.ts";
+import {
+  type Diagnostic,
+  diagnosticsOf,
+  HoneError,
+  messageWithoutStack,
+  placeOf,
+  runner as messages,
+} from "../diagnostics/mod.ts";
 import {
   checkedCheckpoint,
   checkedJob,
@@ -122,14 +129,14 @@ export function blamedService(stage: Blamed, trainer: HostedTrainer): HostedTrai
 
 function attributed({ id, use }: Blamed, thrown: unknown): Error {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-  const known = error instanceof HoneError
-    ? error
-    : new HoneError(messages.stage_failed(id, use, error.message, placeOf(error)), { cause: error });
+  const known = error instanceof HoneError ? error : new HoneError(failureOf(id, use, error), { cause: error });
   if (!stages.has(known)) stages.set(known, id);
   return known;
 }
 
-/** Where an error was thrown, from its stack. */
-function placeOf({ stack = "" }: Error): string | undefined {
-  return /^\s+at (.*)$/m.exec(stack)?.[1];
+/** A full disk or a missing file says enough; of anything else, the place helps its author. */
+function failureOf(id: string, use: string, error: Error): Diagnostic {
+  const [{ code, message, hint }] = diagnosticsOf(error) as [Diagnostic];
+  if (code === "SYSTEM_ERROR") return { ...messages.stage_failed(id, use, message, undefined), ...(hint && { hint }) };
+  return messages.stage_failed(id, use, messageWithoutStack(error), placeOf(error));
 }

@@ -17,15 +17,16 @@ import { writeAside } from "../common/write_aside.ts";
 import { measuredAlone } from "../config/measured_alone.ts";
 import type { LoadedPipeline } from "../config/pipeline_file.ts";
 import { placed } from "../config/resolved_yaml.ts";
-import { control, HoneError, runner as messages, store as store_messages } from "../diagnostics/mod.ts";
+import { control, HoneError, messageOf, runner as messages, store as store_messages } from "../diagnostics/mod.ts";
 import type { Catalog, Envelope, EventMap } from "../events.ts";
 import { EnvironmentPool } from "../mcp/pool/pool.ts";
 import { LlmClient, spentBefore } from "../llm/mod.ts";
 import type { Agent } from "../plugin.ts";
 import { observedCalls } from "../scenario/parts.ts";
-import { lockRun, serveControl } from "../store/live_run.ts";
+import { lockRun } from "../store/live_run.ts";
 import { completed, unfinished } from "../store/recorded.ts";
 import { DATABASE, deleteOwn, recordedWeights, writeFacts } from "../store/run_folder.ts";
+import { serveControl } from "../store/run_control.ts";
 import { Store } from "../store/store.ts";
 import { findTape, openTape, type TapeSource } from "../tape/mod.ts";
 import { type Verdict, writeReports } from "../verdict/mod.ts";
@@ -311,7 +312,7 @@ async function failed(run: Run, reason: unknown): Promise<RunResult> {
     await ended(run, "failed");
     kept = STOPPED.includes(code) || (await completed(run.store)).spent.rollouts > 0;
   } catch (storeError) {
-    run.log.warn(`the failure could not be recorded: ${storeError}`);
+    run.log.warn(`the failure could not be recorded: ${messageOf(storeError)}`);
   }
   return { status: "failed", run_dir: run.run_dir, kept, error, verdict: run.verdict };
 }

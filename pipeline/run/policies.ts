@@ -4,7 +4,7 @@
  * @module
  */
 import { contextLength } from "../chat/context_length.ts";
-import { protect } from "../common/redact.ts";
+import { protect, protectAddress, protectHeaders } from "../common/redact.ts";
 import { HoneError, runner as messages } from "../diagnostics/mod.ts";
 import type { Out } from "../bus.ts";
 import type { EventMap } from "../events.ts";
@@ -69,7 +69,9 @@ export function endpointPolicy({ config, agent }: Pick<Run, "config" | "agent">,
   if (!endpoint) throw new HoneError(messages.nothing_to_evaluate());
   const { base_url, model, api_key_env, headers, body, context_tokens = found_context } = endpoint;
   const api_key = api_key_env ? Deno.env.get(api_key_env) : undefined;
-  protect([api_key ?? "", ...Object.values(headers).map((value) => value.replace(/^Bearer\s+/i, ""))]);
+  protect([api_key ?? ""]);
+  protectHeaders(headers);
+  protectAddress(base_url);
   const { temperature, max_tokens, tool_format } = agent;
   return {
     name: "base",

@@ -5,7 +5,7 @@
  */
 import { basename, extname } from "node:path";
 import { explain } from "../config/issues.ts";
-import { codeFrame, type Diagnostic, HoneError, scenarios as say } from "../diagnostics/mod.ts";
+import { codeFrame, type Diagnostic, HoneError, reasonOf, scenarios as say } from "../diagnostics/mod.ts";
 import type { Scenario } from "../events.ts";
 import type { ScenarioPart } from "../plugin.ts";
 import type { ScenarioOptions } from "./read_scenarios.ts";
@@ -114,8 +114,8 @@ async function readEntries(
   try {
     text = await readText(path, isLines(path) ? MAX_LINES_BYTES : MAX_TEXT_BYTES);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const cause = code === "ENOENT" ? "no such file" : code === "EISDIR" ? "it is a folder" : message;
+    const { code } = error as NodeJS.ErrnoException;
+    const cause = code === "ENOENT" ? "no such file" : code === "EISDIR" ? "it is a folder" : reasonOf(error);
     problems.push({ ...say.file_unreadable(name, cause), file: name });
     return [];
   }

@@ -1,34 +1,30 @@
 /**
- * Access to a live run from other processes: a lock that names the process using the folder, and a small HTTP service
- * on loopback with a token that only the folder's owner can read. `openRun` is the client; it reads the file directly
- * once the run has ended.
+ * Access to a run from other processes: a lock that names the process using the folder, and the client of the service
+ * (`run_control.ts`) of a live run. `openRun` reads the file directly once the run has ended.
  * @module
  */
 import { readFileSync, statSync } from "node:fs";
-import { readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import type { Bus } from "../bus.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 import { TimeUp, within } from "../common/deadline.ts";
 import { boundedLines } from "../common/bounded_lines.ts";
 import { readText } from "../common/read_text.ts";
-import { Semaphore } from "../common/semaphore.ts";
-import { control as messages, HoneError, messageOf } from "../diagnostics/mod.ts";
+import { control as messages, HoneError, messageOf, reasonOf } from "../diagnostics/mod.ts";
 import type { Envelope } from "../events.ts";
+import { CONTROL, QUERY_LIMITS } from "./run_control.ts";
 import { DATABASE, readFacts, startedByName } from "./run_folder.ts";
 import { type QueryLimits, type Row, Store } from "./store.ts";
-import { shutDown } from "../common/shut_down.ts";
+import { writeText } from "../common/write_aside.ts";
 
 const LOCK = "run.lock";
-const CONTROL = "control.json";
 
+/** Time from the lock of a run until its process listens, opening the records of a large run included, in seconds. */
+const STARTING_SECS = 60;
+/** Time from the end of a process's connections to the end of the process, in milliseconds. */
+const GOING_MS = 2000;
 /** Time that a run's process has to answer, in seconds. */
 const ANSWER_SECS = 10;
-/** Limits of a query of a live run that sets none: its result passes through the run's process. */
-const QUERY_LIMITS = { max_rows: 10_000_000, max_bytes: 256_000_000, timeout_secs: 600 };
-/** Queries of a live run at once: each occupies a thread of DuckDB, which the run's own records need too. */
-const QUERIES_AT_ONCE = 2;
-/** Bytes that wait for a slow reader of events; it misses what comes while there are more. */
-const WATCH_BYTES = 8_000_000;
 /** Of one event. */
 const MAX_EVENT_BYTES = 256_000_000;
 
@@ -45,9 +41,15 @@ export async function lockRun(run_dir: string): Promise<AsyncDisposable> {
     if (holder !== null) throw new HoneError(messages.run_locked(run_dir, holder));
     // Renamed into place, so that no process reads a partial lock; a process that waited for the old file sees the
     // change.
+    const next = `${path}.new`;
     const lock = { pid: Deno.pid, started: processStart(Deno.pid), folder: identity(run_dir) };
-    await writeFile(`${path}.new`, JSON.stringify(lock), { mode: 0o600 });
-    await rename(`${path}.new`, path);
+    try {
+      await writeText(next, JSON.stringify(lock), { mode: 0o600 });
+      await rename(next, path);
+    } catch (error) {
+      await rm(next, { force: true });
+      throw error;
+    }
     return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
   }
 }
@@ -87,145 +89,16 @@ function alive(pid: number): boolean {
   }
 }
 
-/** Start time of a process in kernel ticks, to recognize a reused pid; null except on Linux. */
+/** Start time of a process in kernel ticks, to recognize a reused pid; null for one that ended, and except on Linux. */
 function processStart(pid: number): string | null {
   try {
-    const fields = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return fields.slice(fields.lastIndexOf(")") + 2).split(" ")[19] ?? null;
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    // A process that nobody has waited for yet is listed, but has ended.
+    return fields[0] === "Z" ? null : fields[19] ?? null;
   } catch {
     return null;
   }
-}
-
-/** The operations of a run that are available to other processes. */
-export interface ControlOptions {
-  run_dir: string;
-  store: Store;
-  bus: Bus;
-  status: () => Record<string, unknown>;
-  on_pause: () => void;
-  on_cancel: () => void;
-}
-
-/** Serves the run on loopback until it is disposed. */
-export async function serveControl(options: ControlOptions): Promise<AsyncDisposable> {
-  const token = crypto.randomUUID() + crypto.randomUUID();
-  const closing = new AbortController();
-  const queries = new Semaphore(QUERIES_AT_ONCE);
-  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
-    const refusal = refused(request, token, server.addr.port);
-    return refusal ?? answer(request, options, queries, closing.signal);
-  });
-  const path = join(options.run_dir, CONTROL);
-  await writeFile(path, JSON.stringify({ port: server.addr.port, token, pid: Deno.pid }), { mode: 0o600 });
-  return {
-    async [Symbol.asyncDispose]() {
-      await rm(path, { force: true });
-      closing.abort();
-      await shutDown(server);
-    },
-  };
-}
-
-function refused(request: Request, token: string, port: number): Response | null {
-  const host = request.headers.get("host");
-  if (host !== `127.0.0.1:${port}` && host !== `localhost:${port}`) return new Response("wrong host", { status: 403 });
-  if (request.headers.get("authorization") !== `Bearer ${token}`) return new Response("wrong token", { status: 401 });
-  return null;
-}
-
-async function answer(
-  request: Request,
-  options: ControlOptions,
-  queries: Semaphore,
-  closing: AbortSignal,
-): Promise<Response> {
-  const { pathname } = new URL(request.url);
-  switch (`${request.method} ${pathname}`) {
-    case "GET /status":
-      return Response.json(options.status());
-    case "POST /query":
-      return await queried(options.store, queries, request, closing);
-    case "GET /watch":
-      return watched(options.bus, closing);
-    case "POST /pause":
-      options.on_pause();
-      return Response.json({});
-    case "POST /cancel":
-      options.on_cancel();
-      return Response.json({});
-    default:
-      return new Response("not found", { status: 404 });
-  }
-}
-
-/**
- * Answers a query. The body begins at once, with white space, because only a client that is being answered is missed
- * when it goes away; the query is then interrupted.
- */
-async function queried(store: Store, queries: Semaphore, request: Request, closing: AbortSignal): Promise<Response> {
-  const { sql, ...limits } = await request.json() as { sql: string } & QueryLimits;
-  const left = new AbortController();
-  const signal = AbortSignal.any([left.signal, closing]);
-  const encoder = new TextEncoder();
-  const body = new ReadableStream<Uint8Array>({
-    async start(controller) {
-      controller.enqueue(encoder.encode("\n"));
-      const answered = await answerOf(() =>
-        queries.use(() => store.read(sql, { ...QUERY_LIMITS, ...limits }, signal), signal)
-      );
-      if (left.signal.aborted) return;
-      controller.enqueue(encoder.encode(answered));
-      controller.close();
-    },
-    cancel: () => left.abort(new Error("the client went away")),
-  });
-  return new Response(body, { headers: { "content-type": "application/json" } });
-}
-
-/** The rows, or why there are none, as JSON. */
-async function answerOf(rows: () => Promise<Row[]>): Promise<string> {
-  try {
-    return JSON.stringify({ rows: await rows() });
-  } catch (error) {
-    const { code, message, hint } = error as HoneError;
-    return JSON.stringify({ error: { code: typeof code === "string" ? code : "QUERY_FAILED", message, hint } });
-  }
-}
-
-/** New events as JSON lines until the run closes; a slow reader misses events and never blocks the run. */
-function watched(bus: Bus, closing: AbortSignal): Response {
-  const encoder = new TextEncoder();
-  let off = () => {};
-  const body = new ReadableStream<Uint8Array>({
-    start(controller) {
-      const end = () => {
-        off();
-        controller.close();
-      };
-      const stop = bus.tap((envelope) => {
-        const last = envelope.type === "run.ended";
-        if ((controller.desiredSize ?? 0) < 0 && !last) return;
-        controller.enqueue(encoder.encode(toLine(envelope)));
-        if (last) end();
-      });
-      closing.addEventListener("abort", end, { once: true });
-      off = () => {
-        stop();
-        closing.removeEventListener("abort", end);
-      };
-    },
-    cancel: () => off(),
-  }, new ByteLengthQueuingStrategy({ highWaterMark: WATCH_BYTES }));
-  return new Response(body, { headers: { "content-type": "application/x-ndjson" } });
-}
-
-/** An envelope as one line of JSON, with typed arrays as plain arrays. */
-export function toLine(envelope: Envelope): string {
-  return JSON.stringify(
-    envelope,
-    (_key, value) => ArrayBuffer.isView(value) ? Array.from(value as Int32Array) : value,
-  ) + "\n";
 }
 
 /** A run, accessed from another process. */
@@ -269,9 +142,13 @@ interface Control {
 }
 
 async function controlOf(run_dir: string, pid: number): Promise<Control> {
+  const { mtimeMs = Date.now() } = await stat(join(run_dir, LOCK)).catch(() => ({} as { mtimeMs?: number }));
+  const unreachable = Date.now() - mtimeMs < STARTING_SECS * 1000
+    ? messages.run_starting(run_dir)
+    : messages.run_silent(run_dir, pid, `it has written no ${CONTROL}`);
   const text = await readText(join(run_dir, CONTROL)).catch((error) => {
-    if (error.code === "ENOENT") throw new HoneError(messages.run_starting(run_dir));
-    throw new HoneError(messages.run_silent(run_dir, pid, `its ${CONTROL} cannot be read: ${error.message}`));
+    if (error.code === "ENOENT") throw new HoneError(unreachable);
+    throw new HoneError(messages.run_silent(run_dir, pid, `its ${CONTROL} cannot be read: ${reasonOf(error)}`));
   });
   try {
     const { port, token } = JSON.parse(text);
@@ -331,7 +208,7 @@ function liveClient(run_dir: string, pid: number, control: Control): RunClient {
           limit.addEventListener("abort", () => left.abort(limit.reason), { once: true });
           return send(control, "/watch", { signal: both });
         });
-        for await (const line of boundedLines(body!, MAX_EVENT_BYTES)) yield JSON.parse(line) as Envelope;
+        yield* eventsOf(body!, run_dir, pid, signal);
       } finally {
         left.abort();
       }
@@ -358,6 +235,19 @@ async function asking<T>(
       ? `it did not answer within ${secs} s`
       : `it did not answer: ${messageOf(error)}`;
     throw new HoneError(messages.run_silent(run_dir, pid, cause), { cause: error });
+  }
+}
+
+/** The events of a body; ends with the run's process, which may be killed in the middle of one. */
+async function* eventsOf(body: ReadableStream<Uint8Array>, run_dir: string, pid: number, signal: AbortSignal) {
+  try {
+    for await (const line of boundedLines(body, MAX_EVENT_BYTES)) yield JSON.parse(line) as Envelope;
+  } catch (error) {
+    if (signal.aborted) throw error;
+    for (let waited = 0; (await lockHolder(run_dir)) !== null; waited += 50) {
+      if (waited >= GOING_MS) throw new HoneError(messages.run_silent(run_dir, pid, "its events broke off"));
+      await sleep(50);
+    }
   }
 }
 
@@ -388,7 +278,10 @@ export interface FoundRun {
 
 /** All run folders, the last started first. A copy counts as started when its original was, and comes after it. */
 export async function listRuns(runs_dir: string): Promise<FoundRun[]> {
-  const names = await readdir(runs_dir).catch(() => [] as string[]);
+  const names = await readdir(runs_dir).catch((error) => {
+    if (error.code === "ENOENT") return [] as string[];
+    throw error;
+  });
   const found = await Promise.all(names.map(async (id) => {
     const run_dir = join(runs_dir, id);
     const info = await stat(join(run_dir, DATABASE)).catch(() => null);

@@ -3,7 +3,8 @@ import { cp, readFile, stat } from "node:fs/promises";
 import { request } from "node:http";
 import { join } from "node:path";
 import { Bus } from "../bus.ts";
-import { findRun, listRuns, lockHolder, lockRun, openRun, serveControl } from "./live_run.ts";
+import { findRun, listRuns, lockHolder, lockRun, openRun } from "./live_run.ts";
+import { serveControl } from "./run_control.ts";
 import { Store } from "./store.ts";
 
 const ROOT = join(import.meta.dirname!, "../..");

@@ -10,6 +10,27 @@ import { SIGNALS, startWatchdog } from "./watchdog.ts";
 
 /** Runs a command line; resolves to the exit code. */
 export async function main(words: string[], terminal: Terminal = TERMINAL): Promise<number> {
+  const verbose = words.includes("--verbose");
+  if (terminal === TERMINAL) explainStrays(verbose);
+  try {
+    return await chosen(words, terminal);
+  } catch (error) {
+    return await complain(error, formatIn(words), terminal, verbose);
+  }
+}
+
+/** Errors that nobody awaits end the process with a message, like all others. */
+function explainStrays(verbose: boolean) {
+  const end = (event: PromiseRejectionEvent | ErrorEvent) => {
+    event.preventDefault();
+    const error = "reason" in event ? event.reason : event.error;
+    void complain(error, "text", TERMINAL, verbose).then(Deno.exit, () => Deno.exit(1));
+  };
+  addEventListener("unhandledrejection", end);
+  addEventListener("error", end);
+}
+
+async function chosen(words: string[], terminal: Terminal): Promise<number> {
   const [first, ...rest] = words;
   if (first === undefined || first === "--help" || first === "-h" || first === "help") {
     return await help(rest, terminal);
@@ -19,7 +40,7 @@ export async function main(words: string[], terminal: Terminal = TERMINAL): Prom
   const known = VERBS.find(({ name }) => name === first);
   if (known) return await perform(known, rest, terminal);
   if (/\.ya?ml$/i.test(first)) return await perform(VERBS.find(({ name }) => name === "run")!, words, terminal);
-  return await unknown(first, terminal);
+  return await unknown(first);
 }
 
 async function help([verb]: string[], terminal: Terminal): Promise<number> {
@@ -34,15 +55,14 @@ async function version(terminal: Terminal): Promise<number> {
   return 0;
 }
 
-async function unknown(word: string, terminal: Terminal): Promise<number> {
+async function unknown(word: string): Promise<never> {
   const { cli, HoneError, nearest } = await import("../../pipeline/diagnostics/mod.ts");
   const names = VERBS.map(({ name }) => name);
-  return await complain(new HoneError(cli.unknown_verb(word, nearest(word, names))), "text", terminal);
+  throw new HoneError(cli.unknown_verb(word, nearest(word, names)));
 }
 
 async function perform(entry: (typeof VERBS)[number], words: string[], terminal: Terminal): Promise<number> {
   const { parseLine } = await import("./args.ts");
-  const format = /(^| )--format[ =]json( |$)/.test(words.join(" ")) ? "json" : "text";
   const interrupt = new AbortController();
   try {
     const { default: verb } = await entry.load();
@@ -63,8 +83,12 @@ async function perform(entry: (typeof VERBS)[number], words: string[], terminal:
     }
   } catch (error) {
     if (interrupt.signal.aborted) return 130;
-    return await complain(error, format, terminal);
+    throw error;
   }
+}
+
+function formatIn(words: string[]): string {
+  return /(^| )--format[ =]json( |$)/.test(words.join(" ")) ? "json" : "text";
 }
 
 /**
@@ -89,13 +113,10 @@ function onInterrupt(
   };
 }
 
-async function complain(error: unknown, format: string, terminal: Terminal): Promise<number> {
-  const { HoneError, render } = await import("../../pipeline/diagnostics/mod.ts");
-  if (error instanceof HoneError) {
-    if (format === "json") terminal.out(render(error.diagnostics, "json"));
-    else terminal.err(render(error.diagnostics, "text"));
-    return 2;
-  }
-  terminal.err(error instanceof Error ? error.stack ?? error.message : String(error));
-  return 1;
+async function complain(error: unknown, format: string, terminal: Terminal, stack = false): Promise<number> {
+  const { diagnosticsOf, render } = await import("../../pipeline/diagnostics/mod.ts");
+  const diagnostics = diagnosticsOf(error, { stack });
+  if (format === "json") terminal.out(render(diagnostics, "json"));
+  else terminal.err(render(diagnostics, "text"));
+  return diagnostics[0]?.code === "UNEXPECTED" ? 1 : 2;
 }

@@ -25,8 +25,12 @@ export type Stream = "stdout" | "stderr";
 /** The terminal of this process. */
 export const TERMINAL: Terminal = {
   out: (text) => console.log(text),
-  err: (text) => console.error(text),
-  draw: (stream, text) => void process[stream].write(text),
+  err: (text) => unfailing(() => console.error(text)),
+  draw(stream, text) {
+    if (!heard.has(stream)) process[stream].on("error", () => {});
+    heard.add(stream);
+    unfailing(() => void process[stream].write(text));
+  },
   live: (stream) => isTerminal(process[stream]),
   async ask(question, signal) {
     if (!process.stdin.isTTY) return null;
@@ -38,6 +42,18 @@ export const TERMINAL: Terminal = {
     return answer;
   },
 };
+
+/** Streams whose errors are listened to. */
+const heard = new Set<Stream>();
+
+/** What is said after the reader has gone (`| head`), or to a full disk, is lost, and does not end the command. */
+function unfailing(write: () => void) {
+  try {
+    write();
+  } catch {
+    // There is nowhere to say so.
+  }
+}
 
 /** Whether a stream is a terminal whose cursor can be moved. */
 export function isTerminal(stream: { isTTY?: boolean }): boolean {

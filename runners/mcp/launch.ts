@@ -10,9 +10,10 @@ import { mkdtemp, open, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { objectIn } from "../../pipeline/common/json.ts";
 import { lockHolder } from "../../pipeline/store/live_run.ts";
 import { ownCommand } from "./own_command.ts";
-import { objectIn, result } from "./tool_results.ts";
+import { result } from "./tool_results.ts";
 
 const POLL_MS = 100;
 

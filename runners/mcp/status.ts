@@ -1,5 +1,6 @@
 /** Status of a run, for polling: progress while it is live, then its verdict or failure. @module */
 import { basename, join } from "node:path";
+import { objectIn } from "../../pipeline/common/json.ts";
 import { readText } from "../../pipeline/common/read_text.ts";
 import { openRun } from "../../pipeline/store/live_run.ts";
 
@@ -16,7 +17,7 @@ export async function statusOf(run_dir: string): Promise<Record<string, unknown>
   const head = { run: basename(run_dir), run_dir };
   if (run.live) return { ...head, status: "running", progress: await run.status() };
   const status = facts.status === "running" ? "interrupted" : facts.status;
-  const verdict = await readText(join(run_dir, "verdict.json")).then(JSON.parse, () => null);
+  const verdict = await readText(join(run_dir, "verdict.json")).then(objectIn, () => undefined);
   const difference = verdict && { sentence: verdict.sentence, difference: verdict.difference };
   const failure = status === "failed" && await lastWords(run_dir);
   return { ...head, status, ...(difference && { verdict: difference }), ...(failure && { failure }) };

@@ -1,7 +1,7 @@
 /** `hone discover`: what a server offers, with token estimates and risks; writes a catalog. @module */
-import { writeFile } from "node:fs/promises";
 import { z } from "zod";
 import { textOf } from "../../pipeline/common/read_text.ts";
+import { writeText } from "../../pipeline/common/write_aside.ts";
 import { counted, HoneError, mcp, render } from "../../pipeline/diagnostics/mod.ts";
 import type { Catalog } from "../../pipeline/events.ts";
 import { describeDrift } from "../../pipeline/mcp/catalog/drift.ts";
@@ -91,7 +91,7 @@ export default defineVerb({
     const declared = await declaredBy(call);
     const { servers, failed, catalog } = await inspectServers(declared, signal);
     const changes = args.against === undefined ? undefined : describeDrift(await readCatalog(args.against), catalog);
-    if (args.out !== undefined) await writeFile(args.out, JSON.stringify(catalog, null, 2) + "\n");
+    if (args.out !== undefined) await writeText(args.out, JSON.stringify(catalog, null, 2) + "\n");
     const broken = failed.map(({ name, error }) => ({ name, error: error.diagnostics[0]! }));
     return { servers, failed: broken, schema_hash: catalog.schema_hash, ...(changes && { changes }) };
   },

@@ -3,9 +3,10 @@
  * scenario with the run's own evaluations; for a pipeline file, the base model or an adapter.
  * @module
  */
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { z } from "zod";
+import { objectIn } from "../../pipeline/common/json.ts";
 import { textOf } from "../../pipeline/common/read_text.ts";
 import { type LoadedPipeline, loadPipeline } from "../../pipeline/config/pipeline_file.ts";
 import { findRun, openRun } from "../../pipeline/store/live_run.ts";
@@ -136,7 +137,7 @@ async function subject(args_: z.output<typeof args>, source: string | null, host
   const named = adapter ?? checkpoint;
   if (named) {
     const weights = hosted ? named : resolve(named);
-    if (!hosted && !existsSync(weights)) {
+    if (!hosted && !statSync(weights, { throwIfNoEntry: false })?.isDirectory()) {
       throw new HoneError(cli.no_weights(named));
     }
     const policy: MeasuredPolicy["policy"] = args_.policy ?? "tuned";
@@ -167,9 +168,9 @@ async function catalogOf(source: string | null, adapter: string | undefined): Pr
 /** Undefined for an adapter that hone did not write: it does not list tools. */
 async function adapterCatalog(path: string): Promise<Catalog | undefined> {
   if (!existsSync(path)) return undefined;
-  const { tools, catalog_schema_hash } = JSON.parse(await textOf(path));
+  const { tools, catalog_schema_hash } = objectIn(await textOf(path)) ?? {};
   if (!Array.isArray(tools) || typeof catalog_schema_hash !== "string") return undefined;
-  return { servers: [], tools, schema_hash: catalog_schema_hash };
+  return { servers: [], tools: tools as unknown as Catalog["tools"], schema_hash: catalog_schema_hash };
 }
 
 /** The run's published checkpoints by policy: ids if the trainer is hosted, otherwise folders that still exist. */

@@ -3,9 +3,9 @@
  * handles concurrently. Shows the rows of `pipeline/run/bindings.ts` that a run of the pipeline would use.
  * @module
  */
-import { parse } from "yaml";
 import { z } from "zod";
 import { type LoadedPipeline, loadPipeline } from "../../pipeline/config/pipeline_file.ts";
+import { readYaml } from "../../pipeline/config/source.ts";
 import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import type { EventName } from "../../pipeline/events.ts";
 import { flowOf } from "../../pipeline/run/bindings.ts";
@@ -60,8 +60,8 @@ export default defineVerb({
 });
 
 /** Throws if a stage was not loaded: the graph would be incomplete. */
-function mustBeBuiltIn({ text }: LoadedPipeline) {
-  const { stages } = parse(text) as { stages: { use: string }[] };
+function mustBeBuiltIn({ text, path }: LoadedPipeline) {
+  const { stages } = readYaml(text, path) as { stages: { use: string }[] };
   const own = stages.find(({ use }) => !Object.hasOwn(builtins, use));
   if (own) throw new HoneError(cli.plugin_not_allowed(own.use, Object.keys(builtins)));
 }

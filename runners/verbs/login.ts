@@ -3,7 +3,7 @@
  * @module
  */
 import { z } from "zod";
-import { auth as say, HoneError } from "../../pipeline/diagnostics/mod.ts";
+import { auth as say, HoneError, reasonOf } from "../../pipeline/diagnostics/mod.ts";
 import { type Browser, OAuth } from "../../pipeline/mcp/auth/oauth.ts";
 import { Session } from "../../pipeline/mcp/session/session.ts";
 import { shutDown } from "../../pipeline/common/shut_down.ts";
@@ -59,7 +59,7 @@ function listen(port: number, signal: AbortSignal, caller: Caller): Browser & As
   const answer = Promise.withResolvers<URLSearchParams>();
   answer.promise.catch(() => {});
   signal.addEventListener("abort", () => answer.reject(signal.reason), { once: true });
-  const server = Deno.serve({ hostname: "127.0.0.1", port, onListen() {} }, (request) => {
+  const server = serve(port, (request) => {
     const { pathname, searchParams } = new URL(request.url);
     if (pathname !== "/callback") return new Response("not found", { status: 404 });
     answer.resolve(searchParams);
@@ -73,4 +73,12 @@ function listen(port: number, signal: AbortSignal, caller: Caller): Browser & As
     },
     [Symbol.asyncDispose]: () => shutDown(server),
   };
+}
+
+function serve(port: number, answer: (request: Request) => Response) {
+  try {
+    return Deno.serve({ hostname: "127.0.0.1", port, onListen() {} }, answer);
+  } catch (error) {
+    throw new HoneError(say.port_unusable(port, reasonOf(error)));
+  }
 }

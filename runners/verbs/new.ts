@@ -3,9 +3,10 @@
  * outside its repository. Never overwrites a file.
  * @module
  */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { z } from "zod";
+import { writeText } from "../../pipeline/common/write_aside.ts";
 import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import { isKind, KIND_NAMES } from "../../pipeline/kinds.ts";
 import { pluginText, testText } from "./new_templates.ts";
@@ -44,7 +45,7 @@ export default defineVerb({
     const written: string[] = [];
     for (const [file, text] of Object.entries(files)) {
       const path = join(dir, file);
-      const done = await writeFile(path, text, { flag: "wx" }).then(() => true, (error) => {
+      const done = await writeText(path, text, { flag: "wx" }).then(() => true, (error) => {
         if (error.code !== "EEXIST") throw error;
         if (file !== "deno.json") throw new HoneError(cli.file_exists(path));
         return false;

@@ -4,9 +4,9 @@
  */
 import { randomBytes } from "node:crypto";
 import { basename, resolve } from "node:path";
-import { parse } from "yaml";
 import { z } from "zod";
 import type { LoadOptions } from "../../pipeline/config/pipeline_file.ts";
+import { Source } from "../../pipeline/config/source.ts";
 import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import type { Json } from "../../pipeline/events.ts";
 import { yes } from "./consent.ts";
@@ -22,8 +22,14 @@ export const performing = {
 export function overridesOf(words: string[]): NonNullable<LoadOptions["overrides"]> {
   return Object.fromEntries(words.map((word) => {
     const at = word.indexOf("=");
-    if (at < 1) throw new HoneError(cli.bad_value("--set", word, "expected path=value, as in train.steps=20"));
-    return [word.slice(0, at), parse(word.slice(at + 1)) as Json];
+    const path = word.slice(0, Math.max(0, at));
+    if (path.split(".").includes("")) {
+      throw new HoneError(cli.bad_value("--set", word, "expected path=value, as in train.steps=20"));
+    }
+    const value = new Source(word.slice(at + 1), "--set");
+    const [problem] = value.syntax();
+    if (problem) throw new HoneError(cli.bad_value("--set", word, problem.message));
+    return [path, value.raw as Json];
   }));
 }
 

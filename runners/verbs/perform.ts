@@ -6,7 +6,7 @@
 import { existsSync } from "node:fs";
 import { relative } from "node:path";
 import type { LoadedPipeline } from "../../pipeline/config/pipeline_file.ts";
-import { cli, HoneError, render } from "../../pipeline/diagnostics/mod.ts";
+import { diagnosticsOf, HoneError, render } from "../../pipeline/diagnostics/mod.ts";
 import { redact } from "../../pipeline/common/redact.ts";
 import { type RunOptions, runPipeline, type RunResult, STOPPED } from "../../pipeline/run/open_run.ts";
 import type { Ended } from "./ended.ts";
@@ -46,8 +46,7 @@ export function conclude(result: RunResult, caller: Caller, { resumable = true }
   if (status === "completed") return { ...told, exit: 0 };
   const dir = relative(Deno.cwd(), run_dir) || ".";
   if (error) {
-    const diagnostics = error instanceof HoneError ? error.diagnostics : [cli.unexpected(error)];
-    caller.note(redact(render(diagnostics, "text")));
+    caller.note(redact(render(diagnosticsOf(error), "text")));
   }
   if (!kept) {
     const left = existsSync(run_dir) ? "its records were deleted" : "the run folder was deleted";

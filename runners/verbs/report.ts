@@ -7,8 +7,9 @@ import { lstat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { textOf } from "../../pipeline/common/read_text.ts";
+import { explain } from "../../pipeline/config/issues.ts";
 import { pipeline_schema } from "../../pipeline/config/pipeline_schema.ts";
-import { readYaml } from "../../pipeline/config/source.ts";
+import { Source } from "../../pipeline/config/source.ts";
 import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import { openRun } from "../../pipeline/store/live_run.ts";
 import { makeVerdict, writeReports } from "../../pipeline/verdict/mod.ts";
@@ -42,8 +43,7 @@ export default defineVerb({
     const dir = await namedRun(positional[0]!, caller);
     if (!(await lstat(join(dir, "run.duckdb"))).isFile()) throw new HoneError(cli.not_a_run(dir));
     await using run = await openRun(dir);
-    const path = join(dir, "pipeline.yaml");
-    const config = settings.parse(readYaml(await textOf(path), path));
+    const config = await settingsIn(join(dir, "pipeline.yaml"));
     const verdict = await makeVerdict({ store: run, config });
     if (run.live) verdict.notes.unshift("The run is still in progress: these figures are provisional.");
     const files = await writeReports(dir, run, verdict, { status: run.live ? "running" : "interrupted" });
@@ -52,3 +52,13 @@ export default defineVerb({
   },
   text: ({ files, verdict }) => [verdict.sentence, ...verdict.notes.map((note) => `- ${note}`), files.html].join("\n"),
 });
+
+/** Problems are told without lines of the file, which may be a link to another one. */
+async function settingsIn(path: string): Promise<z.output<typeof settings>> {
+  const source = new Source(await textOf(path), path);
+  const problems = source.syntax();
+  const parsed = settings.safeParse(source.raw);
+  if (problems.length === 0 && parsed.success) return parsed.data;
+  const found = problems.length > 0 ? problems : explain(parsed.error!.issues, source, settings);
+  throw new HoneError(found.map(({ frame: _, ...problem }) => problem));
+}

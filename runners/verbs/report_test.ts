@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { lockRun, serveControl } from "../../pipeline/store/live_run.ts";
+import { lockRun } from "../../pipeline/store/live_run.ts";
+import { serveControl } from "../../pipeline/store/run_control.ts";
 import { Bus } from "../../pipeline/bus.ts";
 import { Store } from "../../pipeline/store/store.ts";
 import { writeRun } from "../../tests/fixtures/stored_run.ts";

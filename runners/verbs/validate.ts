@@ -3,7 +3,7 @@
  * Takes files, folders, globs, and Markdown, whose YAML fences are checked if they hold a whole pipeline.
  * @module
  */
-import { glob, stat } from "node:fs/promises";
+import { access, constants, glob, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { parseDocument } from "yaml";
 import { z } from "zod";
@@ -94,7 +94,14 @@ function problems(files: Checked[]) {
 
 async function check(file: string, world: boolean, call: VerbCall<z.output<typeof args>>): Promise<Checked[]> {
   const { caller, signal } = call;
-  const text = await textOf(await caller.within(file));
+  const path = await caller.within(file);
+  let text: string;
+  try {
+    text = await textOf(path);
+  } catch (error) {
+    const { diagnostics } = error as HoneError;
+    return [{ file, diagnostics: diagnostics.map((one) => ({ ...one, file })), skipped: [] }];
+  }
   const approve = approval(call, file, { of: "plugins", otherwise: "skip" });
   const examined = async (pipeline: string, world: boolean): Promise<Checked> => {
     const options = { builtins, signal, approve, world };
@@ -113,14 +120,13 @@ async function expand(patterns: string[], caller: Caller): Promise<string[]> {
   const files: string[] = [];
   for (const pattern of patterns) {
     await caller.within(fixedPart(pattern));
-    const found = await stat(pattern).catch(() => null);
-    if (found?.isFile()) files.push(pattern);
-    else if (found?.isDirectory()) {
-      for await (const file of glob(join(pattern, "**/*.{yaml,yml}"))) {
-        // What cannot be read is no pipeline that the folder stands for.
-        if (isPipeline(await textOf(await caller.within(file)).catch(() => ""))) files.push(file);
-      }
-    } else {
+    const found = await stat(pattern).catch((error) => {
+      if (["ENOENT", "ENOTDIR", "ENAMETOOLONG"].includes(error.code)) return null;
+      throw error;
+    });
+    if (found?.isDirectory()) files.push(...await pipelinesBelow(pattern, caller));
+    else if (found) files.push(pattern);
+    else {
       const before = files.length;
       for await (const file of glob(pattern)) files.push(file);
       if (files.length === before) throw new HoneError(cli.no_such_files(pattern));
@@ -135,6 +141,19 @@ function fixedPart(pattern: string): string {
   if (fixed === pattern) return pattern;
   if (pattern.slice(fixed.length).includes("..")) return "/";
   return fixed.slice(0, fixed.lastIndexOf("/") + 1) || ".";
+}
+
+/** The pipelines in a folder, and the YAML files that cannot be read. */
+async function pipelinesBelow(folder: string, caller: Caller): Promise<string[]> {
+  await access(folder, constants.R_OK);
+  const files: string[] = [];
+  for await (const file of glob(join(folder, "**/*.{yaml,yml}"))) {
+    const path = await caller.within(file);
+    if ((await stat(path).catch(() => null))?.isDirectory()) continue;
+    if (await textOf(path).then(isPipeline, () => true)) files.push(file);
+  }
+  if (files.length === 0) throw new HoneError(cli.no_pipelines_in(folder));
+  return files;
 }
 
 /** YAML fences of a Markdown text that look like pipelines, padded with empty lines to keep their line numbers. */

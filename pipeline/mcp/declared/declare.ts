@@ -5,11 +5,12 @@
  */
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
+import { protectReference } from "../../common/redact.ts";
+import { readYaml } from "../../config/source.ts";
 import { clientEntry, clientText, isOff, serverKey, serversIn } from "./client_file.ts";
 import { type Program, serverPrograms } from "../../config/programs.ts";
 import { pipeline_schema, type ServerConfig } from "../../config/pipeline_schema.ts";
 import { textOf } from "../../common/read_text.ts";
-import { readYaml } from "../../config/source.ts";
 import { config as say, HoneError, mcp } from "../../diagnostics/mod.ts";
 
 /** The servers on a command line. */
@@ -100,6 +101,7 @@ function interpolate(value: unknown, env: Record<string, string>, field: string)
       if (name === "workdir" || reference.startsWith("$$")) return reference.replace("$$", "$");
       const found = env[name];
       if (found === undefined) throw new HoneError(say.env_not_set(name, `servers.${field}`));
+      protectReference(name, found, field);
       return found;
     });
   }

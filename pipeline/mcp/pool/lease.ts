@@ -6,7 +6,7 @@
  */
 import type { CallOutcome, CallSpec, JsonObject, ToolSpec } from "../../events.ts";
 import type { CallResult, Environment } from "../../plugin.ts";
-import { mapTexts, withoutHanded } from "../../common/redact.ts";
+import { valueWithoutHanded, withoutHanded } from "../../common/redact.ts";
 import { argumentProblem } from "./arguments.ts";
 import { expandAll } from "../session/server_endpoint.ts";
 import type { KnownServer, ServerTable } from "./server_table.ts";
@@ -159,7 +159,7 @@ function askedToWait({ result }: CallResult): number | null {
 }
 
 function withoutSecrets(answer: CallResult): CallResult {
-  return { ...answer, text: withoutHanded(answer.text), result: mapTexts(answer.result, withoutHanded) };
+  return { ...answer, text: withoutHanded(answer.text), result: valueWithoutHanded(answer.result) };
 }
 
 function refused(outcome: CallOutcome, text: string): CallResult {

@@ -5,6 +5,7 @@
  */
 import { ProtocolError, SdkError, SdkErrorCode } from "@modelcontextprotocol/client";
 import { findCause, innermost } from "../../common/causes.ts";
+import { withoutHanded } from "../../common/redact.ts";
 import { type Diagnostic, HoneError, mcp } from "../../diagnostics/mod.ts";
 import { TooManyRequests } from "./fetch.ts";
 import type { Endpoint, OpenTransport } from "./transport.ts";
@@ -113,7 +114,8 @@ function refusalOf(error: unknown): Refusal | undefined {
 }
 
 /** What a refusal's body says: an error's message, a page's title, or its first words. */
-function bodyText(body: string): string {
+function bodyText(whole: string): string {
+  const body = withoutHanded(whole);
   try {
     const { error, error_description, message, detail } = JSON.parse(body);
     const said = error?.message ?? error_description ?? message ?? detail ?? error;

@@ -7,7 +7,7 @@
 import { basename, resolve } from "node:path";
 import type { ServerConfig } from "../../config/pipeline_schema.ts";
 import type { Json } from "../../events.ts";
-import { protect, protectAddress, protectProgram } from "../../common/redact.ts";
+import { protectAddress, protectHeaders, protectProgram } from "../../common/redact.ts";
 import type { Folders } from "../pool/folders.ts";
 import type { ContainerSpec, Engine } from "./container.ts";
 import { OAuth } from "../auth/oauth.ts";
@@ -25,7 +25,7 @@ export function endpointOf(
     const { url, transport } = config;
     const auth = oauthOf(config);
     const headers = auth ? config.headers : withBearer(config);
-    protect(Object.values(headers).map((value) => value.replace(/^(Bearer|Basic)\s+/i, "")));
+    protectHeaders(headers);
     protectAddress(url);
     return { kind: "url", url, transport, headers, max_message_bytes: max_result_bytes, ...(auth && { auth }) };
   }

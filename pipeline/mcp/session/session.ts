@@ -12,6 +12,7 @@ import { HoneError, mcp, messageOf } from "../../diagnostics/mod.ts";
 import type { CallOutcome, CatalogServer, Json, JsonObject } from "../../events.ts";
 import type { CallResult } from "../../plugin.ts";
 import { findCause, innermost } from "../../common/causes.ts";
+import { withoutHanded, withoutHandedProse } from "../../common/redact.ts";
 import { VERSION } from "../../common/version.ts";
 import { explain, Failure } from "./failure.ts";
 import { TooManyRequests } from "./fetch.ts";
@@ -163,8 +164,8 @@ export class Session {
       name: this.server,
       transport: this.kind,
       protocol: this.client.getNegotiatedProtocolVersion() ?? "",
-      implementation: { name, version },
-      ...(instructions && { instructions }),
+      implementation: { name: withoutHanded(name), version: withoutHanded(version) },
+      ...(instructions && { instructions: withoutHanded(instructions) }),
     };
   }
 
@@ -205,7 +206,7 @@ export class Session {
       const cause = ended ? `it ${ended}` : messageOf(error);
       throw new HoneError(mcp.list_failed(this.server, what, cause, ended ? tail : ""), { cause: error });
     }
-    return entries;
+    return entries.map((entry) => withoutHandedProse(entry) as JsonObject);
   }
 
   /** Whether arguments may be repeated as headers, as modern HTTP wants it of schemas that say so. */

@@ -7,10 +7,13 @@
 import type { JSONRPCMessage, Transport } from "@modelcontextprotocol/client";
 import { stripVTControlCharacters } from "node:util";
 import { asObject } from "../../common/json.ts";
+import { withoutHanded } from "../../common/redact.ts";
 import { killLeftBehind, killProcess, type ProcessSpec, startProcess } from "./process.ts";
 import { messageOf } from "../../diagnostics/mod.ts";
 
 const TAIL_CHARS = 4000;
+/** More is kept than is shown: of a secret that the cut goes through, nothing is shown. */
+const KEPT_CHARS = 2 * TAIL_CHARS;
 const MAX_DEPTH = 1000;
 const DEPTH_CHECK_BYTES = 2 * MAX_DEPTH;
 const NEWLINE = 10;
@@ -50,7 +53,7 @@ export class StdioTransport implements Transport {
   /** The last lines of stderr, after what the server wrote to stdout that is not JSON-RPC. */
   get tail(): string {
     const whole = [this.#noise && `not JSON-RPC on stdout: ${this.#noise}`, this.#tail].filter(Boolean).join("\n");
-    return plain(whole).trim();
+    return withoutHanded(plain(whole)).slice(-TAIL_CHARS).trim();
   }
 
   async start(): Promise<void> {
@@ -127,12 +130,12 @@ export class StdioTransport implements Transport {
     try {
       message = JSON.parse(text);
     } catch {
-      this.#noise ||= text.slice(0, 200);
+      this.#noise ||= shortened(text);
       return;
     }
     const read = asMessage(message);
     if (!read) {
-      this.#noise ||= text.slice(0, 200);
+      this.#noise ||= shortened(text);
       return;
     }
     this.#heard = true;
@@ -143,12 +146,17 @@ export class StdioTransport implements Transport {
     const decoder = new TextDecoder();
     try {
       for await (const chunk of stream) {
-        this.#tail = (this.#tail + decoder.decode(chunk.subarray(-TAIL_CHARS), { stream: true })).slice(-TAIL_CHARS);
+        this.#tail = (this.#tail + decoder.decode(chunk.subarray(-KEPT_CHARS), { stream: true })).slice(-KEPT_CHARS);
       }
     } catch {
       // The process is gone; what was read stays.
     }
   }
+}
+
+/** The beginning of what is no JSON-RPC, for messages. */
+function shortened(text: string): string {
+  return withoutHanded(text.slice(0, KEPT_CHARS)).slice(0, 200);
 }
 
 /** Without colours, cursor movements and the rest of what a terminal would obey; progress bars become lines. */
@@ -179,7 +187,7 @@ function asMessage(value: unknown): JSONRPCMessage | null {
   if (asObject(result)) return { jsonrpc, id, result } as JSONRPCMessage;
   const { code, message } = asObject(error) ?? {};
   if (typeof code === "number" && typeof message === "string") return { jsonrpc, id, error } as JSONRPCMessage;
-  const told = JSON.stringify(error ?? result)?.slice(0, 200) ?? "nothing";
+  const told = shortened(JSON.stringify(error ?? result) ?? "nothing");
   return { jsonrpc, id, error: { code: INVALID, message: `The server's answer is not JSON-RPC: ${told}` } };
 }
 

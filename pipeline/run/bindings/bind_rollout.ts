@@ -9,7 +9,7 @@
 import type { Out, Publish } from "../../bus.ts";
 import { limited, timerMs, TimeUp, untilAborted, within } from "../../common/deadline.ts";
 import { hash32 } from "../../common/random.ts";
-import { redact, withoutHanded } from "../../common/redact.ts";
+import { redact, valueWithoutHanded, withoutHanded } from "../../common/redact.ts";
 import { HoneError, messageOf, sizeOf } from "../../diagnostics/mod.ts";
 import { OUTCOME_ENDS } from "../../events.ts";
 import type { GroupRequest, Json, Outcome, RolloutRef, Scenario, Trajectory } from "../../events.ts";
@@ -268,6 +268,8 @@ async function observe(
       const look = () => limited(timeout_secs, signal, seen);
       observation = await (run.tape ? run.tape.observed(environment, id, look) : look());
       mustBeRecordable(observation);
+      // A server may have written its variables to a file.
+      observation = valueWithoutHanded(observation);
     } catch (error) {
       // Without an observation the judge cannot judge, and returns `invalid`; the rollout itself is unaffected.
       run.log.warn(`${id}: could not observe ${rollout_id}: ${message(error)}`);
