@@ -149,7 +149,7 @@ async function pipelinesBelow(folder: string, caller: Caller): Promise<string[]>
   const files: string[] = [];
   for await (const file of glob(join(folder, "**/*.{yaml,yml}"))) {
     const path = await caller.within(file);
-    if ((await stat(path).catch(() => null))?.isDirectory()) continue;
+    if (!(await stat(path).catch(() => null))?.isFile()) continue;
     if (await textOf(path).then(isPipeline, () => true)) files.push(file);
   }
   if (files.length === 0) throw new HoneError(cli.no_pipelines_in(folder));
