@@ -14,7 +14,7 @@ import { writePipeline } from "./changing_runs.ts";
 
 const SERVER = resolve(import.meta.dirname!, "../fixtures/mcp_server.ts");
 const CONTEXT = 1500;
-const TURNS = "SELECT index, prompt_tokens, shortened FROM turns ORDER BY index";
+const TURNS = "SELECT turn, prompt_tokens, shortened FROM turns ORDER BY turn";
 
 /** Reads five long results, then answers; what is longer than its context is refused in vLLM's words. */
 function reads({ messages, max_tokens }: ScriptedRequest) {
