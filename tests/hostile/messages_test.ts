@@ -61,7 +61,10 @@ const SETTINGS: Case[] = [
   { words: run("servers=./empty"), says: /servers is "\.\/empty".*: it is a folder/ },
   { words: run("agent.system_prompt=./empty"), says: /agent\.system_prompt is "\.\/empty".*: it is a folder/ },
   { words: ["run", "good.yaml", "--yes", "--run-dir", "file"], says: /Cannot create folder ".*file"/ },
-  { words: ["run", "good.yaml", "--yes", "--run-dir", "loop.yaml/x"], says: /loop\.yaml": it already exists, and is no folder/ },
+  {
+    words: ["run", "good.yaml", "--yes", "--run-dir", "loop.yaml/x"],
+    says: /loop\.yaml": it already exists, and is no folder/,
+  },
   { words: ["run", "good.yaml", "--yes", "--run-dir", "x".repeat(300)], says: /the name is too long/ },
 ];
 
