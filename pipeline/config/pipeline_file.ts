@@ -26,7 +26,7 @@ import { TAPE_FILE } from "../tape/lines.ts";
 import { textProblems } from "./pipeline_text.ts";
 import { type GivenPaths, originOf, resolved, written } from "./resolved_yaml.ts";
 import { Source, valueAt } from "./source.ts";
-import { isRelative, missingFiles, missingPaths, namedText, unsetNames } from "./world.ts";
+import { fillAddresses, isRelative, missingFiles, missingPaths, namedText, unsetNames } from "./world.ts";
 
 /** A stage, ready to be created. */
 export interface LoadedStage {
@@ -160,7 +160,7 @@ class Reading {
     if (this.diagnostics.length > 0) return undefined;
     this.diagnostics.push(...override(source, this.options.overrides ?? {}));
     const written = source.value() as Record<string, unknown>;
-    this.#fillAddresses();
+    if (this.#world && this.#env.MCP_URL !== undefined) fillAddresses(source);
     if (this.#world) this.diagnostics.push(...source.interpolate(this.#env, (field) => this.#spared(field)));
     const value = source.value() as Record<string, unknown>;
     const servers_ok = await this.#readServers(value);
@@ -214,19 +214,6 @@ class Reading {
   /** True for fields that a replay does not read: their environment variables need not be set. */
   #spared(field: string): boolean {
     return this.#replays && /^(servers|agent\.endpoint)\./.test(field);
-  }
-
-  /** A server with neither command nor url is the one at `MCP_URL`, if that is set. */
-  #fillAddresses(): void {
-    const servers = valueAt(this.source.raw, ["servers"]);
-    if (!this.#world || this.#env.MCP_URL === undefined || typeof servers !== "object" || servers === null) return;
-    const { doc } = this.source;
-    for (const [name, entry] of Object.entries(servers)) {
-      if (entry === null) doc.setIn(["servers", name], doc.createNode({ url: "${MCP_URL}" }));
-      else if (typeof entry === "object" && !("command" in entry) && !("url" in entry)) {
-        doc.setIn(["servers", name, "url"], doc.createNode("${MCP_URL}"));
-      }
-    }
   }
 
   /** Inlines `servers: ./mcp.json`; false if that failed. */

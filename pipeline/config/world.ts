@@ -7,12 +7,24 @@ import { resolve } from "node:path";
 import { readText } from "../common/read_text.ts";
 import { config as say, reasonOf } from "../diagnostics/mod.ts";
 import type { JsonObject } from "../events.ts";
-import { fieldName, type Path, valueAt } from "./source.ts";
+import { fieldName, type Path, type Source, valueAt } from "./source.ts";
 import type { Finding } from "./stage_graph.ts";
 
 /** True for text that starts like a path. */
 export function isRelative(value: unknown): value is string {
   return typeof value === "string" && /^\.{1,2}[\\/]/.test(value) && !value.includes("\n");
+}
+
+/** Gives servers that have neither command nor url the one of `MCP_URL`, which is set. */
+export function fillAddresses({ raw, doc }: Source): void {
+  const servers = valueAt(raw, ["servers"]);
+  if (typeof servers !== "object" || servers === null) return;
+  for (const [name, entry] of Object.entries(servers)) {
+    if (entry === null) doc.setIn(["servers", name], doc.createNode({ url: "${MCP_URL}" }));
+    else if (typeof entry === "object" && !("command" in entry) && !("url" in entry)) {
+      doc.setIn(["servers", name, "url"], doc.createNode("${MCP_URL}"));
+    }
+  }
 }
 
 /** The text of a file that a field names, or why it cannot be read. */
