@@ -66,7 +66,7 @@ Deno.test("the policies before and after RL are tried on the same few validation
 for (const done of [1, 2, 3, 4]) {
   Deno.test(`a run that was stopped after evaluation ${done} of 4 is resumed with the same scenarios`, async () => {
     await using run = await pluginRun({ source, judges: { judge } }, SETTINGS);
-    assert.equal((await run.start(stoppedAt("evaluation.completed", done))).status, "cancelled");
+    assert.equal((await run.start(stoppedAt("evaluation.completed", done))).status, "interrupted");
     assert.equal((await run.start({ resume: true })).status, "completed");
     assert.deepEqual((await run.rows(TRIED)).map(({ n }) => Number(n)), [8, 20, 8, 20]);
     assert.equal((await run.rows("SELECT * FROM evaluations")).length, 4);
@@ -102,7 +102,7 @@ for (const fresh_optimizer of [true, false]) {
     };
     const train = { ...SETTINGS.train, ...(fresh_optimizer ? {} : { fresh_optimizer }) };
     await using run = await pluginRun({ trainer }, { ...SETTINGS, train });
-    assert.equal((await run.start(stoppedAt("train.stepped", 1))).status, "cancelled");
+    assert.equal((await run.start(stoppedAt("train.stepped", 1))).status, "interrupted");
     assert.equal((await run.start({ resume: true })).status, "completed");
     assert.deepEqual(seen, [fresh_optimizer, fresh_optimizer]);
   });
