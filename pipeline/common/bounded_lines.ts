@@ -1,5 +1,7 @@
 /** Lines of a stream of bytes, with a limit on the length of one. @module */
 
+import { Buffer } from "node:buffer";
+
 const NEWLINE = 10;
 
 /** A line was longer than it may be. */
@@ -47,12 +49,7 @@ export class LineSplitter {
   }
 
   #take(): string {
-    const whole = new Uint8Array(this.#held);
-    let at = 0;
-    for (const part of this.#parts) {
-      whole.set(part, at);
-      at += part.length;
-    }
+    const whole = Buffer.concat(this.#parts, this.#held);
     this.#parts = [];
     this.#held = 0;
     return this.#decoder.decode(whole).replace(/\r$/, "");

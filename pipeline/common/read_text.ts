@@ -3,6 +3,7 @@
  * cannot block hone, nor a device or a huge file fill its memory.
  * @module
  */
+import { Buffer } from "node:buffer";
 import { constants } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { config, HoneError, reasonOf, sizeOf } from "../diagnostics/mod.ts";
@@ -54,7 +55,7 @@ export async function readText(path: string, max_bytes: number = MAX_TEXT_BYTES)
     held += bytesRead;
     if (held > max_bytes) throw tooLarge(held, max_bytes);
   }
-  return new TextDecoder("utf-8", { ignoreBOM: false }).decode(joined(parts, held));
+  return new TextDecoder("utf-8", { ignoreBOM: false }).decode(Buffer.concat(parts, held));
 }
 
 /** The text of a file; a HoneError says why it cannot be read. */
@@ -87,15 +88,4 @@ function mustBeRegular(file: Kinds): void {
 
 function tooLarge(bytes: number, max_bytes: number): NotReadable {
   return new NotReadable(`it has ${sizeOf(bytes)}: expected at most ${sizeOf(max_bytes)}`);
-}
-
-function joined(parts: Uint8Array[], length: number): Uint8Array {
-  if (parts.length === 1) return parts[0]!;
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

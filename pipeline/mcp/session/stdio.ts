@@ -4,6 +4,7 @@
  * closed. `close` kills the group immediately: a rollout's server has nothing to save.
  * @module
  */
+import { Buffer } from "node:buffer";
 import type { JSONRPCMessage, Transport } from "@modelcontextprotocol/client";
 import { stripVTControlCharacters } from "node:util";
 import { asObject } from "../../common/json.ts";
@@ -109,7 +110,7 @@ export class StdioTransport implements Transport {
       let from = 0;
       for (let at = chunk.indexOf(NEWLINE); at >= 0; at = chunk.indexOf(NEWLINE, from)) {
         parts.push(chunk.subarray(from, at));
-        this.#line(join(parts, held + at - from));
+        this.#line(parts.length === 1 ? parts[0]! : Buffer.concat(parts, held + at - from));
         parts.length = held = 0;
         from = at + 1;
       }
@@ -162,17 +163,6 @@ function shortened(text: string): string {
 /** Without colours, cursor movements and the rest of what a terminal would obey; progress bars become lines. */
 function plain(text: string): string {
   return stripVTControlCharacters(text).replace(/\r+\n?/g, "\n").replace(/[^\n\t\P{Cc}]/gu, "");
-}
-
-function join(parts: Uint8Array[], length: number): Uint8Array {
-  if (parts.length === 1) return parts[0]!;
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 /**
