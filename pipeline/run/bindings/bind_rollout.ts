@@ -1,9 +1,9 @@
 /**
  * group.requested → rollouts → turn.completed, tool.called, observation.made, rollout.completed …, group.completed.
  * Each rollout has its own environment; judges observe it before the agent acts and before it is released. A failed
- * rollout is data: it ends with a typed outcome, and the other rollouts continue. A rollout interrupted by the end of the run has no closing record:
- * on resume its group is run again completely, as a new attempt. A completely recorded group is answered from the
- * record.
+ * rollout is data: it ends with a typed outcome, and the other rollouts continue. A rollout interrupted by the end of
+ * the run has no closing record: on resume its group is run again completely, as a new attempt. A completely recorded
+ * group is answered from the record.
  * @module
  */
 import type { Out, Publish } from "../../bus.ts";
