@@ -238,7 +238,7 @@ Deno.test("a file that borrows another folder for its paths says which", async (
   await writeFile(join(other.dir, "judge.ts"), judge(stranger.mark));
   await writeFile(stranger.file, `# resolved by hone from ${other.file}\n${await readFile(stranger.file, "utf8")}`);
   const { code, err } = await stranger.hone("graph", stranger.file);
-  assert.deepEqual([code, await stranger.ran()], [2, false]);
+  assert.deepEqual([code, await stranger.ran()], [2, false], err);
   assert.ok(err.includes(`\n  (paths are relative to ${other.dir})\n  plugin: ./judge.ts (sha256 `), err);
 });
 

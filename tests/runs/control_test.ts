@@ -51,10 +51,11 @@ together("pause and cancel end a live run so that it can go on", ["pause", "canc
 Deno.test("a watcher that is stopped says that the run goes on, and the run does", async () => {
   await using dir = await folder();
   const run_dir = join(dir.path, "run");
+  const { sql, slow } = MOMENTS["base evaluation"]!;
   const running = startRun(run_dir, slow);
   await until(running, run_dir, sql);
   const watching = start(["watch", run_dir, "--only", "turn."]);
-  await sleep(1500);
+  while (watching.live() && watching.said() === "") await sleep(40);
   watching.kill("SIGINT");
   const { code, err } = await watching.ended;
   assert.deepEqual([code, err], [0, "stopped watching: the run goes on\n"]);

@@ -31,6 +31,8 @@ export interface Running {
   pid: number;
   kill(signal: Deno.Signal): void;
   live(): boolean;
+  /** What it has written to stdout so far. */
+  said(): string;
   ended: Promise<Ended>;
 }
 
@@ -46,12 +48,22 @@ export function start(words: string[], cache: string = CACHE): Running {
     detached: true,
   }).spawn();
   let live = true;
-  const ended = child.output().then(({ code, signal, stdout, stderr }) => {
+  let out = "";
+  const read = async () => {
+    for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) out += text;
+  };
+  const finish = async () => {
+    const [{ code, signal }, err] = await Promise.all([child.status, new Response(child.stderr).text(), read()]);
     live = false;
-    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-    return { code: signal ?? code, out: text(stdout), err: text(stderr) };
-  });
-  return { pid: child.pid, kill: (signal) => child.kill(signal), live: () => live, ended };
+    return { code: signal ?? code, out, err };
+  };
+  return {
+    pid: child.pid,
+    kill: (signal) => child.kill(signal),
+    live: () => live,
+    said: () => out,
+    ended: finish(),
+  };
 }
 
 /** Runs `hone <words>` to its end. */
