@@ -103,7 +103,13 @@ export interface Agent {
   rollout_timeout_secs: number;
 }
 
-/** Endpoint of a language model, as in a plugin's settings. */
+/** Price of a language model, in US dollars per million tokens. */
+export interface LlmPrice {
+  input_per_million: number;
+  output_per_million: number;
+}
+
+/** Endpoint of a language model, as in a plugin's settings (`llm_endpoint` of `@hone/hone/schemas`). */
 export interface LlmEndpoint {
   /** `openai`: any OpenAI-compatible endpoint; `anthropic`: the Anthropic Messages API. */
   api: "openai" | "anthropic";
@@ -115,6 +121,8 @@ export interface LlmEndpoint {
   headers?: Record<string, string>;
   /** Additional fields of every request. */
   body?: JsonObject;
+  /** As declared by the user; does not affect replies. */
+  price?: LlmPrice;
 }
 
 /** One request to a language model. */

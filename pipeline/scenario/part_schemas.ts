@@ -1,11 +1,14 @@
 /**
- * Schemas for the parts of judges (`@hone/hone/schemas`): calls, paths below a rollout's folder, and matchers of
- * values. Separate from `mod.ts`, so that the command line can start without loading the schema library.
+ * Schemas for plugins (`@hone/hone/schemas`): for the parts of judges (calls, paths below a rollout's folder, matchers
+ * of values), and for settings that name a language model. Separate from `mod.ts`, so that the command line can start
+ * without loading the schema library.
  * @module
  */
 import { z } from "zod";
 import { patternProblem } from "../common/pattern.ts";
 import type { CallSpec, Matcher } from "../events.ts";
+
+export { llm_endpoint, llm_sampling } from "../llm/endpoint_schema.ts";
 
 /** A path below the rollout's own folder. */
 export const path_below: z.ZodType<string> = z.string().min(1).max(4096).refine(
