@@ -9,7 +9,7 @@ import { join, relative, sep } from "node:path";
 export const ROOT = join(import.meta.dirname!, "..");
 
 const SKIPPED =
-  /(^|\/)(node_modules|\.git|__pycache__|\.hone|\.venv|\.pytest_cache)\/|^(?!tests\/)(.*\/)?(runs|dist)\//;
+  /(^|\/)(node_modules|\.git|__pycache__|\.hone|\.venv|\.pytest_cache)\/|^\.git$|^(?!tests\/)(.*\/)?(runs|dist)\//;
 
 /** Files below the root, as relative paths with `/`. */
 export function sources(root = ROOT): string[] {
