@@ -19,6 +19,7 @@ import type {
   TurnRecord,
 } from "./events.ts";
 import type { Agent, CallResult, Context, Environment, Llm, Policy } from "./kinds/role_types.ts";
+import type { SourceTools } from "./kinds/source_types.ts";
 import type {
   Demonstration,
   HostedTrainer,
@@ -31,6 +32,7 @@ import type {
 import type { Verdict } from "./verdict/verdict_types.ts";
 
 export type * from "./kinds/role_types.ts";
+export type * from "./kinds/source_types.ts";
 export type * from "./kinds/trainer_types.ts";
 
 /** The kinds of plugin; `kinds.ts` has the facts about each. */
@@ -101,7 +103,11 @@ export interface Roles {
   discoverer: { discover(servers: ServerSpec[], connect: Connect): Promise<Catalog> };
   "scenario-source": {
     /** `parts` are the parts of scenarios that judges read. */
-    produce(catalog: Catalog, parts: ScenarioPart[]): AsyncIterable<Scenario> | Iterable<Scenario>;
+    produce(
+      catalog: Catalog,
+      parts: ScenarioPart[],
+      tools: SourceTools,
+    ): AsyncIterable<Scenario> | Iterable<Scenario>;
   };
   rollout: {
     run(args: RolloutArgs): AsyncGenerator<RolloutRecord, Outcome>;

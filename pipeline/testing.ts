@@ -1,7 +1,7 @@
 /**
  * Test helpers for plugins: `conformance(plugin)` registers the tests that every plugin must pass, usually in the first
- * line of its test file. `fakeContext`, `fakeScenario`, `fakeTrajectory`, `fakeTurn`, `fakeToolCall` and
- * `fakeJudgeArgs` create arguments for roles.
+ * line of its test file. `fakeContext`, `fakeScenario`, `fakeTrajectory`, `fakeTurn`, `fakeToolCall`, `fakeJudgeArgs`
+ * and `fakeSourceTools` create arguments for roles.
  * @module
  */
 import assert from "node:assert/strict";
@@ -11,7 +11,19 @@ import { pipeline_schema } from "./config/pipeline_schema.ts";
 import type { CallOutcome, Catalog, JsonObject, Scenario, ToolCallRecord, Trajectory, TurnRecord } from "./events.ts";
 import { isKind, KIND_NAMES, KINDS } from "./kinds.ts";
 import type { Given, KindFacts } from "./kinds/kind.ts";
-import type { Agent, CallResult, Context, Environment, JudgeArgs, Kind, Llm, Plugin, Policy, Roles } from "./plugin.ts";
+import type {
+  Agent,
+  CallResult,
+  Context,
+  Environment,
+  JudgeArgs,
+  Kind,
+  Llm,
+  Plugin,
+  Policy,
+  Roles,
+  SourceTools,
+} from "./plugin.ts";
 import type { Verdict } from "./verdict/verdict_types.ts";
 
 /** A context for `create`; `lines` collects the plugin's log. `base_dir` is the system's temporary folder. */
@@ -71,6 +83,34 @@ export function fakeJudgeArgs<E>(given: Partial<JudgeArgs<E>> = {}): JudgeArgs<E
   const llm: Llm = { ask: ({ endpoint: { model } }) => Promise.resolve({ ...NOTHING_SAID, model }) };
   const signal = new AbortController().signal;
   return { group: [fakeTrajectory()], scenario: fakeScenario(), expected: undefined, signal, llm, ...given };
+}
+
+/** What a scenario source may use, without servers: each lease has no tools and no folder, and no trial succeeds. */
+export function fakeSourceTools(given: Partial<SourceTools> = {}): SourceTools {
+  const none = () => Promise.resolve<CallResult>({ outcome: "unknown_tool", text: "", result: null, seconds: 0 });
+  const [disposed, reason] = [() => Promise.resolve(), "no server"];
+  const { llm, signal } = fakeJudgeArgs();
+  return {
+    seed: 7,
+    recorded: null,
+    world: () => Promise.resolve("none"),
+    lease: () =>
+      Promise.resolve({
+        id: "e1",
+        workdir: null,
+        tools: [],
+        call: none,
+        observe: none,
+        [Symbol.asyncDispose]: disposed,
+      }),
+    trial: () =>
+      Promise.resolve({ trajectory: fakeTrajectory(), judgements: {}, success: false, invalid: reason, reason }),
+    llm,
+    signal,
+    progress: () => {},
+    save: () => Promise.resolve(),
+    ...given,
+  };
 }
 
 /** Options of `conformance`. */
@@ -247,6 +287,7 @@ function given(plugin: Plugin, dir: string, signal: AbortSignal): Given {
     llm,
     rollout: { rollout_id: "r1", scenario, policy, environment, agent: shown, seed: 1, signal },
     export: { dir: export_dir, policy, agent: shown, catalog, verdict, model, weights, signal },
+    source: fakeSourceTools({ signal, llm }),
   };
 }
 

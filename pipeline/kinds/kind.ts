@@ -3,7 +3,7 @@
  * @module
  */
 import type { Catalog, JsonObject, Scenario, Trajectory } from "../events.ts";
-import type { ExportArgs, Kind, Llm, Plugin, Roles, RolloutArgs } from "../plugin.ts";
+import type { ExportArgs, Kind, Llm, Plugin, Roles, RolloutArgs, SourceTools } from "../plugin.ts";
 import type { Hello } from "../program/hello.ts";
 import type { Program } from "../program/program.ts";
 
@@ -35,6 +35,7 @@ export interface Given {
   llm: Llm;
   rollout: RolloutArgs;
   export: ExportArgs;
+  source: SourceTools;
 }
 
 /** Template of `hone new`: a small working plugin to start from. */

@@ -7,7 +7,9 @@
  * `produce`, `observe_before`, `observe`, `judge`, `shape`, `export`, `on`), any number of times and possibly concurrently; the answer is `{"id":n,"result":…}` or
  * `{"id":n,"error":{"message":…}}`. While it answers call `n`, the program may use what the role was given:
  * `{"call":"connect","of":n,"id":"a","params":[…]}`, answered by `{"return":"a","result":…}` or
- * `{"return":"a","error":{…}}`. End of stdin is the end of the program.
+ * `{"return":"a","error":{…}}`. A judge is given `call`, `observe` and `llm`; a scenario source `lease` (returns an id,
+ * which `call`, `observe` and `release` take first), `trial`, `llm`, `world`, `progress` and `save`. End of stdin is the
+ * end of the program.
  *
  * The program gets the same small environment as servers (`child_env.ts`); what else it needs, such as a key, is a
  * setting: `with: { key: "${API_KEY}" }`.

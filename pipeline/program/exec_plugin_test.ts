@@ -6,7 +6,7 @@ import process from "node:process";
 import { loadProgram } from "./exec_plugin.ts";
 import { Program } from "./program.ts";
 import type { Context, Environment, ExportArgs, Kind, Plugin, Roles } from "../plugin.ts";
-import { conformance, fakeContext, fakeJudgeArgs, fakeScenario, fakeTrajectory } from "../testing.ts";
+import { conformance, fakeContext, fakeJudgeArgs, fakeScenario, fakeSourceTools, fakeTrajectory } from "../testing.ts";
 
 const BASE = join(import.meta.dirname!, "../../tests/fixtures/programs");
 const load = () => loadProgram("exec:./judge.py", BASE) as Promise<Plugin<"judge">>;
@@ -145,7 +145,9 @@ Deno.test("a program produces scenarios from the catalog", () =>
       tokens: 1,
     }));
     const made = [];
-    for await (const { id } of role.produce({ servers: [], tools, schema_hash: "h" }, [])) made.push(id);
+    for await (const { id } of role.produce({ servers: [], tools, schema_hash: "h" }, [], fakeSourceTools())) {
+      made.push(id);
+    }
     assert.deepEqual(made, ["a", "b"]);
   }));
 

@@ -89,6 +89,8 @@ export interface Measured {
 export interface Run {
   config: PipelineConfig;
   run_dir: string;
+  /** Absolute folder of the pipeline file. */
+  base_dir: string;
   roles: RunRoles;
   /** Parts of scenarios that judges read. */
   parts: ScenarioPart[];

@@ -195,6 +195,7 @@ async function atItsBeginning(loaded: LoadedPipeline, options: RunOptions, store
   const recorded = await completed(store);
   return {
     config,
+    base_dir: loaded.base_dir,
     parts: loaded.parts,
     agent: agentOf(loaded),
     catalog: { servers: [], tools: [], schema_hash: "" },

@@ -69,7 +69,8 @@ function blamed(stage: LoadedStage, role: Roles[Kind]): Roles[Kind] {
   }
   if ("produce" in role) {
     return {
-      produce: (catalog, parts) => blamingEach(stage, () => role.produce(catalog, parts), { each: checkedScenario }),
+      produce: (catalog, parts, tools) =>
+        blamingEach(stage, () => role.produce(catalog, parts, tools), { each: checkedScenario }),
     };
   }
   if ("export" in role) return { export: (args) => blaming(stage, () => role.export(args), checkedExport) };

@@ -16,6 +16,7 @@ import type {
   Outcome,
   RewardValue,
   RolloutRef,
+  Scenario,
   Shortened,
   ToolCallRecord,
   ToolSpec,
@@ -129,6 +130,17 @@ export async function completed(store: Store): Promise<Completed> {
       seconds: Number(spent?.seconds ?? 0),
     },
   };
+}
+
+/** The scenarios that a stage produced, in order; null if the sources of the run have not all finished. */
+export async function recordedScenarios(store: Store, stage: string): Promise<Scenario[] | null> {
+  const [completed] = await store.query("SELECT seq FROM events WHERE type = 'scenarios.completed' LIMIT 1");
+  if (!completed) return null;
+  const rows = await store.query(
+    "SELECT scenario FROM scenarios JOIN events USING (seq) WHERE source = $1 ORDER BY seq",
+    [stage],
+  );
+  return rows.map(({ scenario }) => parsed(scenario) as Scenario);
 }
 
 function evaluation(row: Row): EventMap["evaluation.completed"] {

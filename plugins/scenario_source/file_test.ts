@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { render } from "../../pipeline/diagnostics/mod.ts";
 import type { Catalog, Scenario, ToolSpec } from "@hone/hone";
-import { conformance, fakeContext } from "@hone/hone/testing";
+import { conformance, fakeContext, fakeSourceTools } from "@hone/hone/testing";
 import { asPart } from "../../pipeline/scenario/parts.ts";
 import answer from "../judge/answer.ts";
 import calls from "../judge/calls.ts";
@@ -33,7 +33,7 @@ async function produce(files: Record<string, string>, settings = {}): Promise<Sc
     for (const [name, text] of Object.entries(files)) await writeFile(join(root, name), text);
     const config = plugin.config.parse({ path: Object.keys(files), ...settings });
     const role = await plugin.create(fakeContext(config, { base_dir: root }));
-    return await Array.fromAsync(role.produce(catalog, parts));
+    return await Array.fromAsync(role.produce(catalog, parts, fakeSourceTools()));
   } finally {
     await rm(root, { recursive: true });
   }

@@ -14,18 +14,21 @@ import { missingSplits } from "../../scenario/preview.ts";
 import { serverProblems } from "../../scenario/server_needs.ts";
 import type { Bound } from "../bindings.ts";
 import type { Run } from "../context.ts";
+import { sourceTools } from "../source_tools.ts";
 
 /** Binds every scenario source. */
 export function bind(run: Run): Bound[] {
   const { sources } = run.roles;
   const produced: Scenario[][] = sources.map(() => []);
   let open = sources.length;
+  const tools = sourceTools(run);
   return sources.map(({ id, role }, index) => ({
     stage: id,
     on: {
       "catalog.discovered": async (_, out) => {
         run.progress.begin("scenarios", 0);
-        for await (const scenario of untilAborted(run.signal, eachOf(role.produce(run.catalog, run.parts)))) {
+        const scenarios = role.produce(run.catalog, run.parts, await tools(id, out.cause));
+        for await (const scenario of untilAborted(run.signal, eachOf(scenarios))) {
           produced[index]!.push(scenario);
           await out.deliver("scenario.produced", scenario, run.recorded.scenarios.has(scenario.id));
         }
