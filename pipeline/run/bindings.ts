@@ -51,7 +51,8 @@ export function mostRollouts({ train, evaluate }: FlowSettings): number {
   return Math.max(train.concurrency, evaluate.concurrency ?? 0);
 }
 
-const opening: Binding[] = [
+/** What every run begins with: its tools and its scenarios. */
+export const OPENING: Binding[] = [
   {
     name: "discoverer",
     kind: "discoverer",
@@ -138,7 +139,7 @@ const closing: Binding[] = [
 
 /** A run that trains step by step, or only evaluates. */
 export const ONLINE: Binding[] = [
-  ...opening,
+  ...OPENING,
   {
     name: "ladder",
     consumes: ["scenarios.completed", "evaluation.completed", "policy.published", "rung.completed"],
@@ -179,7 +180,7 @@ export const ONLINE: Binding[] = [
 
 /** A run with a hosted trainer: exports a data set, follows a job. */
 export const HOSTED: Binding[] = [
-  ...opening,
+  ...OPENING,
   {
     name: "ladder",
     consumes: ["scenarios.completed", "evaluation.completed", "policy.published", "rung.completed"],

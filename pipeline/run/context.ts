@@ -105,6 +105,8 @@ export interface Run {
   scenarios: Scenario[];
   online: OnlineTrainer | null;
   hosted: HostedTrainer | null;
+  /** The base policy, once it has been asked for: see `basePolicy`. */
+  opening?: Promise<Policy>;
   /** By name: the policies that are served now. */
   policies: Map<string, Policy>;
   groups: Map<string, Group>;

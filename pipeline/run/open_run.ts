@@ -5,7 +5,8 @@
  * rollout finished.
  * @module
  */
-import { chmod, mkdir, readdir, rmdir } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, rm, rmdir } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Bus } from "../bus.ts";
@@ -30,7 +31,7 @@ import { serveControl } from "../store/run_control.ts";
 import { Store } from "../store/store.ts";
 import { findTape, openTape, type TapeSource } from "../tape/mod.ts";
 import { type Verdict, writeReports } from "../verdict/mod.ts";
-import { bindAll, flowOf } from "./bindings.ts";
+import { bindAll, type Binding, flowOf, OPENING } from "./bindings.ts";
 import { stageOf } from "./blame.ts";
 import type { Measured, Run } from "./context.ts";
 import { watchDisk } from "./disk_budget.ts";
@@ -116,6 +117,34 @@ export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): 
   }
 }
 
+/**
+ * Opens a pipeline as far as its scenarios (servers, discovery, scenario sources), without a tape, and does `work` with
+ * it, such as trials. Nothing is kept: its folder is a temporary one. Throws what the run's stages or the work throw.
+ */
+export async function withScenarios<T>(
+  loaded: LoadedPipeline,
+  options: Pick<RunOptions, "signal" | "on_log" | "on_progress">,
+  work: (run: Run) => Promise<T>,
+): Promise<T> {
+  await using stack = new AsyncDisposableStack();
+  const run_dir = await mkdtemp(join(tmpdir(), "hone-scenarios-"));
+  stack.defer(() => rm(run_dir, { recursive: true, force: true }));
+  const run = await open(loaded, { ...options, run_dir }, stack, null, () => OPENING);
+  const { name, seed } = loaded.config;
+  try {
+    await run.bus.publish("runner", "run.started", { name, seed, hone_version: VERSION, resumed: false });
+    await unlessAborted(run.signal, run.bus.idle());
+    run.signal.throwIfAborted();
+    return await work(run);
+  } catch (error) {
+    run.stop(error instanceof Error ? error : new Error(String(error)));
+    await Promise.race([run.bus.idle(), sleep(GRACE_SECS * 1000, undefined, { ref: false })]);
+    throw run.failure ?? error;
+  } finally {
+    run.progress.end();
+  }
+}
+
 /** What a folder's run evaluates, where it does nothing else. */
 async function recordedMeasure(run_dir: string): Promise<Measured | undefined> {
   await using store = await Store.open(join(run_dir, DATABASE), { run_id: basename(run_dir), mode: "read" });
@@ -147,6 +176,7 @@ async function open(
   options: RunOptions,
   stack: AsyncDisposableStack,
   source: TapeSource | null,
+  bound: (flow: Binding[]) => Binding[] = (flow) => flow,
 ): Promise<Run> {
   const { run_dir, resume: resumed = false } = options;
   const { config, stages } = loaded;
@@ -184,7 +214,7 @@ async function open(
     if (roles.trainer) await disposed(roles.trainer, run.online ?? run.hosted, log);
   });
   const kinds = new Set(stages.map(({ plugin }) => plugin.kind));
-  await bindAll(run, flowOf((kind) => kinds.has(kind), roles.trainer?.role.mode === "hosted"));
+  await bindAll(run, bound(flowOf((kind) => kinds.has(kind), roles.trainer?.role.mode === "hosted")));
   return run;
 }
 

@@ -25,8 +25,17 @@ export async function publishPolicy(
   await deliver("policy.published", { name, version, model: policy.model, checkpoint }, recorded);
 }
 
+/** The base policy: the model is opened once, by whoever needs it first. */
+export function basePolicy(run: Run): Promise<Policy> {
+  return run.opening ??= openPolicy(run).then((base) => {
+    run.policies.set("base", base);
+    if (run.agent.examples.length > 0) run.policies.set("prompt", { ...base, name: "prompt" });
+    return base;
+  });
+}
+
 /** Opens the trainer, if there is one, and returns the base policy. The run fails if the trainer exits. */
-export async function openPolicy(run: Run): Promise<Policy> {
+async function openPolicy(run: Run): Promise<Policy> {
   const { trainer } = run.roles;
   if (!trainer || !run.config.model) return endpointPolicy(run, await endpointContext(run));
   const { role } = trainer;

@@ -8,7 +8,7 @@
 import type { Out } from "../../bus.ts";
 import { limited, TimeUp } from "../../common/deadline.ts";
 import { messageOf } from "../../diagnostics/mod.ts";
-import type { Judgement, Outcome, Trajectory } from "../../events.ts";
+import type { Judgement, Outcome, Purpose, Scenario, Trajectory } from "../../events.ts";
 import { checkedJudgements } from "../../kinds/judgements.ts";
 import { redact } from "../../common/redact.ts";
 import { partOf } from "../../scenario/parts.ts";
@@ -43,8 +43,10 @@ async function judgeGroup(run: Run, judge: StagedJudge, group: Group | undefined
   // A judge that failed may succeed now: nothing was trained or measured with what it failed to say.
   const known = ids.every((id) => stored?.has(id) && !hasFailed(stored.get(id)!));
   if (!known) group.judged_anew = true;
-  const made = known ? ids.map((id) => stored!.get(id)!) : await ask(run, judge, group, judgeable, cause);
-  const { group_id } = group.request;
+  const { scenario, request: { group_id, purpose } } = group;
+  const made = known
+    ? ids.map((id) => stored!.get(id)!)
+    : await askJudge(run, judge, { scenario, purpose, group: judgeable, signal: run.signal, cause });
   const by = made_by === undefined ? {} : { made_by };
   await Promise.all(
     made.map((judgement, index) =>
@@ -53,31 +55,37 @@ async function judgeGroup(run: Run, judge: StagedJudge, group: Group | undefined
   );
 }
 
-async function ask(
-  run: Run,
-  judge: StagedJudge,
-  group: Group,
-  judgeable: Trajectory[],
-  cause?: number,
+/** What a judge is asked about. */
+export interface Question {
+  scenario: Scenario;
+  purpose: Purpose;
+  /** Rollouts of the scenario, each of which can be judged. */
+  group: Trajectory[];
+  signal: AbortSignal;
+  /** The event that asks. */
+  cause?: number;
+}
+
+/** One judgement for each rollout, in order. Throws only if the signal is aborted. */
+export async function askJudge(
+  run: Pick<Run, "llm">,
+  { id, role, part, timeout_secs }: StagedJudge,
+  { scenario, purpose, group, signal: ends, cause }: Question,
 ): Promise<Judgement[]> {
-  const { id, role, part, timeout_secs } = judge;
-  const { scenario, request } = group;
-  const all = (judgement: Judgement) => judgeable.map(() => judgement);
-  if (role.scale === "relative" && request.purpose !== "train") {
-    return all({ abstain: "relative: used only in training" });
-  }
+  const all = (judgement: Judgement) => group.map(() => judgement);
+  if (role.scale === "relative" && purpose !== "train") return all({ abstain: "relative: used only in training" });
   try {
-    const made = await limited(timeout_secs, run.signal, async (signal) => {
+    const made = await limited(timeout_secs, ends, async (signal) => {
       const expected = part ? partOf(scenario, part) : undefined;
-      return await role.judge({ group: judgeable, scenario, expected, signal, llm: run.llm(id, signal, cause) });
+      return await role.judge({ group, scenario, expected, signal, llm: run.llm(id, signal, cause) });
     });
-    return checkedJudgements(made, judgeable.length, id).map((judgement, index) =>
-      "score" in judgement && role.observe && !Object.hasOwn(judgeable[index]!.observations, id)
+    return checkedJudgements(made, group.length, id).map((judgement, index) =>
+      "score" in judgement && role.observe && !Object.hasOwn(group[index]!.observations, id)
         ? { invalid: `judge ${JSON.stringify(id)} scored a rollout whose environment it could not observe` }
         : judgement
     );
   } catch (error) {
-    run.signal.throwIfAborted();
+    ends.throwIfAborted();
     const cause = error instanceof TimeUp ? `no judgement within ${timeout_secs} s` : messageOf(error);
     return all({ invalid: `${FAILED}${redact(cause)}${hint(error)}` });
   }

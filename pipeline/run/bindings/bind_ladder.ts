@@ -13,7 +13,7 @@ import { fitTools } from "../../scenario/tool_lists.ts";
 import { evaluationKey } from "../../store/recorded.ts";
 import type { Bound } from "../bindings.ts";
 import type { Measured, Run } from "../context.ts";
-import { openPolicy } from "../policies.ts";
+import { basePolicy } from "../policies.ts";
 import { closing, ladderPhases, measurements } from "../progress/phases.ts";
 import { evaluation, measurementsOf, temperatureOf } from "./bind_measure.ts";
 import { firstVersion } from "../online/sampler.ts";
@@ -44,7 +44,7 @@ export function bind(run: Run): Bound[] {
     stage: "ladder",
     on: {
       "scenarios.completed": async (_, out) => {
-        await openModel(run);
+        run.scenarios = await fitTools(run, await basePolicy(run));
         rungs = run.measured ? measuredRungs(run, run.measured) : ladderRungs(run);
         await climb(out);
       },
@@ -53,13 +53,6 @@ export function bind(run: Run): Bound[] {
       "rung.completed": reached,
     },
   }];
-}
-
-async function openModel(run: Run) {
-  const base = await openPolicy(run);
-  run.policies.set("base", base);
-  if (run.agent.examples.length > 0) run.policies.set("prompt", { ...base, name: "prompt" });
-  run.scenarios = await fitTools(run, base);
 }
 
 /** The rungs of `ladder:`, or those of a hosted trainer; policies in `evaluate.policies` are evaluated. */

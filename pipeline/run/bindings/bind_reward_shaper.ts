@@ -82,7 +82,10 @@ function hasFailed(reward: RewardValue): boolean {
 }
 
 /** Whether the rollout succeeded according to the decisive judges, or why that is unknown. */
-function decide({ roles, config }: Run, judgements: Record<string, Judgement>): boolean | string {
+export function decide(
+  { roles, config }: Pick<Run, "roles" | "config">,
+  judgements: Record<string, Judgement>,
+): boolean | string {
   const said = roles.judges.filter(({ role }) => role.decisive).map(({ id }) => [id, judgements[id]!] as const);
   for (const [id, judgement] of said) if ("invalid" in judgement) return `${id}: ${judgement.invalid}`;
   const scores = said.flatMap(([, judgement]) => "score" in judgement ? [judgement.score] : []);

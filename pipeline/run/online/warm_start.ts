@@ -3,13 +3,12 @@
  * demonstrations, and the trainer trains on exactly the token ids that its endpoint would have seen and produced.
  * @module
  */
-import { offeredTools } from "../../chat/conversation.ts";
 import { shuffled, stream } from "../../common/random.ts";
 import { HoneError, runner as messages } from "../../diagnostics/mod.ts";
-import type { Outcome, Scenario, ToolCallRecord, TurnRecord } from "../../events.ts";
-import type { CallResult, Demonstration, Environment, RolloutRecord } from "../../plugin.ts";
+import type { Scenario } from "../../events.ts";
 import type { BatchRow } from "../../store/batch_file.ts";
-import { agentOf, type Group, type Run } from "../context.ts";
+import type { Group, Run } from "../context.ts";
+import { demonstration } from "../reference_solution.ts";
 import { inTurns } from "./scenario_draw.ts";
 
 /** Training scenarios with a solution: all, or `warm_start.demonstrations` of them, families taking turns. */
@@ -46,63 +45,6 @@ export async function supervisedBatches(run: Run, groups: Group[]): Promise<Batc
     { length: epochs },
     (_, epoch) => chunks(shuffled(rows, stream(run.config.seed, `warm start ${epoch}`)), batch_size),
   ).flat();
-}
-
-/** Replays a scenario's reference solution: the rollout of a demonstration. */
-export async function* replaySolution(
-  run: Run,
-  scenario: Scenario,
-  environment: Environment,
-): AsyncGenerator<RolloutRecord, Outcome> {
-  const solution = scenario.solution!;
-  const results: CallResult[] = [];
-  for (const call of solution.calls) {
-    const tool = environment.tools.find((t) =>
-      (t.name === call.tool || t.model_name === call.tool) && (!call.server || t.server === call.server)
-    );
-    results.push(await environment.call(tool?.model_name ?? call.tool, call.arguments));
-  }
-  const spoken = demonstration(run, scenario, results).messages.filter(({ role }) => role === "assistant");
-  const texts = spoken.slice(-solution.calls.length - 1);
-  for (const [index, call] of solution.calls.entries()) {
-    const made = { id: `call-${index}`, name: call.tool, arguments: call.arguments };
-    yield turn(index, texts[index]?.content ?? "", [made]);
-    yield record(index, call, environment, results[index]!);
-  }
-  yield turn(solution.calls.length, solution.answer, []);
-  return { end: "answered", answer: solution.answer };
-}
-
-/** The conversation of a reference solution. */
-function demonstration(run: Run, scenario: Scenario, results: CallResult[]): Demonstration {
-  const { id, role } = run.roles.rollout;
-  if (!role.demonstrate) throw new HoneError(messages.rollout_cannot_demonstrate(id));
-  const tools = offeredTools(scenario, run.catalog.tools);
-  return role.demonstrate({ scenario, agent: agentOf(run, "base"), policy: run.policies.get("base")!, tools, results });
-}
-
-function turn(index: number, text: string, tool_calls: TurnRecord["tool_calls"]): TurnRecord {
-  const base = { prompt_tokens: 0, output_tokens: 0, seconds: 0 };
-  return { type: "turn", index, input: [], text, tool_calls, finish_reason: "stop", ...base };
-}
-
-function record(
-  index: number,
-  call: NonNullable<Scenario["solution"]>["calls"][number],
-  environment: Environment,
-  result: CallResult,
-): ToolCallRecord {
-  const server = call.server ?? environment.tools.find((tool) => tool.name === call.tool)?.server ?? "";
-  return {
-    type: "tool_call",
-    turn: index,
-    index: 0,
-    server,
-    tool: call.tool,
-    arguments: call.arguments,
-    truncated: false,
-    ...result,
-  };
 }
 
 function chunks<T>(items: T[], size: number): T[][] {
