@@ -25,7 +25,7 @@ import type { DeclaredServer, Plugin, ScenarioPart } from "../plugin.ts";
 import { TAPE_FILE } from "../tape/lines.ts";
 import { textProblems } from "./pipeline_text.ts";
 import { type GivenPaths, originOf, resolved, written } from "./resolved_yaml.ts";
-import { Source, valueAt } from "./source.ts";
+import { type Path, Source, valueAt } from "./source.ts";
 import { fillAddresses, isRelative, missingFiles, missingPaths, namedText, unsetNames } from "./world.ts";
 
 /** A stage, ready to be created. */
@@ -213,7 +213,7 @@ class Reading {
 
   /** True for fields that a replay does not read: their environment variables need not be set. */
   #spared(field: string): boolean {
-    return this.#replays && /^(servers|agent\.endpoint)\./.test(field);
+    return this.#replays && /^(servers|agent\.endpoint|evaluate\.models)\./.test(field);
   }
 
   /** Inlines `servers: ./mcp.json`; false if that failed. */
@@ -259,7 +259,7 @@ class Reading {
     }
     const { ids, findings } = nameStages(placed);
     if (placed.length === stages.length) {
-      findings.push(...checkGraph(this.source.value(), placed, Object.keys(this.options.builtins)));
+      findings.push(...checkGraph(this.source.value(), placed, Object.keys(this.options.builtins), this.options));
       findings.push(...checkReward(placed, ids));
     }
     this.#report(...findings);
@@ -362,11 +362,9 @@ class Reading {
    * Fills in values that depend on other parts: the prompt's text, the model's folder, the ladder without a trainer.
    */
   async #complete(config: PipelineConfig, stages: LoadedStage[]): Promise<PipelineConfig> {
-    const { system_prompt } = config.agent;
-    if (this.#world && isRelative(system_prompt)) {
-      const text = await namedText(system_prompt, ["agent", "system_prompt"], this.base_dir);
-      if (typeof text === "string") config.agent.system_prompt = text.trimEnd();
-      else this.#report(text);
+    await this.#readPrompt(config.agent, ["agent", "system_prompt"]);
+    for (const [name, model] of Object.entries(config.evaluate.models)) {
+      await this.#readPrompt(model, ["evaluate", "models", name, "system_prompt"]);
     }
     if (isRelative(config.model)) {
       this.#given.model = config.model;
@@ -381,13 +379,30 @@ class Reading {
     if (this.#hosted || !stages.some(({ plugin }) => plugin.kind === "trainer")) {
       config.ladder = config.ladder.filter((rung) => rung === "prompt");
     }
-    const tunes = this.#hosted || config.ladder.some((rung) => rung !== "prompt");
-    const reachable = ["base", ...config.ladder, ...(tunes ? ["tuned"] : [])];
-    config.evaluate.policies = config.evaluate.policies.filter((policy) => reachable.includes(policy));
+    config.evaluate.policies = this.#policies(config);
     config.stages = stages.map(({ plugin: _, scale: __, with: parsed, ...stage }) => {
       return { ...stage, with: parsed as Record<string, unknown> };
     });
     return config;
+  }
+
+  /** The policies that the ladder makes, of those to compare, and all models. */
+  #policies({ ladder, evaluate: { policies, models } }: PipelineConfig): string[] {
+    const tunes = this.#hosted || ladder.some((rung) => rung !== "prompt");
+    const reachable = ["base", "nothing", "reference", ...ladder, ...(tunes ? ["tuned"] : [])];
+    const further = Object.keys(models);
+    return [
+      ...policies.filter((policy) => reachable.includes(policy) || further.includes(policy)),
+      ...further.filter((name) => !policies.includes(name)),
+    ];
+  }
+
+  /** Replaces the path of a system prompt by the file's text. */
+  async #readPrompt(of: { system_prompt?: string }, path: Path): Promise<void> {
+    if (!this.#world || !isRelative(of.system_prompt)) return;
+    const text = await namedText(of.system_prompt, path, this.base_dir);
+    if (typeof text === "string") of.system_prompt = text.trimEnd();
+    else this.#report(text);
   }
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import { z } from "zod";
+import { llm_endpoint, llm_price } from "../llm/endpoint_schema.ts";
 
 const positive = () => z.number().positive();
 const count = () => z.int().min(1);
@@ -25,14 +26,20 @@ const endpoint = z.strictObject({
     .describe(
       "Additional fields of every request, such as `parallel_tool_calls`, `tool_choice` or `reasoning_effort`.",
     ),
+  price: llm_price.optional().describe("Price of the model, from which the cost of its rollouts is computed.")
+    .meta({ examples: [{ input_per_million: 0.25, output_per_million: 2 }] }),
 });
+
+const examples = z.array(z.strictObject({
+  user: z.string().describe("The user's message.").meta({ examples: ["Which files are there?"] }),
+  assistant: z.string().describe("The assistant's reply.").meta({ examples: ["Two: a.txt and b.txt."] }),
+}));
 
 const agent = z.strictObject({
   system_prompt: z.string().default("").describe("System prompt: text, or a path that starts with `./` or `../`."),
-  examples: z.array(z.strictObject({
-    user: z.string().describe("The user's message.").meta({ examples: ["Which files are there?"] }),
-    assistant: z.string().describe("The assistant's reply.").meta({ examples: ["Two: a.txt and b.txt."] }),
-  })).default([]).describe("Example exchanges inserted before every task."),
+  examples: examples.default([]).describe(
+    "Example exchanges of the policy `prompt`, inserted before every task. Without any, the `prompt` rung searches for them.",
+  ),
   max_turns: count().default(8).describe("Maximum turns per rollout."),
   max_tokens: count().default(256).describe("Maximum tokens per turn."),
   temperature: positive().max(2).default(1).describe("Sampling temperature of `sampled` evaluations."),
@@ -255,9 +262,70 @@ const train = z.strictObject({
   ),
 });
 
+const prompt = z.strictObject({
+  model: llm_endpoint.optional().describe(
+    "Language model that proposes instructions, from the failures of those tried so far. Default: none; the instructions " +
+      "are then a few fixed ones, filled in with the names of the tools.",
+  ).meta({ examples: [{ base_url: "http://127.0.0.1:8000/v1", model: "qwen3-32b" }] }),
+  instructions: z.int().min(0).default(4).describe("Maximum number of instructions to try besides the system prompt."),
+  examples: z.int().min(0).default(3).describe(
+    "Maximum number of examples: reference solutions of training scenarios, replayed on the servers and judged successful.",
+  ),
+  sample: count().default(16).describe("Training scenarios on which each candidate is tried, once each."),
+  rollouts: count().default(400).describe(
+    "Maximum number of rollouts of the search, replays and the choice on validation scenarios included.",
+  ),
+  max_tokens: count().optional().describe(
+    "Maximum estimated tokens of instructions and examples. Default: a quarter of the model's context, or 2000 if that is unknown.",
+  ).meta({ examples: [1500] }),
+});
+
+/** Policies that hone makes itself; others are keys of `evaluate.models`. */
+export const POLICIES = ["base", "nothing", "reference", "prompt", "warm_start", "tuned"] as const;
+
+const policy_name = z.string().regex(
+  /^[a-z][a-z0-9_-]{0,31}$/,
+  "must be lower case letters, digits, - or _, start with a letter and have at most 32 characters",
+);
+
+const model = endpoint.extend({
+  system_prompt: z.string().optional().describe(
+    "System prompt: text, or a path that starts with `./` or `../`. Default: `agent.system_prompt`.",
+  ).meta({ examples: ["./gpt.md"] }),
+  examples: examples.default([]).describe("Example exchanges inserted before every task."),
+  tool_format: tool_format.optional().describe("Format of tools and calls. Default: `native`, or `agent.tool_format`.")
+    .meta({ examples: ["native"] }),
+  max_tokens: count().optional().describe("Maximum tokens per turn. Default: `agent.max_tokens`.").meta({
+    examples: [1024],
+  }),
+});
+
+const suite = z.union([
+  z.string().min(1),
+  z.strictObject({
+    path: z.string().min(1).describe("A file of scenarios, for the stages of this pipeline, or another pipeline file.")
+      .meta({ examples: ["./related.yaml"] }),
+    servers: z.record(z.string(), z.json()).optional().describe(
+      "Servers of a file of scenarios, as in `servers`; `{}`: none, the agent has no tools. Default: those of this pipeline.",
+    ).meta({ examples: [{}] }),
+  }),
+]);
+
 const evaluate = z.strictObject({
-  policies: z.array(z.enum(["base", "prompt", "warm_start", "tuned"])).min(1).default(["base", "warm_start", "tuned"])
-    .describe("Policies that the verdict compares."),
+  policies: z.array(policy_name).min(1).default(["base", "prompt", "warm_start", "tuned"])
+    .describe(
+      "Policies that the verdict compares: of `ladder` (`base`, `prompt`, `warm_start`, `tuned`), `nothing` (makes no call " +
+        "and answers nothing), `reference` (replays the scenarios' reference solutions), and those of `models`.",
+    ),
+  models: z.record(policy_name, model).prefault({}).describe(
+    "Further models to compare, each behind an OpenAI-compatible endpoint: policies with these names, only evaluated.",
+  ).meta({
+    examples: [{ gpt: { base_url: "https://api.openai.com/v1", model: "gpt-5-mini", api_key_env: "OPENAI_API_KEY" } }],
+  }),
+  suites: z.record(policy_name, suite).prefault({}).describe(
+    "Further held-out scenarios by name, such as related tasks, other servers, or chat without tools: a path, or a map. They " +
+      "are attempted by the same policies after the verdict, and reported beside it.",
+  ).meta({ examples: [{ related: "./related.yaml", chat: "../chat/pipeline.yaml" }] }),
   split: z.enum(["heldout", "validation"]).default("heldout").describe("Split that the verdict is based on."),
   tries: count().default(1).describe("Attempts per scenario."),
   concurrency: count().optional().describe(
@@ -332,7 +400,8 @@ export const pipeline_schema = z.strictObject({
   stages: z.array(stage).min(1).describe("The plugins of the pipeline, in order, with their settings.")
     .meta({ examples: [[{ use: "discoverer/mcp" }]] }),
   ladder: z.array(z.enum(["prompt", "warm_start", "rl"])).default(["warm_start", "rl"])
-    .describe("Training stages (rungs) to run, in this order; without a trainer there are none."),
+    .describe("Training stages (rungs) to run, in this order; without a trainer only `prompt`."),
+  prompt: prompt.prefault({}).describe("The search for a better prompt: instructions and examples."),
   warm_start: warm_start.prefault({}).describe("The supervised warm start on verified demonstrations."),
   train: train.prefault({}).describe("On-policy reinforcement learning."),
   evaluate: evaluate.prefault({}).describe("The closing comparison."),

@@ -9,6 +9,7 @@ import { KIND_NAMES, KINDS } from "../kinds.ts";
 import type { Kind, Plugin } from "../plugin.ts";
 import { missingKinds } from "../run/bindings.ts";
 import type { DeclaredRole } from "./declared_role.ts";
+import { checkPolicies } from "./policy_checks.ts";
 import { type Path, valueAt } from "./source.ts";
 
 /** A problem and the field that it concerns. */
@@ -35,8 +36,13 @@ const ONLINE_ONLY = ["ladder", "warm_start", "train"];
 /** Folders of a run that hone uses itself; an exporter's folder is named after its stage. */
 const OWN_FOLDERS = ["batches", "checkpoints", "dataset", "env", "evaluations"];
 
-/** All problems between the stages, and between them and the top-level fields. */
-export function checkGraph(raw: unknown, stages: Placed[], builtin_uses: string[]): Finding[] {
+/** All problems between the stages, and between them and the top-level fields; `trains` as in `LoadOptions`. */
+export function checkGraph(
+  raw: unknown,
+  stages: Placed[],
+  builtin_uses: string[],
+  { trains = true }: { trains?: boolean } = {},
+): Finding[] {
   const of = (kind: Kind) => stages.filter(({ plugin }) => plugin.kind === kind);
   const uses = (kind: Kind) => builtin_uses.filter((use) => use.startsWith(kind + "/"));
   const findings: Finding[] = [];
@@ -70,7 +76,7 @@ export function checkGraph(raw: unknown, stages: Placed[], builtin_uses: string[
     ...findings,
     ...checkJudges(of("judge"), hosted),
     ...(hosted ? [...checkHosted(raw), ...checkWeights(of("exporter"))] : []),
-    ...checkTraining(raw, trainer, hosted),
+    ...checkTraining(raw, { trainer, hosted, trains }),
     ...checkServers(servers),
   ];
 }
@@ -129,7 +135,10 @@ function checkWeights(exporters: Placed[]): Finding[] {
 }
 
 /** Checks ladder, model and policies against the trainer, or its absence. */
-function checkTraining(raw: unknown, trainer: boolean, hosted: boolean): Finding[] {
+function checkTraining(
+  raw: unknown,
+  { trainer, hosted, trains }: { trainer: boolean; hosted: boolean; trains: boolean },
+): Finding[] {
   const findings: Finding[] = [];
   const ladder = valueAt(raw, ["ladder"]);
   const rungs = Array.isArray(ladder) ? ladder.map(String) : undefined;
@@ -147,16 +156,8 @@ function checkTraining(raw: unknown, trainer: boolean, hosted: boolean): Finding
   if (!trainer && valueAt(raw, ["agent", "endpoint"]) === undefined) {
     findings.push({ diagnostic: config.no_policy(), path: ["stages"], side: "key" });
   }
-  const policies = valueAt(raw, ["evaluate", "policies"]);
-  for (const [i, policy] of Array.isArray(policies) ? policies.entries() : []) {
-    if (hosted && policy === "tuned") continue;
-    const makers = policy === "tuned" ? ["rl", "warm_start"] : policy === "warm_start" ? ["warm_start"] : [];
-    const climbed = hosted ? [] : rungs ?? (trainer ? ["warm_start", "rl"] : []);
-    if (makers.length === 0 || makers.some((rung) => climbed.includes(rung))) continue;
-    const diagnostic = config.policy_unreachable(String(policy), makers.join(" or "));
-    findings.push({ diagnostic, path: ["evaluate", "policies", i] });
-  }
-  return findings;
+  const climbed = hosted ? ["rl"] : rungs ?? (trainer ? ["warm_start", "rl"] : []);
+  return [...findings, ...checkPolicies(raw, trains ? climbed : null)];
 }
 
 /** Checks the requirements of a server's isolation. */

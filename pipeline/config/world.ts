@@ -70,6 +70,10 @@ export async function missingFiles(
   const named: [unknown, Path][] = [
     [valueAt(value, ["agent", "system_prompt"]), ["agent", "system_prompt"]],
     [value.model, ["model"]],
+    ...Object.keys(valueAt(value, ["evaluate", "models"]) ?? {}).map((name): [unknown, Path] => {
+      const at = ["evaluate", "models", name, "system_prompt"];
+      return [valueAt(value, at), at];
+    }),
   ];
   const wanted = named.filter(([path]) => isRelative(path));
   for (const [name, server] of inline && value.servers ? Object.entries(value.servers) : []) {

@@ -132,6 +132,23 @@ export const config = {
     ),
   policy_unreachable: (policy: string, rungs: string) =>
     say("POLICY_UNREACHABLE", `evaluate.policies has ${quote(policy)}, but ladder has no ${rungs} rung to produce it`),
+  policy_unknown: (policy: string, own: string[], models: string[]) => {
+    const meant = nearest(policy, [...own, ...models]);
+    return say(
+      "POLICY_UNKNOWN",
+      `evaluate.policies has ${quote(policy)}: expected ${own.join(", ")}, or a model of evaluate.models (${
+        models.join(", ") || "there is none"
+      })`,
+      meant && `did you mean ${quote(meant)}?`,
+    );
+  },
+  policy_twice: (policy: string) => say("POLICY_TWICE", `evaluate.policies has ${quote(policy)} more than once`),
+  policy_name_taken: (name: string) =>
+    say(
+      "POLICY_NAME_TAKEN",
+      `evaluate.models has ${quote(name)}, which is the name of a policy that hone makes itself`,
+      "give the model another name",
+    ),
   servers_missing: () =>
     say("SERVERS_MISSING", "servers is missing: the discoverer needs at least one server", "declare one under servers"),
   shared_workdir: (server: string) =>

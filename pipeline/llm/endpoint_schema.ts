@@ -4,12 +4,13 @@
  * @module
  */
 import { z } from "zod";
-import type { LlmEndpoint } from "../plugin.ts";
+import type { LlmEndpoint, LlmPrice } from "../plugin.ts";
 
 const header_values = z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).transform(String));
 const usd = z.number().min(0);
 
-const price = z.strictObject({
+/** Price of a language model. */
+export const llm_price: z.ZodType<LlmPrice> = z.strictObject({
   input_per_million: usd.describe("US dollars per million prompt tokens.").meta({ examples: [0.25] }),
   output_per_million: usd.describe("US dollars per million output tokens.").meta({ examples: [2] }),
 });
@@ -29,7 +30,7 @@ export const llm_endpoint: z.ZodType<LlmEndpoint> = z.strictObject({
   body: z.record(z.string(), z.json()).default({}).describe(
     "Additional fields of every request, such as `reasoning_effort` or `top_p`.",
   ),
-  price: price.optional().describe("Price of the model, from which the cost of its requests is computed.")
+  price: llm_price.optional().describe("Price of the model, from which the cost of its requests is computed.")
     .meta({ examples: [{ input_per_million: 0.25, output_per_million: 2 }] }),
 });
 
