@@ -15,6 +15,7 @@ export const DURABLE: ReadonlySet<EventName> = new Set<EventName>([
   "tool.called",
   "rollout.completed",
   "judgement.made",
+  "label.given",
   "reward.shaped",
   "llm.called",
   "train.stepped",

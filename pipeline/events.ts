@@ -255,6 +255,16 @@ export type Judgement =
   | { abstain: string }
   | { invalid: string };
 
+/** What a person said of one rollout. */
+export interface Label {
+  rollout_id: string;
+  /** From 0 to 1; a thumb up is 1, a thumb down 0. */
+  score: number;
+  /** Empty if none was given. */
+  reason: string;
+  labelled_by?: string;
+}
+
 /** A reward: its value and named parts, or the reason why it is invalid. */
 export type RewardValue = { value: number; parts: Record<string, number> } | { invalid: string };
 
@@ -358,6 +368,7 @@ export interface EventMap {
   "group.completed": { group_id: string; scenario_id: string; step: number; rollout_ids: string[] };
   /** `made_by`: digest of what the judgement depends on besides the rollout; a resumed run keeps it while that is so. */
   "judgement.made": { rollout_id: string; group_id: string; judge: string; made_by?: string } & Judgement;
+  "label.given": Label;
   /** `made_by` as for judgements. */
   "reward.shaped": { rollout_id: string; group_id: string; success: boolean; made_by?: string } & RewardValue;
   "group.rewarded": { group_id: string; scenario_id: string; step: number; purpose: Purpose };

@@ -1,6 +1,8 @@
 /**
  * The roles of plugins, and `definePlugin`. A plugin sees only the arguments of its role: never the bus, the store or
- * another plugin. The runner publishes what a role returns or yields.
+ * another plugin. The runner publishes what a role returns or yields. All that a judge is given is recorded
+ * (trajectories, the scenario, the catalog's `tools`, people's `labels`) or asked of `llm`, so that stored rollouts can
+ * be judged again without a rollout.
  * @module
  */
 import type { z } from "zod";
@@ -10,6 +12,7 @@ import type {
   Json,
   JsonObject,
   Judgement,
+  Label,
   Outcome,
   RewardValue,
   Scenario,
@@ -75,6 +78,10 @@ export interface JudgeArgs<E = unknown> {
   /** Aborted when the judge's time limit is reached or the run ends. */
   signal: AbortSignal;
   llm: Llm;
+  /** All tools of the run's catalog, as recorded: names on their servers, input and output schemas. */
+  tools: readonly ToolSpec[];
+  /** What people said of the group's rollouts (`hone label`), as recorded: of each person the last label. */
+  labels(): Promise<Label[]>;
 }
 
 /** The role of a judge. */

@@ -78,11 +78,13 @@ export function fakeToolCall(tool: string, args: JsonObject = {}, outcome: CallO
 
 const NOTHING_SAID = { text: "", prompt_tokens: 0, output_tokens: 0, seconds: 0, cached: false };
 
-/** Arguments of a judge: one rollout without turns, and a language model with empty replies. */
+/** Arguments of a judge: one rollout without turns, no tools, no labels, and a language model with empty replies. */
 export function fakeJudgeArgs<E>(given: Partial<JudgeArgs<E>> = {}): JudgeArgs<E> {
   const llm: Llm = { ask: ({ endpoint: { model } }) => Promise.resolve({ ...NOTHING_SAID, model }) };
   const signal = new AbortController().signal;
-  return { group: [fakeTrajectory()], scenario: fakeScenario(), expected: undefined, signal, llm, ...given };
+  const labels = () => Promise.resolve([]);
+  const of_run = { scenario: fakeScenario(), expected: undefined, signal, llm, tools: [], labels };
+  return { group: [fakeTrajectory()], ...of_run, ...given };
 }
 
 /** What a scenario source may use, without servers: each lease has no tools and no folder, and no trial succeeds. */

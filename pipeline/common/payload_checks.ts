@@ -158,6 +158,7 @@ const shapes: Shapes = {
     abstain: maybe(text),
     invalid: maybe(text),
   },
+  "label.given": { rollout_id: text, score: number, reason: text, labelled_by: maybe(text) },
   "reward.shaped": {
     rollout_id: text,
     group_id: text,

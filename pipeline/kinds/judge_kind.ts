@@ -5,12 +5,14 @@ import type { Callbacks, Program } from "../program/program.ts";
 import { checkedJudgements } from "./judgements.ts";
 import { type Given, type KindFacts } from "./kind.ts";
 
-const asked = ({ trajectory, scenario, signal, llm }: Given) => ({
+const asked = ({ trajectory, scenario, signal, llm, catalog }: Given) => ({
   group: [trajectory, { ...trajectory, rollout_id: "r2" }],
   scenario,
   expected: undefined,
   signal,
   llm,
+  tools: catalog.tools,
+  labels: () => Promise.resolve([]),
 });
 
 async function observed(
@@ -40,8 +42,12 @@ export const judge: KindFacts<"judge"> = {
     decisive,
     ...(observe && { observe: (...args) => observed(program, "observe", ...args) }),
     ...(observe_before && { observeBefore: (...args) => observed(program, "observe_before", ...args) }),
-    judge: async ({ group, scenario, expected, llm }) => {
-      const callbacks: Callbacks = { llm: (request) => llm.ask(request as LlmRequest) };
+    judge: async ({ group, scenario, expected, llm, tools, labels }) => {
+      const callbacks: Callbacks = {
+        llm: (request) => llm.ask(request as LlmRequest),
+        tools: () => Promise.resolve(tools),
+        labels,
+      };
       return await program.call("judge", { group, scenario, expected }, callbacks) as Judgement[];
     },
   }),

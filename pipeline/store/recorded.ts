@@ -13,6 +13,7 @@ import type {
   Json,
   JsonObject,
   Judgement,
+  Label,
   Outcome,
   RewardValue,
   RolloutRef,
@@ -71,11 +72,14 @@ export function evaluationKey({ policy, split, temperature }: Omit<EvaluationTar
   return `${policy}/${split}/${temperature}`;
 }
 
-/** Seconds from the first to the last record, summed over all starts; also correct for a killed one. */
+/**
+ * Seconds from the first to the last record, summed over all starts; also correct for a killed one. People may label
+ * rollouts long after the run's end.
+ */
 const SECONDS = `SELECT coalesce(sum(last - first), 0) / 1000 FROM (
   SELECT min(ms) AS first, max(ms) AS last
   FROM (SELECT epoch_ms(recorded_at) AS ms, sum(CASE WHEN type = 'run.started' THEN 1 ELSE 0 END) OVER (ORDER BY seq) AS start
-    FROM events)
+    FROM events WHERE type <> 'label.given')
   GROUP BY start)`;
 
 /** Everything that resume reads from the store. */
@@ -204,6 +208,22 @@ export async function storedJudgements(store: Store, judge: string, rollout_ids:
     made_by ?? null,
   ]);
   return new Map(rows.map((row) => [String(row.rollout_id), judgement(row)]));
+}
+
+/** What people said of these rollouts: of each person the last label, in the order in which they were given. */
+export async function storedLabels(
+  store: { query(sql: string, params?: readonly unknown[]): Promise<Row[]> },
+  rollout_ids: string[],
+): Promise<Label[]> {
+  const rows = await store.query(`SELECT * FROM labels WHERE ${among("$1")} ORDER BY seq`, [
+    JSON.stringify(rollout_ids),
+  ]);
+  return rows.map(({ rollout_id, score, reason, labelled_by }) => ({
+    rollout_id: String(rollout_id),
+    score: Number(score),
+    reason: String(reason),
+    ...(typeof labelled_by === "string" && { labelled_by }),
+  }));
 }
 
 function judgement(row: Row): Judgement {

@@ -202,6 +202,10 @@ const ROWS: Rows = {
     ]);
     return `${d.rollout_id}/${d.judge}`;
   },
+  "label.given": (d, at, add) => {
+    add("label_records", [d.rollout_id, "human", d.score, d.reason, d.labelled_by ?? null, at]);
+    return d.rollout_id;
+  },
   "reward.shaped": (d, _at, add) => {
     const shaped = "value" in d && d.value !== undefined ? d : null;
     const invalid = "invalid" in d ? d.invalid : null;

@@ -219,6 +219,14 @@ export const TABLES = {
     success: ["BOOLEAN", "Whether every decisive judge scored at least evaluate.success_at."],
     made_by: MADE_BY,
   }),
+  label_records: records("label.given", "All labels that people gave (hone label); `labels` has only the last ones.", {
+    rollout_id: ROLLOUT_ID,
+    judge: ["VARCHAR", "human."],
+    score: ["DOUBLE", "From 0 to 1: 1 for a thumb up, 0 for a thumb down."],
+    reason: ["VARCHAR", "Why; empty if it was not said."],
+    labelled_by: ["VARCHAR", "Who said so; NULL if it was not said."],
+    recorded_at: RECORDED_AT,
+  }),
   llm_calls: records("llm.called", "Requests of stages, such as judges, to language models.", {
     stage: ["VARCHAR", "The stage that asked (id)."],
     api: ["VARCHAR", "openai or anthropic."],

@@ -38,6 +38,12 @@ export const VIEWS: Record<string, View> = {
     select: `SELECT * FROM judgement_records
       WHERE seq IN (SELECT max(seq) FROM judgement_records GROUP BY rollout_id, judge)`,
   },
+  labels: {
+    about: "What people say about rollouts; if a person labelled a rollout twice, the last time.",
+    columns: of("label_records"),
+    select: `SELECT * FROM label_records
+      WHERE seq IN (SELECT max(seq) FROM label_records GROUP BY rollout_id, labelled_by)`,
+  },
   rewards: {
     about: "The reward of each rollout, and whether it succeeded.",
     columns: of("reward_records"),

@@ -12,7 +12,7 @@ import type { Judgement, Outcome, Purpose, Scenario, Trajectory } from "../../ev
 import { checkedJudgements } from "../../kinds/judgements.ts";
 import { redact } from "../../common/redact.ts";
 import { partOf } from "../../scenario/parts.ts";
-import { storedJudgements } from "../../store/recorded.ts";
+import { storedJudgements, storedLabels } from "../../store/recorded.ts";
 import type { Bound } from "../bindings.ts";
 import type { Group, Run, StagedJudge } from "../context.ts";
 import { judgementMaker } from "../made_by.ts";
@@ -68,7 +68,7 @@ export interface Question {
 
 /** One judgement for each rollout, in order. Throws only if the signal is aborted. */
 export async function askJudge(
-  run: Pick<Run, "llm">,
+  { llm, catalog, store }: Pick<Run, "llm" | "catalog" | "store">,
   { id, role, part, timeout_secs }: StagedJudge,
   { scenario, purpose, group, signal: ends, cause }: Question,
 ): Promise<Judgement[]> {
@@ -77,7 +77,15 @@ export async function askJudge(
   try {
     const made = await limited(timeout_secs, ends, async (signal) => {
       const expected = part ? partOf(scenario, part) : undefined;
-      return await role.judge({ group, scenario, expected, signal, llm: run.llm(id, signal, cause) });
+      return await role.judge({
+        group,
+        scenario,
+        expected,
+        signal,
+        llm: llm(id, signal, cause),
+        tools: catalog?.tools ?? [],
+        labels: () => storedLabels(store, group.map(({ rollout_id }) => rollout_id)),
+      });
     });
     return checkedJudgements(made, group.length, id).map((judgement, index) =>
       "score" in judgement && role.observe && !Object.hasOwn(group[index]!.observations, id)
