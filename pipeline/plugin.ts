@@ -209,6 +209,15 @@ export interface PreviewArgs {
   servers?: Record<string, DeclaredServer>;
 }
 
+/** A judge or part that a reward shaper's settings name. */
+export interface Weighed {
+  name: string;
+  /** Path in the settings. */
+  path: (string | number)[];
+  /** Whether the name is the key at this path (the default) or the value. */
+  side?: "key" | "value";
+}
+
 /** A plugin: a plain object. Importing it does no I/O; the role may have `Symbol.asyncDispose`. */
 export interface Plugin<K extends Kind = Kind> {
   kind: K;
@@ -225,9 +234,9 @@ export interface Plugin<K extends Kind = Kind> {
   expects?: Expectation<any>;
   /** For a judge: the names of its scores' parts, if they are always the same. */
   parts?: readonly string[];
-  /** For a reward shaper: the judges (`state`) and parts (`calls.near`) that its settings name, each with its path. */
+  /** For a reward shaper: the judges (`state`) and parts (`calls.near`) that its settings name. */
   // deno-lint-ignore no-explicit-any -- see config
-  weighs?(config: any): { name: string; path: (string | number)[] }[];
+  weighs?(config: any): Weighed[];
   /**
    * For a scenario source: its scenarios, read without servers, for `hone validate` and before a run starts.
    * Throws a HoneError with all problems, including scenarios without a part that a decisive judge needs.
@@ -256,7 +265,7 @@ export function definePlugin<K extends Kind, S extends z.ZodType, E = unknown>(
   plugin: Omit<Plugin<K>, "config" | "create" | "expects" | "preview" | "weighs"> & {
     config: S;
     expects?: Expectation<E>;
-    weighs?(config: z.output<S>): { name: string; path: (string | number)[] }[];
+    weighs?(config: z.output<S>): Weighed[];
     preview?(config: z.output<S>, args: PreviewArgs): Promise<Scenario[]>;
     create(context: Context<z.output<S>>): RoleOf<K, E> | Promise<RoleOf<K, E>>;
   },

@@ -14,6 +14,7 @@ export const builtins: Builtins = {
   "judge/calls": () => import("./judge/calls.ts"),
   "judge/answer": () => import("./judge/answer.ts"),
   "reward-shaper/weighted": () => import("./reward_shaper/weighted.ts"),
+  "reward-shaper/lexicographic": () => import("./reward_shaper/lexicographic.ts"),
   "trainer/mlx": () => import("./trainer/mlx.ts"),
   "exporter/adapter": () => import("./exporter/adapter.ts"),
 };

@@ -78,7 +78,7 @@ function nested(field: Schema, name: string): FieldRow[] {
   const entry = field.additionalProperties;
   return [
     ...rows(field, `${name}.`),
-    ...(field.type === "array" ? rows((field.items ?? {}) as Schema, `${name}[].`) : []),
+    ...(field.type === "array" ? rows((field.items || {}) as Schema, `${name}[].`) : []),
     ...(entry !== null && typeof entry === "object" ? rows(entry as Schema, `${name}.<name>.`) : []),
   ];
 }
@@ -92,6 +92,7 @@ function typeText(field: Schema): string {
   if (Array.isArray(field.enum)) return field.enum.map((value) => JSON.stringify(value)).join(" | ");
   if ("const" in field) return JSON.stringify(field.const);
   if (Array.isArray(field.anyOf)) return [...new Set((field.anyOf as Schema[]).map(typeText))].join(" | ");
+  if (Array.isArray(field.prefixItems)) return `[${(field.prefixItems as Schema[]).map(typeText).join(", ")}]`;
   if (field.type === "array") return `list of ${typeText((field.items ?? {}) as Schema)}`;
   return field.type === "object" ? "map" : (field.type as string | undefined) ?? "any";
 }

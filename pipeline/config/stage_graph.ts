@@ -16,7 +16,7 @@ import { type Path, valueAt } from "./source.ts";
 export interface Finding {
   diagnostic: Diagnostic;
   path: Path;
-  side?: "key";
+  side?: "key" | "value";
 }
 
 /** A stage whose plugin could be loaded. */
@@ -103,19 +103,19 @@ export function checkReward(stages: Placed[], ids: string[]): Finding[] {
     stages.flatMap(({ plugin }, i) => plugin.kind === "judge" ? [[ids[i]!, plugin] as const] : []),
   );
   const named = stages.flatMap(({ index, plugin, with: settings }) =>
-    settings === undefined ? [] : (plugin.weighs?.(settings) ?? []).map(({ name, path }) => ({ index, name, path }))
+    settings === undefined ? [] : (plugin.weighs?.(settings) ?? []).map((weighed) => ({ index, ...weighed }))
   );
-  return named.flatMap(({ index, name, path }): Finding[] => {
+  return named.flatMap(({ index, name, path, side = "key" }): Finding[] => {
     const at: Path = ["stages", index, "with", ...path];
     if (judges.has(name)) return [];
     const dot = name.lastIndexOf(".");
     const [judge, part] = dot < 0 ? [name, ""] : [name.slice(0, dot), name.slice(dot + 1)];
     const plugin = judges.get(judge);
     if (!plugin) {
-      return [{ diagnostic: config.weight_without_judge(name, judge, [...judges.keys()]), path: at, side: "key" }];
+      return [{ diagnostic: config.weight_without_judge(name, judge, [...judges.keys()]), path: at, side }];
     }
     if (!plugin.parts || plugin.parts.includes(part)) return [];
-    return [{ diagnostic: config.weight_without_part(name, judge, part, plugin.parts), path: at, side: "key" }];
+    return [{ diagnostic: config.weight_without_part(name, judge, part, plugin.parts), path: at, side }];
   });
 }
 
