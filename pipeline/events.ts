@@ -290,6 +290,8 @@ export interface LlmCall {
   request: Json;
   /** `{ text, json?, model }`, or `{ error: { code, message } }`. */
   reply: Json;
+  /** Cost in US dollars, 0 if nothing was sent; null if the endpoint has no price. */
+  usd: number | null;
 }
 
 /** Metrics of one optimiser step, reported by the trainer. */

@@ -143,6 +143,7 @@ const shapes: Shapes = {
     tries: number,
     request: json,
     reply: json,
+    usd: either(number, nothing),
   },
   "rollout.completed": { ...reference, outcome, seconds: number },
   "rollout.abandoned": { rollout_id: text, reason: text },

@@ -7,6 +7,7 @@
 import { existsSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { checkGraph, checkReward, type Finding, nameStages, type Placed } from "./stage_graph.ts";
+import { checkPrices } from "./endpoint_prices.ts";
 import { explain, jsonSchema } from "./issues.ts";
 import { override } from "./overrides.ts";
 import { type DeclaredRole, declaredRole } from "./declared_role.ts";
@@ -260,7 +261,7 @@ class Reading {
     const { ids, findings } = nameStages(placed);
     if (placed.length === stages.length) {
       findings.push(...checkGraph(this.source.value(), placed, Object.keys(this.options.builtins), this.options));
-      findings.push(...checkReward(placed, ids));
+      findings.push(...checkReward(placed, ids), ...checkPrices(this.source.value(), placed));
     }
     this.#report(...findings);
     this.#hosted = placed.some(({ says }) => says.mode === "hosted");

@@ -360,6 +360,10 @@ const limits = z.strictObject({
     "Maximum prompt and reply tokens of those requests, as reported by the endpoints or else estimated; requests in " +
       "progress when the limit is reached are still completed.",
   ).meta({ examples: [5000000] }),
+  usd: positive().optional().describe(
+    "Maximum cost of those requests in US dollars, at the `price` in the settings of their endpoints, which each must then " +
+      "state; requests in progress when the limit is reached are still completed.",
+  ).meta({ examples: [5] }),
   result_bytes: count().default(1_000_000).describe(
     "Maximum bytes of one tool result in the run's records, and for judges. A longer one is cut, with a mark; the hash of the whole is kept.",
   ),

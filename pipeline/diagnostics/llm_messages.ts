@@ -11,6 +11,9 @@ export interface Asked {
   url: string;
 }
 
+/** How a price is stated. */
+export const PRICE =
+  "Add `price: { input_per_million: …, output_per_million: … }`, in US dollars; 0 for a model that costs nothing.";
 const SHOWN_CHARS = 300;
 const MIB = 1024 * 1024;
 
@@ -38,6 +41,12 @@ export const llm = {
       "LLM_LIMIT",
       `Cannot ask model ${quote(model)}: limits.${limit} (${value}) is used up`,
       "Raise it in the pipeline file, then `hone resume`.",
+    ),
+  unpriced: (model: string) =>
+    say(
+      "LLM_UNPRICED",
+      `Cannot ask model ${quote(model)}: limits.usd is set, and the settings of its endpoint state no price`,
+      PRICE,
     ),
   unreachable: (asked: Asked, cause: string) =>
     say(

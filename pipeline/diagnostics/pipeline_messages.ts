@@ -1,5 +1,6 @@
 /** Messages about a pipeline file: its fields, plugins and scenarios. @module */
 import { nearest, quote, say, typeName } from "./diagnostic.ts";
+import { PRICE } from "./llm_messages.ts";
 
 /** With a field that was probably meant, a list of all fields is shown up to this length. */
 const FEW = 12;
@@ -18,6 +19,8 @@ export const config = {
     say("EMPTY_FILE", "The file is empty: a pipeline needs at least name and stages", "start from examples/files"),
   not_a_pipeline: () => say("NOT_A_PIPELINE", "This is not a pipeline: it has neither name nor stages"),
   not_a_map: (got: unknown) => say("NOT_A_MAP", `A pipeline is a map of fields, not ${typeName(got)}`),
+  endpoint_unpriced: (field: string) =>
+    say("LLM_UNPRICED", `${field} states no price, and limits.usd is set: expected \`price\``, PRICE),
   not_approved: (uses: string[]) =>
     say(
       "NOT_CONSENTED",

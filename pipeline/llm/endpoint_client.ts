@@ -119,7 +119,7 @@ export class EndpointClient {
     const { url, api, request: { endpoint } } = question;
     const asked = { model: endpoint.model, url };
     const headers = headersOf(question);
-    this.budget.take(endpoint.model, effort.tries === 0);
+    this.budget.take(endpoint, effort.tries === 0);
     effort.tries++;
     const started = performance.now();
     const text = JSON.stringify(body);
@@ -131,10 +131,10 @@ export class EndpointClient {
     }
     const answer = answerOf(question, heard);
     const said = saidIn(question, answer);
-    const { prompt_tokens, output_tokens } = said?.usage ?? estimate(text, said?.text ?? "");
-    effort.prompt_tokens += prompt_tokens;
-    effort.output_tokens += output_tokens;
-    this.budget.add(prompt_tokens + output_tokens);
+    const used = said?.usage ?? estimate(text, said?.text ?? "");
+    effort.prompt_tokens += used.prompt_tokens;
+    effort.output_tokens += used.output_tokens;
+    this.budget.add(endpoint, used);
     if (said) return said;
     throw new EndpointError(say.unreadable(asked, api.answer, shown(answer)), heard.status, NO_CHOICES);
   }

@@ -166,7 +166,7 @@ Deno.test("ask() ends with the signal: while it is answered, between tries, and 
   // Only what was sent is a call.
   assert.deepEqual(run.calls.map(({ outcome, tries, reply }) => [outcome, tries, reply]), [["cancelled", 1, null]]);
   assert.deepEqual(other.calls.map(({ outcome, tries }) => [outcome, tries]), [["cancelled", 1]]);
-  assert.deepEqual(run.client.spent, { calls: 1, tokens: 0 });
+  assert.deepEqual(run.client.spent, { calls: 1, tokens: 0, usd: 0 });
 });
 
 Deno.test("ask() refuses what is no answer of the API: too large, no JSON, nested without end, another shape", async () => {

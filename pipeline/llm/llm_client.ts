@@ -9,7 +9,7 @@ import { type Diagnostic, HoneError } from "../diagnostics/mod.ts";
 import type { JsonObject, LlmCall } from "../events.ts";
 import type { Llm, LlmReply, LlmRequest, Log } from "../plugin.ts";
 import type { LlmTape } from "../tape/tape.ts";
-import { Budget, type Spent } from "./budget.ts";
+import { Budget, costOf, type Spent } from "./budget.ts";
 import { type Effort, EndpointClient } from "./endpoint_client.ts";
 import { Flight } from "./flight.ts";
 import { type Question, questionOf } from "./question.ts";
@@ -20,8 +20,8 @@ import { usableReply } from "./usable_reply.ts";
 export interface LlmClientOptions {
   /** Publishes a call. A reply is returned only after this promise resolves: it is then on disk. */
   record(call: LlmCall, cause?: number): Promise<void> | void;
-  /** `limits.llm_calls` and `limits.llm_tokens`. Default: no limits. */
-  limits?: { calls?: number; tokens?: number };
+  /** `limits.llm_calls`, `limits.llm_tokens` and `limits.usd`. Default: no limits. */
+  limits?: Partial<Spent>;
   /** Use by earlier starts of the run: `spentBefore(store)`. */
   spent?: Spent;
   /** Absolute folder of hone's cache; replies are stored below it, in `llm/`. */
@@ -65,7 +65,7 @@ export class LlmClient {
     return { ask: (request) => this.#ask({ stage, cause }, request, signal) };
   }
 
-  /** Calls and tokens used by the run, including earlier starts. */
+  /** What the run has used, including earlier starts. */
   get spent(): Spent {
     return this.#budget.spent;
   }
@@ -138,9 +138,12 @@ export class LlmClient {
     effort: Effort,
     came?: LlmReply | HoneError,
   ): Promise<void> {
-    const { api, model } = question.request.endpoint;
+    const { endpoint } = question.request;
+    const { api, model } = endpoint;
     const failed = came instanceof HoneError ? came : undefined;
     const reply = came instanceof HoneError ? undefined : came;
+    const { prompt_tokens, output_tokens } = reply ?? effort;
+    const sent = effort.tries > 0 ? { prompt_tokens, output_tokens } : NOBODY;
     await this.options.record({
       stage,
       api,
@@ -148,12 +151,13 @@ export class LlmClient {
       key: question.key,
       cached: reply?.cached ?? false,
       outcome: reply ? "ok" : failed?.code ?? "cancelled",
-      prompt_tokens: reply?.prompt_tokens ?? effort.prompt_tokens,
-      output_tokens: reply?.output_tokens ?? effort.output_tokens,
+      prompt_tokens,
+      output_tokens,
       seconds: reply?.seconds ?? effort.seconds,
       tries: effort.tries,
       request: mapTexts(question.content, redact),
       reply: reply ? shown(reply) : failed ? { error: { code: failed.code, message: failed.message } } : null,
+      usd: costOf(endpoint, sent),
     }, cause);
   }
 }

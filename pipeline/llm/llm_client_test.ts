@@ -55,6 +55,7 @@ Deno.test("ask() asks an OpenAI-compatible endpoint, and records what came of it
       temperature: 0,
     },
     reply: { text: "Quite good.", model: "judge-1-2026" },
+    usd: null,
   });
 });
 
@@ -186,7 +187,7 @@ Deno.test("ask() makes a cache private that others could read", { ignore: Deno.b
 
 Deno.test("ask() refuses before it asks when a limit is used up, and what is cached costs nothing", async () => {
   await using endpoint = openaiStandIn(() => "ok");
-  await using run = await llmRun({ limits: { calls: 3 }, spent: { calls: 1, tokens: 0 } });
+  await using run = await llmRun({ limits: { calls: 3 }, spent: { calls: 1, tokens: 0, usd: 0 } });
   const asked = (content: string) => question({ endpoint: endpoint.endpoint, messages: [{ role: "user", content }] });
   for (const content of ["a", "a", "b", "b"]) await run.llm.ask(asked(content));
   await assert.rejects(run.llm.ask(asked("c")), {
@@ -204,7 +205,7 @@ Deno.test("ask() refuses before it asks when a limit is used up, and what is cac
     ["LLM_LIMIT", 0],
     ["ok", 0],
   ]);
-  assert.deepEqual(run.client.spent, { calls: 3, tokens: 30 });
+  assert.deepEqual(run.client.spent, { calls: 3, tokens: 30, usd: 0 });
 });
 
 Deno.test("ask() counts tokens as the endpoint does, of repairs and failures too, and estimates where it does not", async () => {
@@ -213,7 +214,7 @@ Deno.test("ask() counts tokens as the endpoint does, of repairs and failures too
   await using run = await llmRun({ limits: { tokens: 31 } });
   const asked = question({ endpoint: endpoint.endpoint });
   await assert.rejects(run.llm.ask({ ...asked, schema: SCORE }), { code: "LLM_NOT_AS_ASKED" });
-  assert.deepEqual(run.client.spent, { calls: 1, tokens: 30 });
+  assert.deepEqual(run.client.spent, { calls: 1, tokens: 30, usd: 0 });
   const { prompt_tokens, output_tokens } = await run.llm.ask(asked);
   assert.equal(output_tokens, 10);
   assert.equal(prompt_tokens, Math.ceil(JSON.stringify(endpoint.requests[2]!.body).length / 4));

@@ -275,7 +275,7 @@ async function openLlm(
 ): Promise<Run["llm"]> {
   const client = new LlmClient({
     record: (call, cause) => bus.publish(call.stage, "llm.called", call, cause),
-    limits: { calls: limits.llm_calls, tokens: limits.llm_tokens },
+    limits: { calls: limits.llm_calls, tokens: limits.llm_tokens, usd: limits.usd },
     spent: await spentBefore(store),
     cache_dir: cacheDir(),
     tape,

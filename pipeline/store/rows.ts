@@ -215,7 +215,7 @@ const ROWS: Rows = {
   },
   "llm.called": (d, at, add) => {
     const cells = { ...d, request: json(d.request), reply: json(d.reply), recorded_at: at };
-    add("llm_calls", LLM_COLUMNS.map((column) => cells[column as keyof typeof cells]));
+    add("llm_calls", LLM_COLUMNS.map((column) => cells[column as keyof typeof cells] ?? null));
     return d.key;
   },
   "policy.published": (d, at, add) => {

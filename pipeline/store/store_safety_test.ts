@@ -245,6 +245,7 @@ Deno.test("Store makes the tables that a file of an older hone lacks when it goe
       tries: 1,
       request: { messages: ["\u0000 \ud800"] },
       reply: null,
+      usd: 0.125,
     },
   };
   try {
@@ -276,6 +277,7 @@ Deno.test("Store makes the tables that a file of an older hone lacks when it goe
       tries: 1,
       reply: "null",
       recorded_at: "1970-01-01T00:00:00.005Z",
+      usd: 0.125,
     }]);
     const [row] = await store.read("SELECT request FROM llm_calls");
     assert.deepEqual(JSON.parse(String(row!.request)), { messages: ["\u0000 \ud800"] });

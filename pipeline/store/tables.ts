@@ -241,6 +241,7 @@ export const TABLES = {
     request: ["JSON", "Content of the request."],
     reply: ["JSON", "The reply, or the error."],
     recorded_at: RECORDED_AT,
+    usd: ["DOUBLE", "Cost in US dollars at the price in the settings, 0 if nothing was sent; NULL without a price."],
   }),
   train_steps: records("train.stepped", "Steps of the optimiser.", {
     kind: ["VARCHAR", "supervised (warm start) or rl."],
