@@ -305,6 +305,11 @@ function fakeVerdict(): Verdict {
     policies: {},
     comparisons: [],
     difference: null,
+    outcome: "not_measured",
+    needed_scenarios: null,
+    by_tag: [],
+    by_tools: [],
+    worse: [],
     sentence: "Nothing was measured.",
     notes: [],
   };

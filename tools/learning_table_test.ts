@@ -18,11 +18,13 @@ function run(arm: string, seed: number, solved: Record<string, number>): Learnin
       tool_calls: 1,
       failed_calls: 0,
       invalid_calls: 0,
+      hallucinated_tools: 0,
       call_turns: 1,
       prompt_tokens: 10,
       output_tokens: 5,
       shortened_turns: 0,
       seconds: 1,
+      tools: [],
     }))
   );
   return { arm, seed, minutes: 25, rollouts };

@@ -4,9 +4,7 @@
  * @module
  */
 import type { Interval } from "../events.ts";
-
-/** Standard normal quantile of a two-sided 95 % interval. */
-export const Z95 = 1.959963984540054;
+import { Z95 } from "./normal.ts";
 
 /** One scenario tried by two policies: `policy` and `against` are the successes of the same try. */
 export interface Pair {
@@ -102,7 +100,7 @@ export function clusteredProportion(clusters: readonly (readonly boolean[])[]): 
  * Source: as `clusteredProportion`; for pairs Z. Yang, X. Sun and J. W. Hardin, Stat. Med. 31 (2012) 3183–3198.
  * @param clusters The pairs of each scenario. `n` of the result is the number of pairs.
  */
-export function clusteredPairedDifference(clusters: readonly (readonly Pair[])[]): Interval {
+export function clusteredPairedDifference(clusters: readonly (readonly Pair[])[], z: number = Z95): Interval {
   const pairs = clusters.flat();
   const n = pairs.length;
   const gained = pairs.filter((pair) => pair.policy && !pair.against).length;
@@ -111,7 +109,7 @@ export function clusteredPairedDifference(clusters: readonly (readonly Pair[])[]
   const sums = clusters.map((tries) => total(tries.map((pair) => Number(pair.policy) - Number(pair.against))));
   const variance = n > 0 ? (gained + lost) / n - difference * difference : 0;
   const effect = designEffect(sums, clusters.map((tries) => tries.length), variance);
-  return { ...pairedDifference(gained / effect, lost / effect, n / effect), n };
+  return { ...pairedDifference(gained / effect, lost / effect, n / effect, z), n };
 }
 
 /**

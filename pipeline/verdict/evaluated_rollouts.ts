@@ -11,10 +11,12 @@ export const TURN_COUNTS = `
   WITH bad AS (
     SELECT DISTINCT rollout_id, turn FROM tool_calls WHERE outcome IN ('unknown_tool', 'invalid_arguments')
   ), called AS (
-    SELECT rollout_id, turn, count(*) AS calls, count(*) FILTER (WHERE outcome <> 'ok') AS failed
+    SELECT rollout_id, turn, count(*) AS calls, count(*) FILTER (WHERE outcome <> 'ok') AS failed,
+      count(*) FILTER (WHERE outcome = 'unknown_tool') AS hallucinated
     FROM tool_calls GROUP BY ALL
   )
   SELECT t.rollout_id, count(*) AS turns, coalesce(sum(c.calls), 0) AS tool_calls, coalesce(sum(c.failed), 0) AS failed_calls,
+    coalesce(sum(c.hallucinated), 0) AS hallucinated_tools,
     count(*) FILTER (WHERE t.invalid_call IS NOT NULL OR b.turn IS NOT NULL) AS invalid_calls,
     count(*) FILTER (WHERE t.invalid_call IS NOT NULL OR c.turn IS NOT NULL) AS call_turns,
     sum(t.prompt_tokens) AS prompt_tokens, sum(t.output_tokens) AS output_tokens, count(t.shortened) AS shortened
@@ -25,11 +27,15 @@ export const TURN_COUNTS = `
 
 const rolloutsOf = (split: Split) => `
   SELECT r.*, w.value AS reward, w.invalid AS reward_invalid, w.success, w.rollout_id IS NOT NULL AS judged,
-    n.turns, n.tool_calls, n.failed_calls, n.invalid_calls, n.call_turns, n.prompt_tokens, n.output_tokens,
-    n.shortened
+    n.turns, n.tool_calls, n.failed_calls, n.invalid_calls, n.hallucinated_tools, n.call_turns, n.prompt_tokens,
+    n.output_tokens, n.shortened, u.tools
   FROM rollouts r
   LEFT JOIN rewards w USING (rollout_id)
   LEFT JOIN (${TURN_COUNTS}) n USING (rollout_id)
+  LEFT JOIN (
+    SELECT rollout_id, to_json(list_sort(list(DISTINCT tool))) AS tools
+    FROM tool_calls WHERE outcome = 'ok' GROUP BY rollout_id
+  ) u USING (rollout_id)
   WHERE r.purpose = 'evaluation' AND r.split = ${literal(split)}
   QUALIFY row_number() OVER (
     PARTITION BY r.policy, r.scenario_id, r.temperature > 0, r.try
@@ -64,10 +70,12 @@ function rollout(row: Record<string, unknown>): EvaluatedRollout {
     tool_calls: number("tool_calls"),
     failed_calls: number("failed_calls"),
     invalid_calls: number("invalid_calls"),
+    hallucinated_tools: number("hallucinated_tools"),
     call_turns: number("call_turns"),
     prompt_tokens: number("prompt_tokens"),
     output_tokens: number("output_tokens"),
     shortened_turns: number("shortened"),
     seconds: number("seconds"),
+    tools: JSON.parse(text("tools") ?? "[]") as string[],
   };
 }

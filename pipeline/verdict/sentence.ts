@@ -3,33 +3,29 @@
  * as plainly when it does not, when RL added nothing to the warm start, and when training was not needed at all.
  * @module
  */
+import { counted } from "../diagnostics/mod.ts";
 import type { Interval } from "../events.ts";
-import type { Comparison, Verdict } from "./verdict_types.ts";
-
-/** From this success on, a prompt that training does not measurably beat is called enough. */
-const ENOUGH = 0.9;
-
-/** What the sentence is made from. */
-export type Findings = Omit<Verdict, "schema" | "run" | "run_id" | "sentence" | "notes">;
+import { enoughPrompt, MIN_SCENARIOS } from "./outcome.ts";
+import type { Comparison, Difference, Findings } from "./verdict_types.ts";
 
 /** Writes the closing words of a verdict. */
 export function sentence(findings: Findings): string {
-  const { policies, difference } = findings;
-  const names = Object.keys(policies);
-  if (names.every((name) => policies[name]!.success.n === 0)) {
+  const { policies, difference, outcome } = findings;
+  if (outcome === "not_measured") {
     return `Nothing can be said: not one ${unit(findings, 1)} was judged.${exclusions(findings)}`;
   }
   if (!difference) {
-    const only = names[0]!;
-    const { mean, low } = policies[only]!.success;
-    // A handful of scenarios is no ground for advice.
-    const enough = mean >= ENOUGH && low >= 0.5 ? "Do not train: prompting is enough. " : "";
+    const only = Object.keys(policies)[0]!;
+    const enough = outcome === "prompting_is_enough" ? "Do not train: prompting is enough. " : "";
     return `${enough}${capital(label(only))} solves ${count(findings, only, true)}: ${
       share(policies[only]!.success)
     }. ` +
       `No other policy was evaluated, so there is nothing to compare.${exclusions(findings)}`;
   }
-  return main(findings, difference) + reinforcement(findings, difference) + learned(findings) + sampled(findings) +
+  const claims = difference.scenarios < MIN_SCENARIOS
+    ? ""
+    : reinforcement(findings, difference) + learned(findings) + worseOn(findings, difference);
+  return main(findings, difference) + more(findings) + claims + sampled(findings) + bounds(findings) +
     exclusions(findings);
 }
 
@@ -50,27 +46,71 @@ export function plain(value: number): string {
   return text === "-0.00" ? "0.00" : text;
 }
 
-function main(findings: Findings, difference: NonNullable<Verdict["difference"]>): string {
+function main(findings: Findings, difference: Difference): string {
   const { policy, against } = difference;
   if (difference.n === 0) {
     return `Nothing can be compared: ${label(policy)} and ${label(against)} share no judged ${unit(findings, 1)}.`;
   }
-  const figures = `${label(policy)} solves ${count(findings, policy, true)}, ` +
-    `${label(against)} ${count(findings, against, false)}: ${signed(difference.mean)} ` +
-    `(95 % interval ${plain(difference.low)} to ${plain(difference.high)}).`;
-  const prompt = findings.policies.prompt ? "prompt" : "base";
-  const prompted = findings.policies[prompt];
-  const beyond = policy === prompt ? 0 : successOf(findings, policy, prompt)?.low ?? 1;
-  if (prompted && prompted.success.mean >= ENOUGH && beyond <= 0) {
-    return `Do not train: prompting is enough, ${label(prompt)} solves ${count(findings, prompt, true)}; ${figures}`;
+  const counts = `${label(policy)} solves ${count(findings, policy, true)}, ` +
+    `${label(against)} ${count(findings, against, false)}`;
+  // An interval of a handful of pairs would pass for evidence.
+  if (difference.scenarios < MIN_SCENARIOS) return `Too few scenarios for a claim: ${counts}.`;
+  const figures = `${counts}: ${signed(difference.mean)} ${inWords(difference)}.`;
+  switch (findings.outcome) {
+    case "prompting_is_enough": {
+      const prompt = enoughPrompt(findings)!;
+      return `Do not train: prompting is enough, ${label(prompt)} solves ${count(findings, prompt, true)}; ${figures}`;
+    }
+    case "improved":
+      return capital(figures);
+    case "worse":
+      return `Training made it worse: ${figures} Do not use this adapter.`;
+    default:
+      return `No measurable gain: ${figures}`;
   }
-  if (difference.low > 0) return capital(figures);
-  if (difference.high < 0) return `Training made it worse: ${figures} Do not use this adapter.`;
-  return `No measurable gain: ${figures}`;
+}
+
+/** The number of scenarios that would be enough, where these are not. */
+function more({ outcome, difference, needed_scenarios }: Findings): string {
+  if (!needed_scenarios || outcome === "prompting_is_enough") return "";
+  const { scenarios } = needed_scenarios;
+  if (difference!.scenarios < MIN_SCENARIOS) return ` More scenarios needed: at least ${scenarios}.`;
+  return ` More scenarios needed: about ${rounded(scenarios)} would show a difference of this size.`;
+}
+
+/** Two significant digits: what the figure is worth. */
+function rounded(value: number): string {
+  return Number(value.toPrecision(2)).toLocaleString("en");
+}
+
+/** What became worse, up to three names of a kind. */
+function worseOn({ worse, tries }: Findings, { policy, against }: Difference): string {
+  const lost = tries > 1
+    ? `which ${label(against)} solves in every attempt and ${label(policy)} in none`
+    : `which ${label(against)} solves and ${label(policy)} does not`;
+  return (["tag", "suite", "scenario"] as const).map((kind) => {
+    const names = worse.filter((one) => one.kind === kind).map(({ name }) => name);
+    if (names.length === 0) return "";
+    const these = names.length === 1 ? `this ${kind}` : `these ${counted(names.length, kind)}`;
+    const shown = names.slice(0, 3).join(", ") + (names.length > 3 ? `, and ${names.length - 3} more` : "");
+    return kind === "scenario" ? ` Worse on ${these}, ${lost}: ${shown}.` : ` Measurably worse on ${these}: ${shown}.`;
+  }).join("");
+}
+
+/** What doing nothing and the reference solutions reach. */
+function bounds({ floor, ceiling, split }: Findings): string {
+  const where = split === "heldout" ? "held-out" : split;
+  const idle = floor && floor.satisfied.length > 0
+    ? ` Doing nothing already satisfies ${counted(floor.satisfied.length, `${where} scenario`)}.`
+    : "";
+  const unsolved = ceiling && ceiling.unsolved.length > 0
+    ? ` The reference solution itself fails in ${counted(ceiling.unsolved.length, `${where} scenario`)}.`
+    : "";
+  return idle + unsolved;
 }
 
 /** What RL adds to the warm start; always said when both exist. */
-function reinforcement(findings: Findings, difference: NonNullable<Verdict["difference"]>): string {
+function reinforcement(findings: Findings, difference: Difference): string {
   const added = successOf(findings, "tuned", "warm_start");
   const alone = successOf(findings, "warm_start", difference.against);
   if (difference.policy !== "tuned" || !added || !alone || added.n === 0) return "";
@@ -85,7 +125,8 @@ function reinforcement(findings: Findings, difference: NonNullable<Verdict["diff
 function learned(findings: Findings): string {
   const { validation } = findings;
   if (!validation) return "";
-  const { policy, against, mean, low, high, n } = validation.difference;
+  const { policy, against, mean, low, high, n, scenarios } = validation.difference;
+  if (scenarios < MIN_SCENARIOS) return "";
   const range = `(${plain(low)} to ${plain(high)})`;
   const where = ` On ${n} validation ${n === 1 ? "scenario" : "scenarios"} RL`;
   if (high < 0) return `${where} took away ${plain(-mean)} ${range}.`;
@@ -144,8 +185,12 @@ function unit({ split, tries, scenarios }: Findings, n: number): string {
   return tries > 1 && n !== 1 ? `tries at ${scenarios} ${where} scenarios` : `${where} ${noun}`;
 }
 
-function share({ mean, low, high }: Interval): string {
-  return `${plain(mean)} (95 % interval ${plain(low)} to ${plain(high)})`;
+function share(interval: Interval): string {
+  return `${plain(interval.mean)} ${inWords(interval)}`;
+}
+
+function inWords({ low, high }: Interval): string {
+  return `(95 % interval ${plain(low)} to ${plain(high)})`;
 }
 
 function capital(text: string): string {

@@ -4,9 +4,20 @@
  * @module
  */
 import type { Interval } from "../events.ts";
-import { bootstrapMean } from "../stats/bootstrap.ts";
+import { bootstrapMean, quantile } from "../stats/bootstrap.ts";
+import { meanAtK, passAtK, passHatK } from "../stats/pass_at_k.ts";
 import { clusteredPairedDifference, clusteredProportion } from "../stats/proportion.ts";
-import type { Comparison, EvaluatedRollout, Metric, PolicySummary, Sampling } from "./verdict_types.ts";
+import {
+  type Comparison,
+  type EvaluatedRollout,
+  MEAN_METRICS,
+  type MeanMetric,
+  type Metric,
+  type PairedInterval,
+  type PolicySummary,
+  type Sampling,
+  type TokenPrice,
+} from "./verdict_types.ts";
 
 /** Words for the ends of failed rollouts. */
 const CAUSES: Record<string, string> = {
@@ -21,34 +32,53 @@ const CAUSES: Record<string, string> = {
 
 /** Numbers of one rollout, by metric. */
 const MEASURES = {
-  turns: (e: EvaluatedRollout) => e.turns,
-  tool_calls: (e: EvaluatedRollout) => e.tool_calls,
-  invalid_calls: (e: EvaluatedRollout) => e.invalid_calls,
-  tokens: (e: EvaluatedRollout) => e.prompt_tokens + e.output_tokens,
-  seconds: (e: EvaluatedRollout) => e.seconds,
-} satisfies Partial<Record<Metric, (e: EvaluatedRollout) => number>>;
+  turns: (e) => e.turns,
+  tool_calls: (e) => e.tool_calls,
+  invalid_calls: (e) => e.invalid_calls,
+  hallucinated_tools: (e) => e.hallucinated_tools,
+  tokens: (e) => e.prompt_tokens + e.output_tokens,
+  prompt_tokens: (e) => e.prompt_tokens,
+  output_tokens: (e) => e.output_tokens,
+} satisfies Record<MeanMetric, (e: EvaluatedRollout) => number>;
+
+/** Those of them that are compared pair by pair. */
+const COMPARED = ["turns", "tool_calls", "invalid_calls", "tokens"] as const;
+
+/** Ends by which an agent ends its rollout itself. */
+const COMPLETED = new Set(["answered", "completed"]);
 
 /**
  * Summarises the rollouts of one policy.
  * @param sampling The verdict's own: everything but `greedy_success` and `sampled_success` is measured under it.
  * @param seed Of the bootstrap.
+ * @param price Of the policy's tokens, where declared.
  */
-export function summarise(rollouts: readonly EvaluatedRollout[], sampling: Sampling, seed: number): PolicySummary {
+export function summarise(
+  rollouts: readonly EvaluatedRollout[],
+  sampling: Sampling,
+  seed: number,
+  price?: TokenPrice,
+): PolicySummary {
   const counted = rollouts.filter((e) => e.invalid === null);
   const main = counted.filter((e) => e.sampling === sampling);
-  const mean = (of: (e: EvaluatedRollout) => number) => main.length > 0 ? sum(main.map(of)) / main.length : 0;
+  const scenarios = byScenario(main);
+  const mean = (of: (e: EvaluatedRollout) => number) => main.length > 0 ? sum(main.map(of)) / main.length : null;
   const calls = sum(main.map((e) => e.call_turns));
   const troubled = main.filter((e) => e.failed_calls + e.invalid_calls > 0);
   const rewarded = main.filter((e) => e.reward !== null);
+  const means = Object.fromEntries(
+    MEAN_METRICS.map((name) => [name, bootstrapMean(scenarios.map((tries) => tries.map(MEASURES[name])), { seed })]),
+  ) as Record<MeanMetric, Interval>;
   return {
     success: success(main),
     ...bySampling(counted),
-    turns: mean(MEASURES.turns),
-    tool_calls: mean(MEASURES.tool_calls),
-    invalid_calls: mean(MEASURES.invalid_calls),
-    tokens: mean(MEASURES.tokens),
-    output_tokens: mean((e) => e.output_tokens),
-    seconds: mean(MEASURES.seconds),
+    ...atAttempts(scenarios, seed),
+    completion: share(scenarios, (e) => COMPLETED.has(e.end)),
+    means,
+    ...Object.fromEntries(MEAN_METRICS.map((name) => [name, mean(MEASURES[name])])) as Record<MeanMetric, number>,
+    seconds: mean((e) => e.seconds),
+    latency: latency(main),
+    usd: price ? mean((e) => dollars(e, price)) : null,
     reward: bootstrapMean(byScenario(rewarded).map((tries) => tries.map((e) => e.reward!)), { seed }),
     invalid_call_rate: calls > 0 ? sum(main.map((e) => e.invalid_calls)) / calls : null,
     error_recovery: troubled.length > 0 ? success(troubled) : null,
@@ -62,6 +92,27 @@ export function summarise(rollouts: readonly EvaluatedRollout[], sampling: Sampl
   };
 }
 
+function atAttempts(
+  scenarios: readonly EvaluatedRollout[][],
+  seed: number,
+): Pick<PolicySummary, "pass_at_k" | "pass_hat_k"> {
+  const attempts = scenarios.map((all) => ({ tries: all.length, successes: all.filter((e) => e.success).length }));
+  const most = attempts.reduce((most, { tries }) => Math.max(most, tries), 0);
+  const of = (estimate: typeof passAtK) =>
+    Array.from({ length: most }, (_, i) => ({ k: i + 1, ...meanAtK(attempts, i + 1, estimate, seed) }));
+  return { pass_at_k: of(passAtK), pass_hat_k: of(passHatK) };
+}
+
+function latency(rollouts: readonly EvaluatedRollout[]): PolicySummary["latency"] {
+  if (rollouts.length === 0) return null;
+  const sorted = Float64Array.from(rollouts, (e) => e.seconds).sort();
+  return { p50: quantile(sorted, 0.5), p90: quantile(sorted, 0.9) };
+}
+
+function dollars({ prompt_tokens, output_tokens }: EvaluatedRollout, price: TokenPrice): number {
+  return (prompt_tokens * price.input_per_million + output_tokens * price.output_per_million) / 1e6;
+}
+
 /** Compares two policies in every metric, pair by pair: same scenario, same try, same sampling, both counted. */
 export function compare(
   policy: string,
@@ -70,26 +121,32 @@ export function compare(
   sampling: Sampling,
   seed: number,
 ): Comparison[] {
-  const pairs = pair(rollouts.filter((e) => e.policy === policy), rollouts.filter((e) => e.policy === against));
+  const pairs = pairsOf(policy, against, rollouts);
   const of = (wanted: Sampling) => pairs.filter(([mine]) => mine.sampling === wanted);
-  const result = (metric: Metric, interval: Interval): Comparison => ({ policy, against, metric, ...interval });
+  const result = (metric: Metric, interval: PairedInterval): Comparison => ({ policy, against, metric, ...interval });
   const main = of(sampling);
   const comparisons = [result("success", successDifference(main))];
   for (const each of ["greedy", "sampled"] as const) {
     const some = of(each);
     if (some.length > 0) comparisons.push(result(`${each}_success`, successDifference(some)));
   }
-  for (const [metric, measure] of Object.entries(MEASURES)) {
-    const differences = clusters(main, ([mine]) => mine.scenario_id)
-      .map((tries) => tries.map(([mine, theirs]) => measure(mine) - measure(theirs)));
-    comparisons.push(result(metric as keyof typeof MEASURES, bootstrapMean(differences, { seed })));
+  const scenarios = clusters(main, ([mine]) => mine.scenario_id);
+  for (const metric of COMPARED) {
+    const measure = MEASURES[metric];
+    const differences = scenarios.map((tries) => tries.map(([mine, theirs]) => measure(mine) - measure(theirs)));
+    comparisons.push(result(metric, { ...bootstrapMean(differences, { seed }), scenarios: scenarios.length }));
   }
   return comparisons;
 }
 
 /** Success of rollouts, with tries of one scenario as one cluster. */
 export function success(rollouts: readonly Pick<EvaluatedRollout, "scenario_id" | "success">[]): Interval {
-  return clusteredProportion(byScenario(rollouts).map((tries) => tries.map((e) => e.success)));
+  return share(byScenario(rollouts), (e) => e.success);
+}
+
+/** Share of the rollouts that `holds` for; one cluster for each scenario. */
+function share<R>(scenarios: readonly R[][], holds: (rollout: R) => boolean): Interval {
+  return clusteredProportion(scenarios.map((tries) => tries.map(holds)));
 }
 
 /** Groups items by key, in order of first appearance. */
@@ -116,23 +173,30 @@ function byScenario<R extends Pick<EvaluatedRollout, "scenario_id">>(rollouts: r
   return clusters(rollouts, (e) => e.scenario_id);
 }
 
-function pair(
-  mine: readonly EvaluatedRollout[],
-  theirs: readonly EvaluatedRollout[],
-): [EvaluatedRollout, EvaluatedRollout][] {
-  const key = (e: EvaluatedRollout) => JSON.stringify([e.scenario_id, e.sampling, e.try]);
-  const others = new Map(theirs.filter((e) => e.invalid === null).map((e) => [key(e), e]));
-  return mine.filter((e) => e.invalid === null).flatMap((e) => {
+/** An attempt of one policy and the same attempt of another: scenario, sampling and try are equal, and both count. */
+export type RolloutPair = readonly [EvaluatedRollout, EvaluatedRollout];
+
+/** The pairs of two policies. */
+export function pairsOf(policy: string, against: string, rollouts: readonly EvaluatedRollout[]): RolloutPair[] {
+  const key = (e: EvaluatedRollout) => `${e.sampling} ${e.try} ${e.scenario_id}`;
+  const counted = rollouts.filter((e) => e.invalid === null);
+  const others = new Map(counted.filter((e) => e.policy === against).map((e) => [key(e), e]));
+  return counted.filter((e) => e.policy === policy).flatMap((e) => {
     const other = others.get(key(e));
-    return other ? [[e, other] as [EvaluatedRollout, EvaluatedRollout]] : [];
+    return other ? [[e, other] as const] : [];
   });
 }
 
-function successDifference(pairs: readonly [EvaluatedRollout, EvaluatedRollout][]): Interval {
-  return clusteredPairedDifference(
-    clusters(pairs, ([mine]) => mine.scenario_id)
-      .map((tries) => tries.map(([mine, theirs]) => ({ policy: mine.success, against: theirs.success }))),
+/**
+ * The difference in success over pairs.
+ * @param z Quantile of the interval; that of 95 % by default.
+ */
+export function successDifference(pairs: readonly RolloutPair[], z?: number): PairedInterval {
+  const scenarios = clusters(pairs, ([mine]) => mine.scenario_id);
+  const successes = scenarios.map((tries) =>
+    tries.map(([mine, theirs]) => ({ policy: mine.success, against: theirs.success }))
   );
+  return { ...clusteredPairedDifference(successes, z), scenarios: scenarios.length };
 }
 
 function sum(values: readonly number[]): number {

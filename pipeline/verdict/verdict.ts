@@ -3,13 +3,17 @@
  * intervals, and one plain sentence. Reads only; the same store and seed give the same verdict.
  * @module
  */
-import type { CatalogChange } from "../events.ts";
-import { evaluatedRollouts } from "./evaluated_rollouts.ts";
-import { type Findings, label, sentence } from "./sentence.ts";
-import { compare, success, summarise, tally } from "./summary.ts";
+import type { CatalogChange, Split } from "../events.ts";
+import { byTag, byTools, worse } from "./breakdown.ts";
+import { evaluatedRollouts, literal } from "./evaluated_rollouts.ts";
+import { neededScenarios, outcomeOf } from "./outcome.ts";
+import { label, sentence } from "./sentence.ts";
+import { compare, pairsOf, success, summarise, tally } from "./summary.ts";
 import type {
+  Beside,
   Comparison,
   EvaluatedRollout,
+  Findings,
   PolicySummary,
   Queryable,
   Sampling,
@@ -22,10 +26,27 @@ import type {
 export async function makeVerdict({ store, config }: { store: Queryable; config: VerdictConfig }): Promise<Verdict> {
   const { split } = config.evaluate;
   const [run] = await store.query("SELECT run_id FROM runs");
-  const beside = split === "heldout" ? await evaluatedRollouts(store, "validation") : [];
+  const validation = split === "heldout" ? await evaluatedRollouts(store, "validation") : [];
   const rollouts = await evaluatedRollouts(store, split);
-  const verdict = verdictOver(rollouts, config, beside, String(run?.run_id ?? ""));
+  const run_id = String(run?.run_id ?? "");
+  const verdict = verdictOver(rollouts, config, { run_id, validation, scenarios: await scenarioFacts(store, split) });
   return { ...verdict, notes: [...verdict.notes, ...await catalogNotes(store)] };
+}
+
+/** Tags of the scenarios, and the tools of their reference solutions. */
+async function scenarioFacts(store: Queryable, split: Split): Promise<NonNullable<Beside["scenarios"]>> {
+  const rows = await store.query(`
+    SELECT scenario_id, to_json(tags) AS tags, to_json(scenario->>'$.solution.calls[*].tool') AS tools,
+      (scenario->'$.solution') IS NOT NULL AS solved
+    FROM scenarios WHERE split = ${literal(split)}`);
+  return new Map(rows.map(({ scenario_id, tags, tools, solved }) => [
+    String(scenario_id),
+    { tags: strings(tags), ...(solved === true && { tools: strings(tools) }) },
+  ]));
+}
+
+function strings(value: unknown): string[] {
+  return typeof value === "string" ? (JSON.parse(value) as unknown[] | null ?? []).map(String) : [];
 }
 
 /** Notes about servers that changed. */
@@ -45,20 +66,19 @@ const SINCE: Record<CatalogChange["found"], string> = {
 
 /**
  * The verdict over given rollouts. Pure.
- * @param validation Rollouts on the validation split, beside those of the verdict's own.
+ * @param all Rollouts on the verdict's own split.
  */
 export function verdictOver(
   all: readonly EvaluatedRollout[],
   config: VerdictConfig,
-  validation: readonly EvaluatedRollout[] = [],
-  run_id = "",
+  { run_id = "", validation = [], scenarios = new Map(), facts }: Beside = {},
 ): Verdict {
   const names = policyNames(all, config);
   const rollouts = all.filter((e) => names.includes(e.policy));
   const sampling = primarySampling(rollouts, config);
   const policies: Record<string, PolicySummary> = {};
   for (const name of names) {
-    policies[name] = summarise(rollouts.filter((e) => e.policy === name), sampling, config.seed);
+    policies[name] = summarise(rollouts.filter((e) => e.policy === name), sampling, config.seed, config.prices?.[name]);
   }
   const comparisons: Comparison[] = [];
   for (const [i, policy] of names.entries()) {
@@ -66,16 +86,27 @@ export function verdictOver(
       comparisons.push(...compare(policy, against, rollouts, sampling, config.seed));
     }
   }
-  const findings: Findings = {
+  const difference = principal(names, comparisons);
+  const pairs = difference
+    ? pairsOf(difference.policy, difference.against, rollouts.filter((e) => e.sampling === sampling))
+    : [];
+  const found = {
     split: config.evaluate.split,
     sampling,
     scenarios: new Set(rollouts.map((e) => e.scenario_id)).size,
     tries: Math.max(1, ...rollouts.map((e) => e.try + 1)),
     policies,
     comparisons,
-    difference: principal(names, comparisons),
+    difference,
+    needed_scenarios: difference && neededScenarios(pairs, difference),
+    by_tag: byTag(rollouts, scenarios, names),
+    by_tools: byTools(rollouts, scenarios, names),
+    worse: worse(pairs, scenarios),
+    ...bounds(all),
     ...onValidation(Object.keys(policies), validation, sampling, config.seed),
+    ...facts,
   };
+  const findings: Findings = { ...found, outcome: outcomeOf(found) };
   return {
     schema: "verdict.v1",
     run: config.name,
@@ -86,9 +117,25 @@ export function verdictOver(
   };
 }
 
+/** Policies that bound what others can reach; they do not compete. */
+const BOUNDS = ["nothing", "reference"];
+
+function bounds(all: readonly EvaluatedRollout[]): Pick<Verdict, "floor" | "ceiling"> {
+  const of = (policy: string, solved: boolean) => {
+    const counted = all.filter((e) => e.policy === policy && e.invalid === null);
+    const ids = new Set(counted.filter((e) => e.success === solved).map((e) => e.scenario_id));
+    return counted.length > 0 && { success: success(counted), ids: [...ids].sort() };
+  };
+  const nothing = of("nothing", true), reference = of("reference", false);
+  return {
+    ...(nothing && { floor: { success: nothing.success, satisfied: nothing.ids } }),
+    ...(reference && { ceiling: { success: reference.success, unsolved: reference.ids } }),
+  };
+}
+
 /** Policies in the configured order, then others that were evaluated on held-out scenarios. */
 function policyNames(rollouts: readonly EvaluatedRollout[], config: VerdictConfig): string[] {
-  const present = new Set(rollouts.map((e) => e.policy));
+  const present = new Set(rollouts.map((e) => e.policy).filter((name) => !BOUNDS.includes(name)));
   const configured = config.evaluate.policies.filter((name) => present.has(name));
   if (config.evaluate.split !== "heldout" && configured.length > 0) return configured;
   return [...configured, ...[...present].filter((name) => !configured.includes(name)).sort()];
@@ -106,8 +153,8 @@ function principal(names: string[], comparisons: readonly Comparison[]): Verdict
   const against = names.includes("base") ? "base" : names[0];
   const found = comparisons.find((c) => c.metric === "success" && c.policy === policy && c.against === against);
   if (!found) return null;
-  const { mean, low, high, n } = found;
-  return { policy: found.policy, against: found.against, mean, low, high, n };
+  const { metric: _, ...difference } = found;
+  return difference;
 }
 
 /** The tuned policy against the one that RL started from; nothing where they share no judged scenario. */
@@ -121,13 +168,13 @@ function onValidation(
   const mine = rollouts.filter((e) => e.sampling === sampling && (e.policy === policy || e.policy === against));
   const found = compare(policy, against, mine, sampling, seed).find(({ metric }) => metric === "success")!;
   if (found.n === 0) return {};
-  const { mean, low, high, n } = found;
+  const { metric: _, ...difference } = found;
   const of = (name: string) => success(mine.filter((e) => e.policy === name && e.invalid === null));
   return {
     validation: {
       scenarios: new Set(mine.map((e) => e.scenario_id)).size,
       policies: { [against]: of(against), [policy]: of(policy) },
-      difference: { policy, against, mean, low, high, n },
+      difference,
     },
   };
 }

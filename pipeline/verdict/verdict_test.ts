@@ -23,11 +23,13 @@ function rollout(policy: string, index: number, change: Partial<EvaluatedRollout
     tool_calls: 1,
     failed_calls: 0,
     invalid_calls: 0,
+    hallucinated_tools: 0,
     call_turns: 1,
     prompt_tokens: 100,
     output_tokens: 20,
     shortened_turns: 0,
     seconds: 1,
+    tools: [],
     ...change,
   };
 }
@@ -66,8 +68,12 @@ Deno.test("verdictOver() says that there is no measurable gain when the interval
   const verdict = verdictOver([...solved("base", 0, 10), ...solved("tuned", 4, 17)], CONFIG);
   assert.equal(
     verdict.sentence,
-    "No measurable gain: tuned solves 13 of 64 held-out scenarios, base 10: +0.05 (95 % interval -0.06 to 0.16).",
+    "No measurable gain: tuned solves 13 of 64 held-out scenarios, base 10: +0.05 (95 % interval -0.06 to 0.16). " +
+      "More scenarios needed: about 610 would show a difference of this size. " +
+      "Worse on these 4 scenarios, which base solves and tuned does not: s0, s1, s2, and 1 more.",
   );
+  assert.equal(verdict.outcome, "more_scenarios_needed");
+  assert.deepEqual(verdict.needed_scenarios, { scenarios: 612, discordant: 11 / 64, power: 0.8 });
 });
 
 Deno.test("verdictOver() says that RL did not improve on the warm start when that interval holds zero", () => {
@@ -91,7 +97,11 @@ Deno.test("verdictOver() says so when RL took away what the warm start gave", ()
 
 Deno.test("verdictOver() says that training made it worse when the interval lies below zero", () => {
   const verdict = verdictOver([...solved("base", 0, 40), ...solved("tuned", 0, 20)], CONFIG);
-  assert.match(verdict.sentence, /^Training made it worse: tuned solves 20 of 64 .* Do not use this adapter\.$/);
+  assert.match(
+    verdict.sentence,
+    /^Training made it worse: tuned solves 20 of 64 .* Do not use this adapter\. Worse on these 20 scenarios, /,
+  );
+  assert.equal(verdict.outcome, "worse");
 });
 
 Deno.test("verdictOver() says do not train when base is already good and tuned is not measurably better", () => {
@@ -210,11 +220,9 @@ Deno.test("verdictOver() says do not train when the prompt with examples is enou
 /** What RL did on held-out scenarios (29 of 64 before it, `heldout` after) and on validation (20 of 56 before it). */
 function besideValidation(heldout: number, validation: number, more: EvaluatedRollout[] = []) {
   const closing = [...solved("base", 0, 0), ...solved("warm_start", 0, 29), ...solved("tuned", 0, heldout)];
-  return verdictOver(closing, CONFIG, [
-    ...solved("warm_start", 0, 20, 56),
-    ...solved("tuned", 0, validation, 56),
-    ...more,
-  ]);
+  return verdictOver(closing, CONFIG, {
+    validation: [...solved("warm_start", 0, 20, 56), ...solved("tuned", 0, validation, 56), ...more],
+  });
 }
 
 for (
@@ -264,14 +272,13 @@ for (
 
 Deno.test("verdictOver() compares RL with base on validation when there was no warm start", () => {
   const config = { ...CONFIG, evaluate: { ...CONFIG.evaluate, policies: ["base", "tuned"] } };
-  const verdict = verdictOver([...solved("base", 0, 20), ...solved("tuned", 0, 21)], config, [
-    ...solved("base", 0, 20, 56),
-    ...solved("tuned", 0, 31, 56),
-  ]);
+  const verdict = verdictOver([...solved("base", 0, 20), ...solved("tuned", 0, 21)], config, {
+    validation: [...solved("base", 0, 20, 56), ...solved("tuned", 0, 31, 56)],
+  });
   assert.equal(
     verdict.sentence,
     "No measurable gain: tuned solves 21 of 64 held-out scenarios, base 20: +0.02 (95 % interval -0.04 to 0.08). " +
-      "On 56 validation scenarios RL adds +0.20 (0.11 to 0.32): it learned, but this does not measurably carry over to " +
+      "More scenarios needed: about 500 would show a difference of this size. On 56 validation scenarios RL adds +0.20 (0.11 to 0.32): it learned, but this does not measurably carry over to " +
       "held-out scenarios.",
   );
   assert.deepEqual(Object.keys(verdict.validation!.policies), ["base", "tuned"]);
@@ -293,7 +300,7 @@ Deno.test("verdictOver() counts on validation only pairs under its own sampling,
 
 Deno.test("verdictOver() says nothing of validation when only one of the policies was tried there", () => {
   const closing = [...solved("warm_start", 0, 29), ...solved("tuned", 0, 30)];
-  const verdict = verdictOver(closing, CONFIG, solved("warm_start", 0, 20, 56));
+  const verdict = verdictOver(closing, CONFIG, { validation: solved("warm_start", 0, 20, 56) });
   assert.equal("validation" in verdict, false);
   assert.doesNotMatch(verdict.sentence, /validation/);
 });
