@@ -26,6 +26,14 @@ export const cli = {
       `Unknown command ${quote(word)}: expected a command or a .yaml file`,
       near ? `did you mean ${quote(near)}?` : "`hone --help` lists the commands.",
     ),
+  unknown_subcommand: (first: string, second: string | undefined, near: string | undefined, known: string[]) =>
+    say(
+      "UNKNOWN_VERB",
+      second === undefined
+        ? `Command ${quote(first)} needs a second word: expected one of ${known.join(", ")}`
+        : `Unknown command ${quote(`${first} ${second}`)}: expected ${quote(first)} and one of ${known.join(", ")}`,
+      near ? `did you mean ${quote(`${first} ${near}`)}?` : `\`hone ${first} --help\` lists them.`,
+    ),
   unknown_flag: (verb: string, flag: string, near: string | undefined, known: string[]) =>
     say(
       "UNKNOWN_FLAG",

@@ -3,8 +3,8 @@
  * Imports nothing heavy, so that `hone --help` is fast.
  * @module
  */
-import { VERBS } from "../verbs/mod.ts";
-import { generalHelp, verbHelp } from "./help.ts";
+import { type Entry, firstWords, verbIn, VERBS, verbsUnder } from "../verbs/mod.ts";
+import { generalHelp, groupHelp, verbHelp } from "./help.ts";
 import { TERMINAL, type Terminal } from "./terminal.ts";
 import { SIGNALS, startWatchdog } from "./watchdog.ts";
 
@@ -37,17 +37,31 @@ async function chosen(words: string[], terminal: Terminal): Promise<number> {
   }
   if (first === "--version" || first === "-V") return await version(terminal);
   if (first === "--mcp") return await (await import("../mcp/entry.ts")).serve(rest, terminal);
-  const known = VERBS.find(({ name }) => name === first);
-  if (known) return await perform(known, rest, terminal);
+  const known = verbIn(words);
+  if (known) return await perform(known.entry, known.rest, terminal);
+  if (verbsUnder(first).length > 0) return await ofGroup(first, rest, terminal);
   if (/\.ya?ml$/i.test(first)) return await perform(VERBS.find(({ name }) => name === "run")!, words, terminal);
   return await unknown(first);
 }
 
-async function help([verb]: string[], terminal: Terminal): Promise<number> {
-  const known = VERBS.find(({ name }) => name === verb);
-  if (known) return await perform(known, ["--help"], terminal);
-  terminal.out(generalHelp());
+async function help(words: string[], terminal: Terminal): Promise<number> {
+  const known = verbIn(words);
+  if (known) return await perform(known.entry, ["--help"], terminal);
+  const group = verbsUnder(words[0] ?? "");
+  terminal.out(group.length > 0 ? groupHelp(words[0]!, group) : generalHelp());
   return 0;
+}
+
+/** The first word of verbs of two words, without the second. */
+async function ofGroup(first: string, [second]: string[], terminal: Terminal): Promise<number> {
+  const group = verbsUnder(first);
+  if (second === "--help" || second === "-h") {
+    terminal.out(groupHelp(first, group));
+    return 0;
+  }
+  const { cli, HoneError, nearest } = await import("../../pipeline/diagnostics/mod.ts");
+  const seconds = group.map(({ name }) => name.slice(first.length + 1));
+  throw new HoneError(cli.unknown_subcommand(first, second, second && nearest(second, seconds), seconds));
 }
 
 async function version(terminal: Terminal): Promise<number> {
@@ -57,11 +71,11 @@ async function version(terminal: Terminal): Promise<number> {
 
 async function unknown(word: string): Promise<never> {
   const { cli, HoneError, nearest } = await import("../../pipeline/diagnostics/mod.ts");
-  const names = VERBS.map(({ name }) => name);
+  const names = firstWords(VERBS.map(({ name }) => name));
   throw new HoneError(cli.unknown_verb(word, nearest(word, names)));
 }
 
-async function perform(entry: (typeof VERBS)[number], words: string[], terminal: Terminal): Promise<number> {
+async function perform(entry: Entry, words: string[], terminal: Terminal): Promise<number> {
   const { parseLine } = await import("./args.ts");
   const interrupt = new AbortController();
   try {

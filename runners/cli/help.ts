@@ -1,7 +1,7 @@
 /** The text of `--help`: examples first, then commands and flags. @module */
 import { VERSION } from "../../pipeline/common/version.ts";
 import type { Flag } from "../verbs/flags.ts";
-import { VERBS } from "../verbs/mod.ts";
+import { type Entry, VERBS } from "../verbs/mod.ts";
 import { EFFECTS, formatsOf, type Verb } from "../verbs/verb.ts";
 
 /** Exit codes, as help and documentation list them. */
@@ -16,7 +16,6 @@ const EXIT_CODES: [number, string][] = [
 
 /** Help of the program. */
 export function generalHelp(): string {
-  const width = Math.max(...VERBS.map(({ name }) => name.length));
   return `hone ${VERSION}: trains a base model to use an MCP server, and measures the gain.
 
 examples:
@@ -26,12 +25,28 @@ examples:
   hone discover -- npx -y @modelcontextprotocol/server-everything
 
 commands:
-${VERBS.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`).join("\n")}
+${listed(VERBS)}
 
   hone <command> --help shows the details. --version prints the version. --mcp serves the commands as an MCP server.
   Results go to stdout, progress to stderr; every command takes --format json.
   Exit codes: ${EXIT_CODES.map(([code, meaning]) => `${code} ${meaning}`).join("; ")}.
 `;
+}
+
+/** Help of a word that verbs of two words begin with. */
+export function groupHelp(first: string, group: Entry[]): string {
+  return `hone ${first} <command>
+
+commands:
+${listed(group)}
+
+  hone ${first} <command> --help shows the details.
+`;
+}
+
+function listed(verbs: Entry[]): string {
+  const width = Math.max(...verbs.map(({ name }) => name.length));
+  return verbs.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`).join("\n");
 }
 
 /** Help of one verb. */

@@ -32,7 +32,12 @@ export async function honeTools(allow_run: boolean): Promise<HoneTool[]> {
 /** Names of the tools that need no permission, and of those that `--allow-run` adds. */
 export async function toolNames(): Promise<{ free: string[]; allowed: string[] }> {
   const { true: free = [], false: allowed = [] } = Object.groupBy(await offered(), (verb) => `${isFree(verb)}`);
-  return { free: free.map(({ name }) => name), allowed: allowed.map(({ name }) => name) };
+  return { free: free.map(toolName), allowed: allowed.map(toolName) };
+}
+
+/** A verb of two words has a tool name of one. */
+function toolName({ name }: Verb): string {
+  return name.replaceAll(" ", "_");
 }
 
 async function offered(): Promise<Verb[]> {
@@ -46,7 +51,7 @@ function isFree({ effect, harmless }: Verb): boolean {
 
 function toolOf(verb: Verb, allow_run: boolean): HoneTool {
   return {
-    name: verb.name,
+    name: toolName(verb),
     description: describe(verb, allow_run),
     input: inputOf(verb),
     output: outputOf(verb),
@@ -56,7 +61,7 @@ function toolOf(verb: Verb, allow_run: boolean): HoneTool {
         const { args, positional } = taken(verb, input);
         if (!verb.detached) return await ran(verb, args, positional, { allow_run, signal });
         const { run_dir, words } = await verb.detached(positional);
-        return await launch([verb.name, ...words, ...flags(args), "--format", "json"], run_dir, signal);
+        return await launch([...verb.name.split(" "), ...words, ...flags(args), "--format", "json"], run_dir, signal);
       }),
   };
 }

@@ -7,6 +7,7 @@ import type { Verb } from "./verb.ts";
 
 /** A verb, as help lists it. */
 export interface Entry {
+  /** One word, or two: `scenarios check`. */
   name: string;
   summary: string;
   load: () => Promise<{ default: Verb }>;
@@ -33,3 +34,22 @@ export const VERBS: Entry[] = [
   { name: "doctor", summary: "Check this machine's prerequisites.", load: () => import("./doctor.ts") },
   { name: "completion", summary: "Print a completion script for your shell.", load: () => import("./completion.ts") },
 ];
+
+/** The verb that a command line begins with, and the words after it. */
+export function verbIn(words: string[]): { entry: Entry; rest: string[] } | undefined {
+  for (const count of [2, 1]) {
+    const entry = VERBS.find(({ name }) => name === words.slice(0, count).join(" "));
+    if (entry) return { entry, rest: words.slice(count) };
+  }
+  return undefined;
+}
+
+/** The verbs of two words whose first is this one. */
+export function verbsUnder(first: string): Entry[] {
+  return VERBS.filter(({ name }) => name.startsWith(`${first} `));
+}
+
+/** What verbs may begin with: verbs of one word, and the first words of the others. */
+export function firstWords(names: string[]): string[] {
+  return [...new Set(names.map((name) => name.split(" ")[0]!))];
+}
