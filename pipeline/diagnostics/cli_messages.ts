@@ -34,6 +34,11 @@ export const cli = {
         : `Unknown command ${quote(`${first} ${second}`)}: expected ${quote(first)} and one of ${known.join(", ")}`,
       near ? `did you mean ${quote(`${first} ${near}`)}?` : `\`hone ${first} --help\` lists them.`,
     ),
+  no_scenarios_to_check: (split: string | undefined) =>
+    say(
+      "NO_SCENARIOS",
+      `Cannot check scenarios: the pipeline has none${split === undefined ? "" : ` of split ${quote(split)}`}`,
+    ),
   unknown_flag: (verb: string, flag: string, near: string | undefined, known: string[]) =>
     say(
       "UNKNOWN_FLAG",

@@ -12,6 +12,7 @@ export { cli } from "./cli_messages.ts";
 export { folders } from "./folder_messages.ts";
 export { llm } from "./llm_messages.ts";
 export { config, loader, scenarios } from "./pipeline_messages.ts";
+export { scenarioChecks } from "./scenario_check_messages.ts";
 export { control, runner, store } from "./run_messages.ts";
 export { toolLists } from "./tool_list_messages.ts";
 export { tape } from "./tape_messages.ts";

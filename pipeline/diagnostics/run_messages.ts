@@ -1,5 +1,5 @@
 /** Messages about a run: its failures, its records, and access from another process. @module */
-import { quote, say, shellPath, sizeOf } from "./diagnostic.ts";
+import { counted, quote, say, shellPath, sizeOf } from "./diagnostic.ts";
 
 const TOKENS_WANTED =
   "Its policy must be `tokens: exact`. For vLLM: send `return_token_ids` and start it with `--logprobs-mode processed_logprobs`; or evaluate only (`ladder: [prompt]`).";
@@ -65,6 +65,15 @@ export const runner = {
       `Cannot warm-start: the rollout plugin of stage ${quote(stage)} has no \`demonstrate\``,
       "Use rollout/chat, or remove `warm_start` from `ladder`.",
     ),
+  /** A line of the log. */
+  verified_solutions: (verified: number, all: number, unsupported: string[]) =>
+    `${verified} of ${all} reference solutions reach their goal on the real server${
+      unsupported.length > 0
+        ? `; ${counted(unsupported.length, "answer")} ${
+          unsupported.length === 1 ? "is" : "are"
+        } supported by no tool result (first: ${quote(unsupported[0])}; \`hone scenarios check\` lists them)`
+        : ""
+    }`,
   no_demonstration: (count: number, reason: string, run_dir: string) =>
     say(
       "NO_DEMONSTRATION",

@@ -13,6 +13,7 @@ import type { Json } from "../events.ts";
 import type { SourceTools } from "../plugin.ts";
 import { recordedScenarios } from "../store/recorded.ts";
 import type { Run } from "./context.ts";
+import { trial } from "./trial.ts";
 
 /** Of a fixture, for its digest. */
 const FIXTURE_LIMITS = { max_files: 100_000, max_file_bytes: 4096 };
@@ -26,7 +27,7 @@ export function sourceTools(run: Run): (stage: string, cause: number | undefined
     recorded: run.resumed ? await recordedScenarios(run.store, stage) : null,
     world: () => world ??= worldOf(run),
     lease: leases(run, stage, places),
-    trial: () => Promise.reject(new Error("trials are not available")),
+    trial: (scenario, options) => places.use(() => trial(run, scenario, options), options.signal ?? run.signal),
     llm: run.llm(stage, run.signal, cause),
     signal: run.signal,
     progress: (message) => run.progress.say(message),

@@ -7,6 +7,7 @@
 import type { Publish } from "../bus.ts";
 import { hash32 } from "../common/random.ts";
 import type { Judgement, RolloutRef, Scenario, Trajectory } from "../events.ts";
+import type { Play, Trial, TrialOptions } from "../plugin.ts";
 import { fitTools } from "../scenario/tool_lists.ts";
 import { askJudge, isJudgeable } from "./bindings/bind_judge.ts";
 import { decide } from "./bindings/bind_reward_shaper.ts";
@@ -14,35 +15,6 @@ import type { Run } from "./context.ts";
 import { playRollout, unplayed } from "./leased_rollout.ts";
 import { basePolicy } from "./policies.ts";
 import type { Solution } from "./reference_solution.ts";
-
-/**
- * What is played: the scenario's reference solution; no call and an empty closing answer; other calls and another
- * answer; or a policy (the name of one that the run serves; `base` is opened if it has not been).
- */
-export type Play = "solution" | "nothing" | Solution | { policy: string };
-
-/** How a trial is played. */
-export interface TrialOptions {
-  play: Play;
-  /** Of the sampling; tells repeated trials of one policy apart. Default: 0. */
-  seed?: number;
-  /** Sampling temperature of a policy. Default: the agent's. */
-  temperature?: number;
-  /** Ends the trial, besides the run's own signal. */
-  signal?: AbortSignal;
-}
-
-/** The result of a trial. */
-export interface Trial {
-  trajectory: Trajectory;
-  /** By judge (stage id); empty if the rollout failed before it could be judged. */
-  judgements: Record<string, Judgement>;
-  success: boolean;
-  /** Why it is unknown whether the trial succeeded: the rollout failed, or a decisive judge could not judge it. */
-  invalid?: string;
-  /** In words, what decided. */
-  reason: string;
-}
 
 /** The closing answer and the calls of doing nothing. */
 const NOTHING: Solution = { calls: [], answer: "" };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { scriptedEndpoint } from "../../tests/fixtures/scripted_endpoint.ts";
 import { trialRun } from "../../tests/fixtures/trial_run.ts";
-import type { Trial } from "./trial.ts";
+import type { Trial } from "../plugin.ts";
 import { trial } from "./trial.ts";
 
 const write = (content: string) => [{ tool: "write_file", arguments: { path: "tree.txt", content } }];

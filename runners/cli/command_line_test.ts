@@ -65,19 +65,37 @@ Deno.test("main() prints version and general help with every verb, and exits wit
   assert.deepEqual(await hone("--version"), { code: 0, out: `${VERSION}\n`, err: "" });
   const { code, out, err } = await hone("--help");
   assert.deepEqual([code, err], [0, ""]);
-  for (const { name, summary } of VERBS) assert.ok(out.includes(`  ${name.padEnd(10)}  ${summary}\n`), name);
+  const width = Math.max(...VERBS.map(({ name }) => name.length));
+  for (const { name, summary } of VERBS) assert.ok(out.includes(`  ${name.padEnd(width)}  ${summary}\n`), name);
   assert.deepEqual(await hone(), await hone("--help"));
 });
 
 Deno.test("main() explains every verb: its description, its examples, its flags", async () => {
   for (const { name, load } of VERBS) {
     const { default: verb } = await load();
-    const { code, out } = await hone(name, "--help");
+    const { code, out } = await hone(...name.split(" "), "--help");
     assert.equal(code, 0, name);
     assert.ok(out.includes(verb.description), name);
     for (const example of verb.examples) assert.ok(out.includes(example), `${name}: ${example}`);
-    assert.deepEqual(await hone("help", name), await hone(name, "--help"));
+    assert.deepEqual(await hone("help", ...name.split(" ")), await hone(...name.split(" "), "--help"));
   }
+});
+
+Deno.test("main() lists the second words of verbs that have two, and says which there are", async () => {
+  const { code, out } = await hone("scenarios", "--help");
+  assert.equal(code, 0);
+  assert.match(out, /^hone scenarios <command>\n\ncommands:\n  scenarios check  Check scenarios by trials/);
+  assert.deepEqual(await hone("help", "scenarios"), await hone("scenarios", "--help"));
+  assert.equal(
+    (await hone("scenarios")).err,
+    'error[UNKNOWN_VERB] Command "scenarios" needs a second word: expected one of check\n' +
+      "  hint: `hone scenarios --help` lists them.\n",
+  );
+  assert.equal(
+    (await hone("scenarios", "chek", "my.yaml")).err,
+    'error[UNKNOWN_VERB] Unknown command "scenarios chek": expected "scenarios" and one of check\n' +
+      '  hint: did you mean "scenarios check"?\n',
+  );
 });
 
 Deno.test("VERBS has the name and the summary that each verb gives itself", async () => {

@@ -13,16 +13,20 @@ Deno.test("completion bash completes verbs, flags and values in a real bash", as
     `COMP_WORDS=(${words.map((word) => `'${word}'`).join(" ")}); COMP_CWORD=${words.length - 1}; _hone; ` +
     `echo "\${COMPREPLY[*]}"\n`;
   const program = (await script("bash")) + "\n" + ask("hone", "eval") + ask("hone", "evaluate", "--spl") +
-    ask("hone", "evaluate", "--split", "") + ask("hone", "validate", "--format", "g");
+    ask("hone", "evaluate", "--split", "") + ask("hone", "validate", "--format", "g") + ask("hone", "sc") +
+    ask("hone", "scenarios", "c") +
+    ask("hone", "scenarios", "check", "--spl") + ask("hone", "scenarios", "check", "--split", "v");
   const { stdout, stderr } = spawnSync("bash", ["-c", program], { encoding: "utf8", cwd: "/" });
   assert.equal(stderr, "");
-  assert.equal(stdout, "evaluate\n--split\nheldout validation\ngithub\n");
+  assert.equal(stdout, "evaluate\n--split\nheldout validation\ngithub\nscenarios\ncheck\n--split\nvalidation\n");
 });
 
 Deno.test("completion zsh and fish name every verb, and quote what descriptions contain", async () => {
   for (const shell of ["zsh", "fish"]) {
     const text = await script(shell);
-    for (const { name } of VERBS) assert.ok(text.includes(name), `${shell}: ${name}`);
+    for (const word of VERBS.flatMap(({ name }) => name.split(" "))) {
+      assert.ok(text.includes(word), `${shell}: ${word}`);
+    }
     assert.equal(text.replaceAll("'\\''", "").split("'").length % 2, 1, `${shell}: quotes are closed`);
   }
 });

@@ -19,6 +19,11 @@ export const VERBS: Entry[] = [
   { name: "resume", summary: "Resume a stopped run.", load: () => import("./resume.ts") },
   { name: "evaluate", summary: "Evaluate a policy on a split, without training.", load: () => import("./evaluate.ts") },
   { name: "validate", summary: "Check pipelines without running them.", load: () => import("./validate.ts") },
+  {
+    name: "scenarios check",
+    summary: "Check scenarios by trials on the real servers.",
+    load: () => import("./scenarios_check.ts"),
+  },
   { name: "graph", summary: "Show how a pipeline's stages are connected by events.", load: () => import("./graph.ts") },
   { name: "discover", summary: "Show what an MCP server offers.", load: () => import("./discover.ts") },
   { name: "call", summary: "Call one tool of an MCP server.", load: () => import("./call.ts") },

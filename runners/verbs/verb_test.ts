@@ -54,6 +54,14 @@ const CASES: Record<string, (verb: Verb, dir: string) => Promise<unknown>> = {
     await Deno.writeTextFile(join(dir, "p.yaml"), "name: p\nsede: 1\n");
     await checked(verb, [SCRIPTED, join(dir, "p.yaml")]);
   },
+  async "scenarios check"(verb) {
+    const { scenarios, failed } = await checked(verb, [SCRIPTED], { yes: true, split: "heldout" });
+    assert.deepEqual([scenarios > 0, typeof failed], [true, "boolean"]);
+    const absent = { args: { yes: true, split: "validation" }, positional: [SCRIPTED] };
+    await assert.rejects(checked(verb, absent.positional, absent.args), {
+      message: 'Cannot check scenarios: the pipeline has none of split "validation"',
+    });
+  },
   graph: (verb) => checked(verb, [SCRIPTED]),
   discover: (verb) => checked(verb, ["deno", "run", "-A", TEST_SERVER]),
   call: (verb) => checked(verb, ["deno", "run", "-A", TEST_SERVER], { tool: "append", input: '{"text": "x"}' }),
@@ -97,7 +105,7 @@ Deno.test("every verb says what it does to the world, and only verbs that act ar
   const names = (effect: string) => verbs.filter((verb) => verb.effect === effect).map(({ name }) => name);
   assert.deepEqual(names("reads"), ["validate", "graph", "list", "runs", "query", "watch", "doctor", "completion"]);
   assert.deepEqual(names("acts"), ["login", "new", "report", "pause", "cancel"]);
-  assert.deepEqual(names("runs"), ["run", "resume", "evaluate", "discover", "call"]);
+  assert.deepEqual(names("runs"), ["run", "resume", "evaluate", "scenarios check", "discover", "call"]);
 });
 
 /** The sources below a folder of runners/, by name. */

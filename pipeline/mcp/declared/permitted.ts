@@ -1,5 +1,6 @@
 /** What the servers of a pipeline permit, as far as their declarations say. @module */
 import type { ServerConfig } from "../../config/pipeline_schema.ts";
+import type { ToolSpec } from "../../events.ts";
 import type { DeclaredServer } from "../../plugin.ts";
 import { isNamed } from "../catalog/catalog.ts";
 
@@ -19,4 +20,9 @@ export function declaredServers(
       }];
     }),
   );
+}
+
+/** Whether the server or the user's own list says that a tool changes nothing. */
+export function isReadOnly({ name, annotations }: ToolSpec, server: ServerConfig | undefined): boolean {
+  return annotations.read_only === true || isNamed(server?.read_only_tools ?? [], name);
 }

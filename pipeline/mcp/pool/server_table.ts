@@ -7,6 +7,7 @@ import type { ServerConfig } from "../../config/pipeline_schema.ts";
 import type { Catalog, JsonObject, ToolSpec } from "../../events.ts";
 import type { CallResult } from "../../plugin.ts";
 import { filterTools, isNamed, schemaHash, serverCatalog, toolSpec } from "../catalog/catalog.ts";
+import { isReadOnly } from "../declared/permitted.ts";
 import { toolChanges } from "../catalog/drift.ts";
 import { startLimit } from "../session/server_endpoint.ts";
 import { headerProblem } from "../session/param_headers.ts";
@@ -164,9 +165,9 @@ export class KnownServer {
   }
 
   /** Whether the server or the user's own list says that a tool changes nothing. */
-  isReadOnly({ name, annotations }: ToolSpec): boolean {
-    const said = annotations.read_only === true && !this.#writing.has(name);
-    return said || isNamed(this.config.read_only_tools ?? [], name);
+  isReadOnly(tool: ToolSpec): boolean {
+    const annotations = this.#writing.has(tool.name) ? {} : tool.annotations;
+    return isReadOnly({ ...tool, annotations }, this.config);
   }
 
   get #writesAllowed(): boolean {

@@ -9,6 +9,7 @@ import type { Scenario } from "../../events.ts";
 import type { BatchRow } from "../../store/batch_file.ts";
 import type { Group, Run } from "../context.ts";
 import { demonstration } from "../reference_solution.ts";
+import { unsupportedValues } from "../../scenario/answer_support.ts";
 import { inTurns } from "./scenario_draw.ts";
 
 /** Training scenarios with a solution: all, or `warm_start.demonstrations` of them, families taking turns. */
@@ -22,7 +23,12 @@ export function demonstrated({ scenarios, config }: Pick<Run, "scenarios" | "con
 export async function supervisedBatches(run: Run, groups: Group[]): Promise<BatchRow[][]> {
   const judged = groups.flatMap((group) => group.judged!.map((one) => ({ ...one, scenario: group.scenario })));
   const verified = judged.filter(({ success }) => success);
-  run.log.info(`${verified.length} of ${groups.length} reference solutions reach their goal on the real server`);
+  const unsupported = verified.filter(({ scenario, trajectory }) =>
+    unsupportedValues(scenario, trajectory.tool_calls).length > 0
+  );
+  run.log.info(
+    messages.verified_solutions(verified.length, groups.length, unsupported.map(({ scenario }) => scenario.id)),
+  );
   if (verified.length === 0) {
     const first = judged.map(({ reward }) => reward).find((reward) => "invalid" in reward);
     const reason = first?.invalid ?? "the judges scored every replay below success";
