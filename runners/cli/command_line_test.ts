@@ -84,7 +84,7 @@ Deno.test("main() explains every verb: its description, its examples, its flags"
 Deno.test("main() lists the second words of verbs that have two, and says which there are", async () => {
   const { code, out } = await hone("scenarios", "--help");
   assert.equal(code, 0);
-  assert.match(out, /^hone scenarios <command>\n\ncommands:\n  scenarios check  Check scenarios by trials/);
+  assert.ok(out.startsWith("hone scenarios <command>\n\ncommands:\n  scenarios check  Check scenarios by trials"), out);
   assert.deepEqual(await hone("help", "scenarios"), await hone("scenarios", "--help"));
   assert.equal(
     (await hone("scenarios")).err,
