@@ -12,6 +12,8 @@ export { definePlugin } from "./pipeline/plugin.ts";
 export * from "./pipeline/chat/mod.ts";
 export { readScenarios } from "./pipeline/scenario/read_scenarios.ts";
 export { digest } from "./pipeline/common/digest.ts";
+export { shuffled, stream } from "./pipeline/common/random.ts";
+export { failedJudgement } from "./pipeline/kinds/judgements.ts";
 export { mismatch, sameValue, wantsValue } from "./pipeline/scenario/match.ts";
 export { joinCatalogs } from "./pipeline/mcp/catalog/catalog.ts";
 export type * from "./pipeline/plugin.ts";

@@ -93,6 +93,8 @@ export interface JudgeRole<E = unknown> {
   scale: "absolute" | "relative";
   /** A decisive judge determines success. A run needs at least one; a relative judge cannot be decisive. */
   decisive: boolean;
+  /** For a decisive judge: the score from which a rollout counts as a success. Default: `evaluate.success_at`. */
+  success_at?: number;
   /** Observes the environment before the agent acts; must not change it. Returns the last argument of `observe`. */
   observeBefore?(environment: Environment, scenario: Scenario, expected: E | undefined): Promise<Json>;
   /**
@@ -172,6 +174,8 @@ export interface Expectation<E = unknown> {
   schema: z.ZodType<E>;
   /** Top-level field of the part instead, such as `checks`. */
   field?: string;
+  /** True if the judge also judges scenarios without the part. */
+  optional?: boolean;
   /** The calls in the part. */
   calls?(expected: E): NamedCall[];
   /** Paths, below the part, of what names something in the rollout's own folder; without a folder it cannot be judged. */

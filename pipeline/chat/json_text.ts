@@ -40,6 +40,21 @@ export function readJson(text: string): { value: Json } | { error: string } {
   }
 }
 
+/** A key that one object of this valid JSON has twice, where `JSON.parse` silently keeps the last value. */
+export function repeatedKey(json: string): string | undefined {
+  const open: Set<string>[] = [];
+  for (const [token, colon] of json.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|[{}]/g)) {
+    if (token === "{") open.push(new Set());
+    else if (token === "}") open.pop();
+    else if (colon !== undefined) {
+      const key = JSON.parse(token.slice(0, -colon.length)) as string;
+      if (open.at(-1)?.has(key)) return key;
+      open.at(-1)?.add(key);
+    }
+  }
+  return undefined;
+}
+
 /** A value as Python's `json.dumps` prints it: `", "` and `": "` between parts. */
 export function spacedJson(value: Json): string {
   if (Array.isArray(value)) return `[${value.map(spacedJson).join(", ")}]`;

@@ -325,7 +325,8 @@ class Reading {
   /** Problems of the sources' scenarios; the judges' parts are only checked if every judge could be loaded. */
   async #previewScenarios(ready: ReadStage[], whole: boolean): Promise<void> {
     const deciding = ready.filter(({ plugin, says }) => plugin.kind === "judge" && says.decisive);
-    const must_have_part = whole && deciding.length > 0 && deciding.every(({ plugin }) => plugin.expects);
+    const must_have_part = whole && deciding.length > 0 &&
+      deciding.every(({ plugin: { expects } }) => expects && !expects.optional);
     const args = { base_dir: this.base_dir, parts: this.#parts, must_have_part, servers: this.#servers };
     const { problems, scenarios } = await previewScenarios(ready as Ready[], args);
     for (const { index, diagnostic } of problems) {

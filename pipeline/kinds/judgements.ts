@@ -3,7 +3,24 @@
  * judge's name; it never fails the run, and never counts as 0.
  * @module
  */
+import { redact } from "../common/redact.ts";
+import { messageOf } from "../diagnostics/mod.ts";
 import type { Judgement } from "../events.ts";
+
+const FAILED = "judge failed: ";
+
+/**
+ * The judgement of a judge that failed on a rollout, because its language model or program gave no usable result; it
+ * is `invalid`, and a resumed run asks the judge again. `cause` is an error or a sentence.
+ */
+export function failedJudgement(cause: unknown): { invalid: string } {
+  return { invalid: `${FAILED}${redact(typeof cause === "string" ? cause : messageOf(cause))}` };
+}
+
+/** Whether a judgement is one that `failedJudgement` made. */
+export function hasFailed(judgement: Judgement): boolean {
+  return "invalid" in judgement && judgement.invalid.startsWith(FAILED);
+}
 
 /** One judgement for each of `count` rollouts, whatever the judge returned. */
 export function checkedJudgements(made: unknown, count: number, judge: string): Judgement[] {

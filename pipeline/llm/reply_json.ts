@@ -3,7 +3,7 @@
  * and has the corresponding prompt texts. Linear in the length of the reply.
  * @module
  */
-import { jsonEnd, readJson } from "../chat/json_text.ts";
+import { jsonEnd, readJson, repeatedKey } from "../chat/json_text.ts";
 import { canonical } from "../common/json.ts";
 import { misfit } from "../common/schema_check.ts";
 import { messageOf } from "../diagnostics/mod.ts";
@@ -42,11 +42,20 @@ type Found = { values: Json[] } | { problem: string; none?: true };
 
 /** The distinct JSON values of a text: the whole text, or those in code fences, or those in prose. */
 function valuesIn(text: string, wanted: keyof typeof STARTS): Found {
-  const whole = readJson(text.trim());
-  if ("value" in whole) return { values: [whole.value] };
-  const fenced = [...text.matchAll(FENCED)].map(([, inside]) => readJson(inside!.trim()));
+  const whole = readOnce(text.trim());
+  if (!("error" in whole)) return "problem" in whole ? whole : { values: [whole.value] };
+  const fenced = [...text.matchAll(FENCED)].map(([, inside]) => readOnce(inside!.trim()));
+  const twice = fenced.find((read) => "problem" in read);
+  if (twice) return twice as { problem: string };
   const values = fenced.flatMap((read) => "value" in read ? [read.value] : []);
   return values.length > 0 ? { values: different(values) } : inProse(text, wanted);
+}
+
+/** A value, in which no object has a key twice: which of the two is meant cannot be known. */
+function readOnce(json: string): { value: Json } | { error: string } | { problem: string } {
+  const read = readJson(json);
+  const twice = "value" in read ? repeatedKey(json) : undefined;
+  return twice === undefined ? read : { problem: `an object in it has the key ${JSON.stringify(twice)} twice` };
 }
 
 function inProse(text: string, wanted: keyof typeof STARTS): Found {
@@ -57,7 +66,8 @@ function inProse(text: string, wanted: keyof typeof STARTS): Found {
     const end = jsonEnd(text, found.index);
     // A value nested in a truncated one is not the reply.
     if (end < 0) return { problem: "its JSON is cut off: the brackets do not close" };
-    const read = readJson(text.slice(found.index, end));
+    const read = readOnce(text.slice(found.index, end));
+    if ("problem" in read) return read;
     if ("value" in read) values.push(read.value);
     else wrong = `it is not JSON: ${read.error}`;
     start.lastIndex = end;

@@ -42,6 +42,17 @@ Deno.test("readReply() says what is wrong with a reply that is none", () => {
   });
 });
 
+Deno.test("readReply() refuses an object that has a key twice: JSON.parse would keep the last without a word", () => {
+  const twice = { problem: 'an object in it has the key "score" twice' };
+  assert.deepEqual(read('{"score": 1, "score": 0}'), twice);
+  assert.deepEqual(read('{"score": 1, "why": {"score": 2}, "sc\\u006fre": 0}'), twice);
+  assert.deepEqual(read('Well:\n```\n{"score": 1, "score" : 0}\n```'), twice);
+  assert.deepEqual(read('I say {"score": 1, "score": 1}.'), twice);
+  assert.deepEqual(read('{"why": "{\\"score\\": 1}", "list": [{"score": 1}, {"score": 2}], "score": 1}'), {
+    value: { why: '{"score": 1}', list: [{ score: 1 }, { score: 2 }], score: 1 },
+  });
+});
+
 Deno.test("readReply() takes time in proportion to a reply that means harm", () => {
   const nasty = ['{"', "[", '{"a":[', "```\n", '{"a":1} ', "{ ", '{"\\'].map((part) => part.repeat(200_000));
   for (const text of nasty) assert.ok("problem" in read(text) || "value" in read(text));

@@ -7,10 +7,8 @@
  */
 import type { Out } from "../../bus.ts";
 import { limited, TimeUp } from "../../common/deadline.ts";
-import { messageOf } from "../../diagnostics/mod.ts";
 import type { Judgement, Outcome, Purpose, Scenario, Trajectory } from "../../events.ts";
-import { checkedJudgements } from "../../kinds/judgements.ts";
-import { redact } from "../../common/redact.ts";
+import { checkedJudgements, failedJudgement, hasFailed } from "../../kinds/judgements.ts";
 import { partOf } from "../../scenario/parts.ts";
 import { storedJudgements, storedLabels } from "../../store/recorded.ts";
 import type { Bound } from "../bindings.ts";
@@ -94,15 +92,9 @@ export async function askJudge(
     );
   } catch (error) {
     ends.throwIfAborted();
-    const cause = error instanceof TimeUp ? `no judgement within ${timeout_secs} s` : messageOf(error);
-    return all({ invalid: `${FAILED}${redact(cause)}${hint(error)}` });
+    const { invalid } = failedJudgement(error instanceof TimeUp ? `no judgement within ${timeout_secs} s` : error);
+    return all({ invalid: `${invalid}${hint(error)}` });
   }
-}
-
-const FAILED = "judge failed: ";
-
-function hasFailed(judgement: Judgement): boolean {
-  return "invalid" in judgement && judgement.invalid.startsWith(FAILED);
 }
 
 /** Hint for a judge written for an earlier version of hone, whose argument was the group. */

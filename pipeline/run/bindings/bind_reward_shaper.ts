@@ -86,10 +86,13 @@ export function decide(
   { roles, config }: Pick<Run, "roles" | "config">,
   judgements: Record<string, Judgement>,
 ): boolean | string {
-  const said = roles.judges.filter(({ role }) => role.decisive).map(({ id }) => [id, judgements[id]!] as const);
+  const said = roles.judges.filter(({ role }) => role.decisive).map(({ id, role }) => {
+    const { success_at = config.evaluate.success_at } = role;
+    return [id, judgements[id]!, success_at] as const;
+  });
   for (const [id, judgement] of said) if ("invalid" in judgement) return `${id}: ${judgement.invalid}`;
-  const scores = said.flatMap(([, judgement]) => "score" in judgement ? [judgement.score] : []);
-  if (scores.length > 0) return scores.every((score) => score >= config.evaluate.success_at - 1e-9);
+  const passed = said.flatMap(([, one, success_at]) => "score" in one ? [one.score >= success_at - 1e-9] : []);
+  if (passed.length > 0) return !passed.includes(false);
   return `no decisive judge returned a score: ${
     said.map(([id, one]) => `${id}: ${"abstain" in one && one.abstain}`).join("; ")
   }`;
