@@ -343,13 +343,17 @@ export const RUN_STATUSES = ["completed", "failed", "interrupted", "cancelled", 
 
 /** Events by name. Payloads are plain records; long arrays of numbers are typed arrays. */
 export interface EventMap {
-  /** `measured` in a run that only evaluates: the policy, and its weights (see `Measured` in run/context.ts). */
+  /** `measured` in a run that only evaluates: the policies, and their weights (see `Measured` in run/context.ts). */
   "run.started": {
     name: string;
     seed: number;
     hone_version: string;
     resumed: boolean;
-    measured?: { policy: string; weights?: string };
+    measured?: {
+      policy: string;
+      weights?: string;
+      prompt?: { system_prompt?: string; examples?: ChatMessage[]; max_tokens?: number };
+    }[];
   };
   "catalog.discovered": Catalog;
   "catalog.changed": CatalogChange;

@@ -1,5 +1,5 @@
 /**
- * A pipeline that only evaluates one policy: nothing is trained or exported. The folder's pipeline.yaml records that
+ * A pipeline that only evaluates policies: nothing is trained, searched or exported. The folder's pipeline.yaml records that
  * too, because resuming an evaluation must not train.
  * @module
  */
@@ -9,21 +9,21 @@ import type { LoadedPipeline } from "./pipeline_file.ts";
 /** The pipeline, for a run with `measure`. */
 export function measuredAlone(
   loaded: LoadedPipeline,
-  policy: "base" | "prompt" | "warm_start" | "tuned",
+  policies: string[],
 ): LoadedPipeline {
   const { config } = loaded;
   return {
     ...loaded,
-    config: { ...config, ladder: ["prompt"], evaluate: { ...config.evaluate, policies: [policy] } },
+    config: { ...config, ladder: [], evaluate: { ...config.evaluate, policies } },
     stages: loaded.stages.filter(({ plugin }) => plugin.kind !== "exporter"),
-    resolved_yaml: recorded(loaded.resolved_yaml, policy),
+    resolved_yaml: recorded(loaded.resolved_yaml, policies),
   };
 }
 
-function recorded(yaml: string, policy: string): string {
+function recorded(yaml: string, policies: string[]): string {
   const doc = parseDocument(yaml);
   // A hosted trainer has no ladder.
-  if (doc.has("ladder")) doc.set("ladder", ["prompt"]);
-  doc.setIn(["evaluate", "policies"], [policy]);
+  if (doc.has("ladder")) doc.set("ladder", []);
+  doc.setIn(["evaluate", "policies"], policies);
   return doc.toString({ lineWidth: 0 });
 }

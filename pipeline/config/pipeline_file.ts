@@ -390,6 +390,7 @@ class Reading {
 
   /** The policies that the ladder makes, of those to compare, and all models. */
   #policies({ ladder, evaluate: { policies, models } }: PipelineConfig): string[] {
+    if (this.options.trains === false) return policies;
     const tunes = this.#hosted || ladder.some((rung) => rung !== "prompt");
     const reachable = ["base", "nothing", "reference", ...ladder, ...(tunes ? ["tuned"] : [])];
     const further = Object.keys(models);

@@ -81,7 +81,7 @@ export const cli = {
     say(
       "NO_SUCH_POLICY",
       `Cannot evaluate ${quote(policy)}: no policy of that name in ${quote(run_dir)}`,
-      `Its policies: ${["base", ...have].join(", ")}.`,
+      `Its policies: ${have.join(", ")}.`,
     ),
   no_weights: (folder: string) =>
     say(
@@ -91,6 +91,20 @@ export const cli = {
     ),
   weights_twice: () =>
     say("WEIGHTS_TWICE", "Cannot evaluate with both --adapter and --checkpoint: they are synonyms", "Give one."),
+  policy_named_twice: (policy: string) =>
+    say("POLICY_TWICE", `Cannot evaluate ${quote(policy)} twice: two of the named policies have this name`),
+  prompt_missing: () =>
+    say(
+      "PROMPT_MISSING",
+      'Cannot evaluate "prompt": the pipeline has no agent.examples, and no run has searched for them',
+      "Name a run whose ladder has the prompt rung, or add agent.examples.",
+    ),
+  nothing_attempted: (policies: string[], split: string) =>
+    say(
+      "NOTHING_ATTEMPTED",
+      `Nothing was evaluated: no ${split} scenario can be attempted by ${policies.join(", ")}`,
+      'The policy "reference" attempts only scenarios with a solution.',
+    ),
   weights_missing: (policy: string) =>
     say(
       "WEIGHTS_MISSING",

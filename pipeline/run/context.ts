@@ -75,14 +75,20 @@ export interface Group {
   judged?: Judged[];
 }
 
+/** What the agent settings of a policy are, where they differ from the pipeline's. */
+export type Prompt = Partial<Pick<Agent, "system_prompt" | "examples" | "max_tokens">>;
+
 /** One policy to evaluate, instead of running the ladder. */
 export interface Measured {
-  policy: "base" | "prompt" | "warm_start" | "tuned";
+  /** Its name in the records: one of the pipeline's, or of a checkpoint. */
+  policy: string;
   /**
    * Folder of an adapter or checkpoint that the trainer can load, absolute or relative to the run's folder; the id of a
    * hosted trainer's checkpoint. Default: the base model.
    */
   weights?: string;
+  /** Of `prompt`: the prompt that another run found. */
+  prompt?: Prompt;
 }
 
 /** See the module. */
@@ -109,6 +115,8 @@ export interface Run {
   opening?: Promise<Policy>;
   /** By name: the policies that are served now. */
   policies: Map<string, Policy>;
+  /** By policy; one that is not here has the pipeline's, without the examples. */
+  prompts: Map<string, Prompt>;
   groups: Map<string, Group>;
   signal: AbortSignal;
   progress: Progress;
@@ -119,7 +127,8 @@ export interface Run {
   resumed: boolean;
   accept_changes: boolean;
   trained_with?: Catalog;
-  measured?: Measured;
+  /** The policies to evaluate, in a run that only evaluates. */
+  measured?: Measured[];
   /** Steps of the supervised rung, once known. */
   supervised_steps: number;
   /** The policy to export: that of the last rung so far. `checkpoint` is empty for the base policy. */
@@ -139,9 +148,9 @@ export interface Run {
   failure?: unknown;
 }
 
-/** The agent settings of a policy: only `prompt` gets the examples. */
-export function agentOf({ agent }: Pick<Run, "agent">, policy: string): Agent {
-  return policy === "prompt" ? agent : { ...agent, examples: [] };
+/** The agent settings of a policy. */
+export function agentOf({ agent, prompts }: Pick<Run, "agent" | "prompts">, policy: string): Agent {
+  return { ...agent, examples: [], ...prompts.get(policy) };
 }
 
 /** A checkpoint by its id. */

@@ -34,6 +34,7 @@ import { type Verdict, writeReports } from "../verdict/mod.ts";
 import { bindAll, type Binding, flowOf, OPENING } from "./bindings.ts";
 import { stageOf } from "./blame.ts";
 import type { Measured, Run } from "./context.ts";
+import { asMessages } from "./policies.ts";
 import { watchDisk } from "./disk_budget.ts";
 import { keepSpeeds } from "./progress/earlier_speeds.ts";
 import { Progress, type ProgressSnapshot } from "./progress/progress.ts";
@@ -51,8 +52,8 @@ export interface RunOptions {
   accept_changes?: boolean;
   /** The catalog that the evaluated policy was trained with; differences are recorded and noted in the verdict. */
   trained_with?: Catalog;
-  /** Evaluate one policy instead of running the ladder. */
-  measure?: Measured;
+  /** Evaluate these policies, or this one, instead of running the ladder. */
+  measure?: Measured | Measured[];
   /** Time that plugins have to end once the run is stopped, in seconds; one that does not is abandoned. Default: 30. */
   grace_secs?: number;
   on_event?: (event: Envelope) => void;
@@ -106,7 +107,7 @@ export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): 
     }
     stack.defer(() => folder.kept ? undefined : deleteOwn(run_dir));
     const measure = resume ? await recordedMeasure(run_dir) : asRecorded(options, loaded.hosted);
-    const pipeline = measure ? measuredAlone(loaded, measure.policy) : loaded;
+    const pipeline = measure ? measuredAlone(loaded, measure.map(({ policy }) => policy)) : loaded;
     const run = await open(pipeline, { ...options, measure }, stack, source);
     const result = await toTheEnd(run, pipeline, options.grace_secs);
     folder.kept ||= result.kept;
@@ -145,17 +146,20 @@ export async function withScenarios<T>(
   }
 }
 
-/** What a folder's run evaluates, where it does nothing else. */
-async function recordedMeasure(run_dir: string): Promise<Measured | undefined> {
+/** The policies that a folder's run evaluates, where it does nothing else. */
+export async function recordedMeasure(run_dir: string): Promise<Measured[] | undefined> {
   await using store = await Store.open(join(run_dir, DATABASE), { run_id: basename(run_dir), mode: "read" });
   const [first] = await store.query("SELECT payload FROM events WHERE type = 'run.started' ORDER BY seq LIMIT 1");
-  return typeof first?.payload === "string" ? JSON.parse(first.payload).measured : undefined;
+  // Was one policy, not a list, in earlier versions.
+  return typeof first?.payload === "string" ? [JSON.parse(first.payload).measured].flat() : undefined;
 }
 
 /** What a new run evaluates, with the path of its weights as it is recorded. */
-function asRecorded({ measure, run_dir }: RunOptions, hosted: boolean): Measured | undefined {
-  if (hosted || measure?.weights === undefined) return measure;
-  return { ...measure, weights: recordedWeights(run_dir, measure.weights) };
+function asRecorded({ measure, run_dir }: RunOptions, hosted: boolean): Measured[] | undefined {
+  if (measure === undefined || hosted) return measure && [measure].flat();
+  return [measure].flat().map(({ weights, ...one }) =>
+    weights === undefined ? one : { ...one, weights: recordedWeights(run_dir, weights) }
+  );
 }
 
 /** A new run requires an empty folder, so that it overwrites nothing. */
@@ -233,12 +237,13 @@ async function atItsBeginning(loaded: LoadedPipeline, options: RunOptions, store
     online: null,
     hosted: null,
     policies: new Map(),
+    prompts: new Map(),
     groups: new Map(),
     recorded,
     resumed: options.resume ?? false,
     accept_changes: options.accept_changes ?? false,
     trained_with: options.trained_with,
-    measured: options.measure,
+    measured: options.measure && [options.measure].flat(),
     supervised_steps: recorded.supervised_steps,
     to_export: { policy: "base", checkpoint: "" },
     pinned: {},
@@ -352,9 +357,6 @@ function agentOf(loaded: LoadedPipeline): Agent {
   const { endpoint: _endpoint, examples, ...agent } = loaded.config.agent;
   return {
     ...agent,
-    examples: examples.flatMap(({ user, assistant }) => [
-      { role: "user" as const, content: user },
-      { role: "assistant" as const, content: assistant },
-    ]),
+    examples: asMessages(examples),
   };
 }

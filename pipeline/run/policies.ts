@@ -1,16 +1,18 @@
 /**
- * The initial policy of a run: the trainer's base model, or the pipeline's endpoint. Opening a trainer is a call, not
- * an event: it produces nothing to record, and everything after it needs the policy.
+ * The policies of a run that need no training: the trainer's base model, or the pipeline's endpoint; the same with
+ * another prompt; further models behind endpoints. Opening a trainer is a call, not an event: it produces nothing to
+ * record, and everything after it needs the policy.
  * @module
  */
 import { contextLength } from "../chat/context_length.ts";
 import { protect, protectAddress, protectHeaders } from "../common/redact.ts";
 import { HoneError, runner as messages } from "../diagnostics/mod.ts";
 import type { Out } from "../bus.ts";
-import type { EventMap } from "../events.ts";
-import type { Policy } from "../plugin.ts";
+import type { PipelineConfig } from "../config/pipeline_schema.ts";
+import type { ChatMessage, EventMap } from "../events.ts";
+import type { Agent, Policy } from "../plugin.ts";
 import { mostRollouts } from "./bindings.ts";
-import { checkpointOf, type Run } from "./context.ts";
+import { checkpointOf, type Prompt, type Run } from "./context.ts";
 
 /** Publishes the requested policy once `serve` has it ready; a recorded policy is not recorded again. */
 export async function publishPolicy(
@@ -27,17 +29,50 @@ export async function publishPolicy(
 
 /** The base policy: the model is opened once, by whoever needs it first. */
 export function basePolicy(run: Run): Promise<Policy> {
-  return run.opening ??= openPolicy(run).then((base) => {
+  return run.opening ??= openPolicy(run).then(async (base) => {
     run.policies.set("base", base);
-    if (run.agent.examples.length > 0) run.policies.set("prompt", { ...base, name: "prompt" });
+    if (run.agent.examples.length > 0) setPrompt(run, "prompt", { examples: run.agent.examples });
+    await Promise.all(Object.keys(run.config.evaluate.models).map((name) => addModel(run, name)));
     return base;
   });
+}
+
+/** Makes the base model with another prompt a policy. */
+export function setPrompt(run: Run, name: string, prompt: Prompt): void {
+  run.policies.set(name, { ...run.policies.get("base")!, name });
+  run.prompts.set(name, prompt);
+}
+
+/** Makes a model of `evaluate.models` a policy, if it is to be compared. */
+async function addModel(run: Run, name: string): Promise<void> {
+  const { evaluate: { models, policies } } = run.config;
+  if (!policies.includes(name)) return;
+  const { system_prompt, examples, max_tokens, tool_format, ...endpoint } = models[name]!;
+  const agent = { ...run.agent, ...(max_tokens && { max_tokens }), ...(tool_format && { tool_format }) };
+  const policy = policyAt(name, endpoint, agent);
+  run.policies.set(name, { ...policy, context_tokens: await contextOf(run, policy) });
+  run.prompts.set(name, {
+    examples: asMessages(examples),
+    ...(system_prompt !== undefined && { system_prompt }),
+    ...(max_tokens && { max_tokens }),
+  });
+}
+
+/** Example exchanges as messages. */
+export function asMessages(examples: readonly { user: string; assistant: string }[]): ChatMessage[] {
+  return examples.flatMap(({ user, assistant }) => [
+    { role: "user" as const, content: user },
+    { role: "assistant" as const, content: assistant },
+  ]);
 }
 
 /** Opens the trainer, if there is one, and returns the base policy. The run fails if the trainer exits. */
 async function openPolicy(run: Run): Promise<Policy> {
   const { trainer } = run.roles;
-  if (!trainer || !run.config.model) return endpointPolicy(run, await endpointContext(run));
+  if (!trainer || !run.config.model) {
+    const policy = endpointPolicy(run);
+    return { ...policy, context_tokens: await contextOf(run, policy) };
+  }
   const { role } = trainer;
   const { config, agent, run_dir, progress, recorded } = run;
   progress.begin("open the model", 0);
@@ -63,27 +98,35 @@ async function openPolicy(run: Run): Promise<Policy> {
 }
 
 /**
- * Requests the context length of `agent.endpoint`, in tokens; 0 if the pipeline or a tape sets it, or if it is unknown.
- * Throws only if the run ends.
+ * The context length of a policy behind an endpoint, in tokens: as set, or as the endpoint reports it; 0 if that is
+ * unknown, or a tape replaces the endpoint. Throws only if the run ends.
  */
-async function endpointContext(run: Run): Promise<number> {
-  const { mode, replies = true } = run.config.tape;
-  if (run.config.agent.endpoint?.context_tokens || (mode === "replay" && replies)) return 0;
-  return await contextLength(endpointPolicy(run, 0), run.signal);
+async function contextOf({ config: { tape }, signal }: Run, policy: Policy): Promise<number> {
+  const { mode, replies = true } = tape;
+  if (policy.context_tokens > 0 || (mode === "replay" && replies)) return policy.context_tokens;
+  return await contextLength(policy, signal);
 }
 
-/** The policy at `agent.endpoint`; `found_context` is used if the pipeline does not set the context length. */
-export function endpointPolicy({ config, agent }: Pick<Run, "config" | "agent">, found_context: number): Policy {
+/** The policy at `agent.endpoint`. */
+export function endpointPolicy({ config, agent }: Pick<Run, "config" | "agent">): Policy {
   const { endpoint } = config.agent;
   if (!endpoint) throw new HoneError(messages.nothing_to_evaluate());
-  const { base_url, model, api_key_env, headers, body, context_tokens = found_context } = endpoint;
+  return policyAt("base", endpoint, agent);
+}
+
+/** The policy behind an endpoint; its key is read from the environment, and kept out of all records. */
+function policyAt(
+  name: string,
+  endpoint: NonNullable<PipelineConfig["agent"]["endpoint"]>,
+  { temperature, max_tokens, tool_format }: Pick<Agent, "temperature" | "max_tokens" | "tool_format">,
+): Policy {
+  const { base_url, model, api_key_env, headers, body, context_tokens = 0 } = endpoint;
   const api_key = api_key_env ? Deno.env.get(api_key_env) : undefined;
   protect([api_key ?? ""]);
   protectHeaders(headers);
   protectAddress(base_url);
-  const { temperature, max_tokens, tool_format } = agent;
   return {
-    name: "base",
+    name,
     version: 0,
     base_url,
     model,

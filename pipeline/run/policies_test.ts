@@ -13,7 +13,7 @@ Deno.test("endpointPolicy() sends key and headers, and keeps them out of logs", 
       headers: { "x-org": "org-s3cret" },
     };
     const agent = { temperature: 1, max_tokens: 8, tool_format: "auto" };
-    const policy = endpointPolicy({ config: { agent: { endpoint } }, agent } as unknown as Run, 0);
+    const policy = endpointPolicy({ config: { agent: { endpoint } }, agent } as unknown as Run);
     assert.deepEqual([policy.api_key, policy.headers], ["policy-s3cret", { "x-org": "org-s3cret" }]);
     assert.equal(redact("policy-s3cret or org-s3cret"), "[redacted] or [redacted]");
   } finally {

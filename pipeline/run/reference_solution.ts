@@ -11,6 +11,9 @@ import { agentOf, type Run } from "./context.ts";
 /** Calls in order, then the closing answer. */
 export type Solution = NonNullable<Scenario["solution"]>;
 
+/** The closing answer and the calls of doing nothing. */
+export const NOTHING: Solution = { calls: [], answer: "" };
+
 /** Replays a scenario's solution: the rollout of a demonstration, and of a trial. */
 export async function* replaySolution(
   run: Run,

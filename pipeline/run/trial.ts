@@ -14,10 +14,7 @@ import { decide } from "./bindings/bind_reward_shaper.ts";
 import type { Run } from "./context.ts";
 import { playRollout, unplayed } from "./leased_rollout.ts";
 import { basePolicy } from "./policies.ts";
-import type { Solution } from "./reference_solution.ts";
-
-/** The closing answer and the calls of doing nothing. */
-const NOTHING: Solution = { calls: [], answer: "" };
+import { NOTHING, type Solution } from "./reference_solution.ts";
 
 const unrecorded: Publish = () => Promise.resolve();
 

@@ -23,19 +23,23 @@ interface JsonSchema {
   default?: unknown;
   enum?: string[];
   items?: JsonSchema;
+  anyOf?: JsonSchema[];
   properties?: Record<string, JsonSchema>;
 }
 
 /** The flags of a verb. */
 export function flagsOf(verb: Verb): Flag[] {
   const schema = z.toJSONSchema(verb.args, { io: "input", unrepresentable: "any" }) as JsonSchema;
-  return Object.entries(schema.properties ?? {}).map(([key, field]) => ({
-    name: key.replaceAll("_", "-"),
-    key,
-    type: field.type === "boolean" ? "boolean" : "string",
-    multiple: field.type === "array",
-    value: field.enum?.join("|") ?? field.items?.type ?? field.type ?? "value",
-    description: field.description ?? "",
-    standard: field.default,
-  }));
+  return Object.entries(schema.properties ?? {}).map(([key, field]) => {
+    const { type, items, enum: values } = field.anyOf?.find(({ type }) => type === "array") ?? field;
+    return {
+      name: key.replaceAll("_", "-"),
+      key,
+      type: type === "boolean" ? "boolean" : "string",
+      multiple: type === "array",
+      value: values?.join("|") ?? items?.type ?? type ?? "value",
+      description: field.description ?? "",
+      standard: field.default,
+    };
+  });
 }

@@ -13,9 +13,9 @@ import { fitTools } from "../../scenario/tool_lists.ts";
 import { evaluationKey } from "../../store/recorded.ts";
 import type { Bound } from "../bindings.ts";
 import type { Measured, Run } from "../context.ts";
-import { basePolicy } from "../policies.ts";
-import { closing, ladderPhases, measurements } from "../progress/phases.ts";
-import { evaluation, measurementsOf, temperatureOf } from "./bind_measure.ts";
+import { basePolicy, setPrompt } from "../policies.ts";
+import { closing, ladderPhases, measurements, untrained } from "../progress/phases.ts";
+import { evaluation, LADDER, measurementsOf, temperatureOf } from "./bind_measure.ts";
 import { firstVersion } from "../online/sampler.ts";
 import { demonstrated } from "../online/warm_start.ts";
 
@@ -67,6 +67,7 @@ export function ladderRungs(run: Run): Rung[] {
   run.progress.plan(ladderPhases(run), run.deadline);
   return [
     ...measuring(run, "base"),
+    ...untrained(run.config).flatMap((policy) => measuring(run, policy)),
     ...(ladder.includes("prompt") && run.agent.examples.length > 0 ? measuring(run, "prompt") : []),
     ...(warm ? [warmStart(run, rl ? "warm_start" : "tuned")] : []),
     ...(warm ? measuring(run, rl ? "warm_start" : "tuned") : []),
@@ -74,15 +75,19 @@ export function ladderRungs(run: Run): Rung[] {
   ];
 }
 
-/** One policy, evaluated with the pipeline's settings, without training. */
-function measuredRungs(run: Run, { policy, weights }: Measured): Rung[] {
-  run.progress.plan([...measurements(run, policy), ...closing(run)], run.deadline);
-  run.to_export = { policy, checkpoint: weights ?? "" };
-  if (weights) {
-    return [publishing(run, () => ({ name: policy, version: 1, checkpoint: weights })), ...measuring(run, policy)];
-  }
-  run.policies.set(policy, { ...run.policies.get("base")!, name: policy });
-  return measuring(run, policy);
+/** Policies, evaluated with the pipeline's settings, without training: first those without weights of their own. */
+function measuredRungs(run: Run, measured: Measured[]): Rung[] {
+  const phases = measured.flatMap(({ policy }) => measurements(run, policy));
+  run.progress.plan([...phases, ...closing(run)], run.deadline);
+  const { policy, weights = "" } = measured.at(-1)!;
+  run.to_export = { policy, checkpoint: weights };
+  const order = [...measured.filter(({ weights }) => !weights), ...measured.filter(({ weights }) => weights)];
+  return order.flatMap(({ policy, weights, prompt }) => {
+    if (prompt) setPrompt(run, policy, prompt);
+    else if (!weights && !run.policies.has(policy)) setPrompt(run, policy, {});
+    const served = weights ? [publishing(run, () => ({ name: policy, version: 1, checkpoint: weights }))] : [];
+    return [...served, ...measuring(run, policy)];
+  });
 }
 
 /** The evaluations of a policy, one after the other. */

@@ -15,6 +15,9 @@ import type { Judged, Run } from "../context.ts";
 import { rewardMaker } from "../made_by.ts";
 import { inTurns } from "../online/scenario_draw.ts";
 
+/** Policies that the ladder makes: while it trains, it keeps the time that evaluating the last of them takes. */
+export const LADDER: readonly string[] = ["base", "prompt", "warm_start", "tuned"];
+
 /** Sampling of an evaluation. */
 export type Sampling = "greedy" | "sampled";
 
@@ -45,7 +48,11 @@ export interface Measurement {
 export function measurementsOf(run: Pick<Run, "config" | "scenarios">, policy: string): Measurement[] {
   const { policies, split, tries, sampling, validation_scenarios } = run.config.evaluate;
   if (!policies.some((name) => name === policy)) return [];
-  const closing = sampling.map((mode) => ({ split, sampling: mode, tries, scenarios: ofSplit(run, split).length }));
+  const count = attempted(run, policy, split).length;
+  if (count === 0) return [];
+  // What is replayed does not depend on the sampling.
+  const modes = isReplayed(policy) ? sampling.slice(0, 1) : sampling;
+  const closing = modes.map((mode) => ({ split, sampling: mode, tries, scenarios: count }));
   const scenarios = Math.min(validation_scenarios, ofSplit(run, "validation").length);
   if (scenarios === 0 || !aroundRl(run.config).includes(policy)) return closing;
   return [...closing, { split: "validation", sampling: sampling[0]!, tries: 1, scenarios }];
@@ -56,6 +63,16 @@ function aroundRl({ ladder, evaluate }: Pick<PipelineConfig, "ladder" | "evaluat
   if (!ladder.includes("rl") || evaluate.split !== "heldout") return [];
   const both = [ladder.includes("warm_start") ? "warm_start" : "base", "tuned"] as const;
   return both.every((policy) => evaluate.policies.includes(policy)) ? [...both] : [];
+}
+
+/** Whether a policy is no model: its calls are given. */
+function isReplayed(policy: string): boolean {
+  return policy === "nothing" || policy === "reference";
+}
+
+/** The scenarios of a split that a policy can attempt: `reference` only those with a solution. */
+function attempted(run: Pick<Run, "scenarios">, policy: string, split: Scenario["split"]): Scenario[] {
+  return ofSplit(run, split).filter(({ solution }) => policy !== "reference" || solution);
 }
 
 function ofSplit({ scenarios }: Pick<Run, "scenarios">, wanted: Scenario["split"]): Scenario[] {
@@ -104,7 +121,7 @@ export function bind(run: Run): Bound[] {
         if (--measuring.missing > 0) return;
         open.delete(evaluationKey(request));
         const secs = await complete(run, measuring, out);
-        if (ofTrainingStep(request.policy)) return;
+        if (!LADDER.includes(request.policy)) return;
         const total = (measured.get(request.policy) ?? 0) + secs;
         measured.set(request.policy, total);
         run.measuring_secs = Math.max(run.measuring_secs, total);
@@ -128,7 +145,7 @@ async function requestGroups(run: Run, request: EventMap["evaluation.requested"]
   const sampling = temperature === 0 ? "greedy" : "sampled";
   const phase = ofTrainingStep(policy) ? "validation" : evaluationPhase(run, policy, { split, sampling });
   run.progress.begin(`evaluate ${policy} (${split}, ${sampling})`, count * tries, { phase });
-  const all = ofSplit(run, split);
+  const all = attempted(run, policy, split);
   const wanted = count < all.length ? inTurns(all, stream(run.config.seed, `measure ${split}`)).slice(0, count) : all;
   for (const [index, { id }] of wanted.entries()) {
     const group_id = `eval-${policy}-${split}-${sampling}-${id}`;

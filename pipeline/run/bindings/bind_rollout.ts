@@ -14,6 +14,7 @@ import type { GroupRequest, RolloutRef, Scenario, Trajectory } from "../../event
 import { storedGroup } from "../../store/recorded.ts";
 import type { Bound } from "../bindings.ts";
 import type { Run } from "../context.ts";
+import { NOTHING, type Solution } from "../reference_solution.ts";
 import { GroupTimeout, type Playing, playRollout, unplayed } from "../leased_rollout.ts";
 import { isJudgeable } from "./bind_judge.ts";
 
@@ -65,7 +66,7 @@ async function runRollouts(slots: Semaphore, group: Group): Promise<Trajectory[]
   const leased = () => {
     timer ??= setTimeout(() => late.abort(new GroupTimeout()), timerMs(run.config.train.group_timeout_secs));
   };
-  const replay = request.purpose === "demonstration" ? scenario.solution : undefined;
+  const replay = replayed(request, scenario);
   const signal = AbortSignal.any([run.signal, late.signal]);
   // Starting servers has a separate time limit; the group's covers only the rollouts.
   const playing: Playing = { run, scenario, replay, publish, signal, leased };
@@ -82,6 +83,12 @@ async function runRollouts(slots: Semaphore, group: Group): Promise<Trajectory[]
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** What is replayed instead of asking a policy. */
+function replayed({ purpose, policy }: GroupRequest, { solution }: Scenario): Solution | undefined {
+  if (purpose === "demonstration" || policy === "reference") return solution;
+  return policy === "nothing" ? NOTHING : undefined;
 }
 
 function reference({ run, request, attempt }: Group, index: number): RolloutRef {

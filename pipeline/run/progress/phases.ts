@@ -6,7 +6,7 @@
 import { type Completed, evaluationKey } from "../../store/recorded.ts";
 import type { Agent } from "../../plugin.ts";
 import type { Run } from "../context.ts";
-import { evaluationPhase, measurementsOf, temperatureOf } from "../bindings/bind_measure.ts";
+import { evaluationPhase, LADDER, measurementsOf, temperatureOf } from "../bindings/bind_measure.ts";
 import type { Phase, Speeds } from "./forecast.ts";
 import { demonstrated } from "../online/warm_start.ts";
 
@@ -29,6 +29,7 @@ export function ladderPhases(run: Plannable): Phase[] {
   const prompt = ladder.includes("prompt") && run.agent.examples.length > 0;
   return [
     ...measurements(run, "base"),
+    ...untrained(run.config).flatMap((policy) => measurements(run, policy)),
     ...(prompt ? measurements(run, "prompt") : []),
     ...(warm && !run.recorded.policies.has("warm_start") ? supervised(run) : []),
     ...(warm && rl ? measurements(run, "warm_start") : []),
@@ -37,6 +38,11 @@ export function ladderPhases(run: Plannable): Phase[] {
     ...(warm || rl || hosted ? measurements(run, "tuned") : []),
     ...closing(run),
   ];
+}
+
+/** The compared policies that the ladder does not make. */
+export function untrained({ evaluate: { policies } }: Plannable["config"]): string[] {
+  return policies.filter((policy) => !LADDER.includes(policy));
 }
 
 /** The remaining evaluations of one policy. */
