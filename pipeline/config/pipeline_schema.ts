@@ -383,7 +383,7 @@ const tape_fields = z.strictObject({
     "What a replay does if the tape has no matching record: end the rollout, or use the live server.",
   ),
   replies: z.boolean().optional().describe(
-    "Whether the model's replies are on the tape too. Default: true for `agent.endpoint`.",
+    "Whether the model's replies are on the tape too. Default: true for `agent.endpoint` and `evaluate.models`.",
   ).meta({ examples: [false] }),
 });
 

@@ -27,21 +27,25 @@ export type { Tape } from "./tape.ts";
 export interface TapeSource {
   path: string;
   content?: TapeContent;
+  /** Whether replies of models behind endpoints are on it, and those of a policy that hone itself serves. */
   replies: boolean;
+  own_replies: boolean;
 }
 
 /** Reads the tape of a replay and checks the file of a recording. Throws a HoneError where it cannot be used. */
 export async function findTape(
-  { tape, ladder, agent, servers }: PipelineConfig,
+  { tape, ladder, agent, servers, evaluate }: PipelineConfig,
   { run_dir, resumed, trainer }: { run_dir: string; resumed: boolean; trainer: boolean },
 ): Promise<TapeSource | null> {
   if (tape.mode === "live") return null;
   const path = fileOf(tape.path ?? join(run_dir, TAPE_FILE));
   // By default, replies of a policy that hone itself serves are not taped: training needs their tokens.
-  const wanted = tape.replies ?? (!trainer && agent.endpoint !== undefined);
+  const own_replies = tape.replies ?? (!trainer && agent.endpoint !== undefined);
+  const models = Object.keys(evaluate.models).length > 0;
+  const wanted = own_replies || models && tape.replies !== false;
   if (tape.mode === "record") {
     if (!resumed && existsSync(path)) throw new HoneError(messages.exists(path));
-    return { path, replies: wanted };
+    return { path, replies: wanted, own_replies };
   }
   const rungs = trainer ? ladder.filter((rung) => rung !== "prompt") : [];
   if (tape.replies && rungs.length > 0) throw new HoneError(messages.trains(rungs));
@@ -50,7 +54,7 @@ export async function findTape(
   if (problems.length > 0) throw new HoneError(problems);
   const held = [...content.rollouts.values()].some(({ replies }) => replies.length > 0);
   if (tape.replies && !held) throw new HoneError(messages.no_replies(path));
-  return { path, content, replies: wanted && held };
+  return { path, content, replies: wanted && held, own_replies: own_replies && held };
 }
 
 /** How the servers of a tape differ from those that the pipeline declares, as far as a declaration says. */
@@ -86,18 +90,19 @@ export interface OpenTape {
 
 /** Opens the tape that `findTape` found. */
 export async function openTape(options: OpenTape): Promise<Tape> {
-  const { source: { path, content, replies }, config, run_dir, resumed, environments, log, fail } = options;
+  const { source: { path, content, replies, own_replies }, config, run_dir, resumed, environments, log, fail } =
+    options;
   const mask = new Mask(config, run_dir);
   if (content) {
     if (options.trainer && config.ladder.some((rung) => rung !== "prompt")) log.warn(messages.training().message);
     const { servers, tape: { on_miss } } = config;
     const desk = replies ? await ReplyDesk.open() : undefined;
-    return new Player({ content, servers, mask, on_miss, desk, live: environments, log });
+    return new Player({ content, servers, mask, on_miss, desk, own_replies, live: environments, log });
   }
   const { writer, fresh } = await TapeWriter.open(path, { resumed });
   if (fresh) await writer.write({ type: "tape", version: TAPE_VERSION, hone: VERSION, pipeline: config.name });
   const desk = replies ? await ReplyDesk.open() : undefined;
-  return new Recorder({ environments, writer, mask, desk, fail });
+  return new Recorder({ environments, writer, mask, desk, own_replies, fail });
 }
 
 /** A folder stands for the tape in it. */

@@ -29,6 +29,8 @@ export interface PlayerOptions {
   on_miss: "fail" | "live";
   /** Where the model's replies come from, if they are replayed too. */
   desk: ReplyDesk | undefined;
+  /** Whether those of a policy that hone itself serves are too. */
+  own_replies: boolean;
   /** The real ones, for `on_miss: live`. */
   live: Environments;
   log: Log;
@@ -52,8 +54,8 @@ export class Player implements Tape {
   }
 
   policy(lease: Lease, policy: Policy): Policy {
-    const { desk } = this.options;
-    if (!desk || !(lease instanceof ReplayedLease)) return policy;
+    const { desk, own_replies } = this.options;
+    if (!desk || !(lease instanceof ReplayedLease) || policy.tokens === "exact" && !own_replies) return policy;
     const { policy: reached, close } = desk.serve(policy, this.#clerk(lease));
     lease.reached = { address: reached.base_url, real: policy.base_url, close };
     const { context_tokens } = lease.taped.replies.find((reply) => reply.context_tokens) ?? policy;

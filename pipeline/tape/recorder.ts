@@ -23,6 +23,8 @@ export interface RecorderOptions {
   mask: Mask;
   /** Where the model's replies pass, if they are recorded too. */
   desk: ReplyDesk | undefined;
+  /** Whether those of a policy that hone itself serves are too. */
+  own_replies: boolean;
   /** Called with the first failure to write. */
   fail: (error: Error) => void;
 }
@@ -42,8 +44,8 @@ export class Recorder implements Tape {
   }
 
   policy(lease: Lease, policy: Policy): Policy {
-    const { desk } = this.options;
-    if (!desk || !(lease instanceof RecordedLease)) return policy;
+    const { desk, own_replies } = this.options;
+    if (!desk || !(lease instanceof RecordedLease) || policy.tokens === "exact" && !own_replies) return policy;
     const { policy: reached, close } = desk.serve(policy, this.#clerk(lease, policy.context_tokens));
     lease.reached = { address: reached.base_url, real: policy.base_url, close };
     return reached;

@@ -15,7 +15,7 @@ import type { Catalog, Split } from "../../pipeline/events.ts";
 import { runPipeline } from "../../pipeline/run/open_run.ts";
 import { recordedCatalog } from "../../pipeline/store/recorded.ts";
 import { evaluatedRollouts } from "../../pipeline/verdict/evaluated_rollouts.ts";
-import { compare } from "../../pipeline/verdict/summary.ts";
+import { compare, summarise } from "../../pipeline/verdict/summary.ts";
 import type { Comparison, EvaluatedRollout, Sampling } from "../../pipeline/verdict/verdict_types.ts";
 import { builtins } from "../../plugins/mod.ts";
 import { approval } from "./consent.ts";
@@ -115,9 +115,11 @@ export default defineVerb({
     const { split, sampling, scenarios, tries, policies, sentence, notes } = result.verdict!;
     const then = source ? await rollouts(source, split) : [];
     const now = await rollouts(run_dir, split);
-    const [first, ...others] = names.filter((name) => policies[name]).map((policy) => {
-      const differences = against(now.filter((one) => one.policy === policy), then, sampling, loaded);
-      return { policy, ...policies[policy]!, differences };
+    const [first, ...others] = names.flatMap((policy) => {
+      const mine = now.filter((one) => one.policy === policy);
+      // The verdict has no summary of a floor or a ceiling.
+      const summary = policies[policy] ?? summarise(mine, sampling, loaded.config.seed);
+      return mine.length > 0 ? [{ policy, ...summary, differences: against(mine, then, sampling, loaded) }] : [];
     });
     if (!first) throw new HoneError(cli.nothing_attempted(names, split));
     return { ...first, split, sampling, scenarios, tries, sentence, notes, run_dir, others };

@@ -1,6 +1,6 @@
 /** The policies that the flags of `hone evaluate` name, with their weights and prompts. @module */
 import { existsSync, statSync } from "node:fs";
-import { basename, join, resolve } from "node:path";
+import { basename, resolve } from "node:path";
 import { nearest } from "../../pipeline/diagnostics/diagnostic.ts";
 import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import type { LoadedPipeline } from "../../pipeline/config/pipeline_file.ts";

@@ -15,7 +15,7 @@ import type { Bound } from "../bindings.ts";
 import type { Measured, Run } from "../context.ts";
 import { basePolicy, setPrompt } from "../policies.ts";
 import { closing, ladderPhases, measurements, untrained } from "../progress/phases.ts";
-import { evaluation, LADDER, measurementsOf, temperatureOf } from "./bind_measure.ts";
+import { evaluation, measurementsOf, temperatureOf } from "./bind_measure.ts";
 import { firstVersion } from "../online/sampler.ts";
 import { demonstrated } from "../online/warm_start.ts";
 
