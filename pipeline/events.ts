@@ -357,6 +357,8 @@ export interface EventMap {
   };
   "catalog.discovered": Catalog;
   "catalog.changed": CatalogChange;
+  /** First new event in a copy of a run that is judged again: the run, and its evaluations. */
+  "rejudging.requested": { run_id: string; evaluations: (EvaluationTarget & { seconds: number })[] };
   "scenario.produced": Scenario;
   "scenarios.completed": Record<Split, number>;
   "rung.started": { rung: string; total: number };

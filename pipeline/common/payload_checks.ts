@@ -121,6 +121,7 @@ const shapes: Shapes = {
     solution: maybe(object),
     tools: maybe(list),
   },
+  "rejudging.requested": { run_id: text, evaluations: list },
   "scenarios.completed": { train: number, validation: number, heldout: number },
   "rung.started": { rung: text, total: number },
   "rung.completed": { rung: text, steps: number, checkpoint: text },

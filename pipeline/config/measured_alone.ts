@@ -1,6 +1,6 @@
 /**
- * A pipeline that only evaluates policies: nothing is trained, searched or exported. The folder's pipeline.yaml records that
- * too, because resuming an evaluation must not train.
+ * A pipeline of which only a part is run. One that only evaluates policies: nothing is trained, searched or exported; the
+ * folder's pipeline.yaml records that too, because resuming an evaluation must not train. One that only judges.
  * @module
  */
 import { parseDocument } from "yaml";
@@ -17,6 +17,14 @@ export function measuredAlone(
     config: { ...config, ladder: [], evaluate: { ...config.evaluate, policies } },
     stages: loaded.stages.filter(({ plugin }) => plugin.kind !== "exporter"),
     resolved_yaml: recorded(loaded.resolved_yaml, policies),
+  };
+}
+
+/** The pipeline, for a run whose recorded rollouts are judged again. */
+export function judgedAlone(loaded: LoadedPipeline): LoadedPipeline {
+  return {
+    ...loaded,
+    stages: loaded.stages.filter(({ plugin }) => plugin.kind === "judge" || plugin.kind === "reward-shaper"),
   };
 }
 

@@ -6,6 +6,13 @@ const TOKENS_WANTED =
 
 /** Failures of a run, and reasons not to start one, when the pipeline file itself is valid. */
 export const runner = {
+  rejudged_as_recorded: (ids: string[]) =>
+    say(
+      "SCENARIOS_CHANGED",
+      `${counted(ids.length, "scenario")} (${ids.slice(0, 3).map(quote).join(", ")}${
+        ids.length > 3 ? ", …" : ""
+      }) had another task or setup when the rollouts attempted them: judged as they were then`,
+    ),
   no_scenarios: (split: string, wanted: string) =>
     say(
       "NO_SCENARIOS",
@@ -194,6 +201,12 @@ export const control = {
       "RUN_LOCKED",
       `Cannot run in ${quote(run_dir)}: process ${pid} is using this run`,
       "Wait for it, stop it (`hone cancel`), or choose another folder (`--run-dir`).",
+    ),
+  rejudged_live: (run_dir: string) =>
+    say(
+      "RUN_LIVE",
+      `Cannot judge the run in ${quote(run_dir)} again: a process is still using it`,
+      "Wait for its end, or stop it (`hone pause`).",
     ),
   folder_in_use: (run_dir: string, names: string[]) =>
     say(

@@ -205,6 +205,17 @@ export const HOSTED: Binding[] = [
   ...closing,
 ];
 
+/** Recorded rollouts are judged again. */
+export const REJUDGING: Binding[] = [
+  {
+    name: "rejudging",
+    consumes: ["run.started", "group.rewarded"],
+    produces: ["group.completed", "evaluation.completed", "ladder.completed"],
+    load: () => import("./bindings/bind_rejudging.ts"),
+  },
+  ...[...middle, ...closing].filter(({ name }) => ["judge", "reward-shaper", "verdict"].includes(name)),
+];
+
 /** The bindings of a pipeline with stages of these kinds. */
 export function flowOf(has: (kind: Kind) => boolean, hosted: boolean): Binding[] {
   return (hosted ? HOSTED : ONLINE).filter(({ needs }) => !needs || has(needs));

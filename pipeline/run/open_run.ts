@@ -15,7 +15,7 @@ import { unlessAborted } from "../common/deadline.ts";
 import { redact } from "../common/redact.ts";
 import { VERSION } from "../common/version.ts";
 import { writeAside } from "../common/write_aside.ts";
-import { measuredAlone } from "../config/measured_alone.ts";
+import { judgedAlone, measuredAlone } from "../config/measured_alone.ts";
 import type { LoadedPipeline } from "../config/pipeline_file.ts";
 import { placed } from "../config/resolved_yaml.ts";
 import { control, HoneError, messageOf, runner as messages, store as store_messages } from "../diagnostics/mod.ts";
@@ -25,13 +25,13 @@ import { LlmClient, spentBefore } from "../llm/mod.ts";
 import type { Agent } from "../plugin.ts";
 import { observedCalls } from "../scenario/parts.ts";
 import { lockRun } from "../store/live_run.ts";
-import { completed, unfinished } from "../store/recorded.ts";
+import { completed, isRejudging, unfinished } from "../store/recorded.ts";
 import { DATABASE, deleteOwn, recordedWeights, writeFacts } from "../store/run_folder.ts";
 import { serveControl } from "../store/run_control.ts";
 import { Store } from "../store/store.ts";
 import { findTape, openTape, type TapeSource } from "../tape/mod.ts";
 import { type Verdict, writeReports } from "../verdict/mod.ts";
-import { bindAll, type Binding, flowOf, OPENING } from "./bindings.ts";
+import { bindAll, type Binding, flowOf, OPENING, REJUDGING } from "./bindings.ts";
 import { stageOf } from "./blame.ts";
 import type { Measured, Run } from "./context.ts";
 import { asMessages } from "./policies.ts";
@@ -92,7 +92,8 @@ const GRACE_SECS = 30;
 export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): Promise<RunResult> {
   const { run_dir, resume = false } = options;
   const trainer = loaded.stages.some(({ plugin }) => plugin.kind === "trainer");
-  const source = await findTape(loaded.config, { run_dir, resumed: resume, trainer });
+  const find = () => findTape(loaded.config, { run_dir, resumed: resume, trainer });
+  const source = resume ? null : await find();
   await mkdir(dirname(run_dir), { recursive: true });
   const made = await mkdir(run_dir, { recursive: true, mode: 0o700 });
   const folder = { kept: true };
@@ -106,9 +107,18 @@ export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): 
       await chmod(run_dir, 0o700);
     }
     stack.defer(() => folder.kept ? undefined : deleteOwn(run_dir));
-    const measure = resume ? await recordedMeasure(run_dir) : asRecorded(options, loaded.hosted);
-    const pipeline = measure ? measuredAlone(loaded, measure.map(({ policy }) => policy)) : loaded;
-    const run = await open(pipeline, { ...options, measure }, stack, source);
+    const { rejudging, measure } = resume
+      ? await recordedPurpose(run_dir)
+      : { rejudging: false, measure: asRecorded(options, loaded.hosted) };
+    const pipeline = rejudging
+      ? judgedAlone(loaded)
+      : measure
+      ? measuredAlone(loaded, measure.map(({ policy }) => policy))
+      : loaded;
+    const run = rejudging
+      ? await open(pipeline, options, stack, null, () => REJUDGING)
+      : await open(pipeline, { ...options, measure }, stack, resume ? await find() : source);
+    if (rejudging) run.scenarios = loaded.scenarios ?? [];
     const result = await toTheEnd(run, pipeline, options.grace_secs);
     folder.kept ||= result.kept;
     return { ...result, kept: folder.kept };
@@ -146,12 +156,14 @@ export async function withScenarios<T>(
   }
 }
 
-/** The policies that a folder's run evaluates, where it does nothing else. */
-export async function recordedMeasure(run_dir: string): Promise<Measured[] | undefined> {
+/** What a folder's run does instead of the ladder: it judges a copy of a run again, or evaluates some policies. */
+export async function recordedPurpose(run_dir: string): Promise<{ rejudging: boolean; measure?: Measured[] }> {
   await using store = await Store.open(join(run_dir, DATABASE), { run_id: basename(run_dir), mode: "read" });
+  if (await isRejudging(store)) return { rejudging: true };
   const [first] = await store.query("SELECT payload FROM events WHERE type = 'run.started' ORDER BY seq LIMIT 1");
   // Was one policy, not a list, in earlier versions.
-  return typeof first?.payload === "string" ? [JSON.parse(first.payload).measured].flat() : undefined;
+  const measure = typeof first?.payload === "string" ? [JSON.parse(first.payload).measured].flat() : undefined;
+  return { rejudging: false, measure };
 }
 
 /** What a new run evaluates, with the path of its weights as it is recorded. */

@@ -93,10 +93,6 @@ export async function completed(store: Store): Promise<Completed> {
       (SELECT coalesce(sum(output_tokens), 0) FROM turns) AS tokens, (${SECONDS}) AS seconds`,
   );
   const exports = await store.query("SELECT exporter, dir, proof FROM exports");
-  const last_of = async <K extends EventName>(type: K): Promise<EventMap[K] | null> => {
-    const [row] = await store.query("SELECT payload FROM events WHERE type = $1 ORDER BY seq DESC LIMIT 1", [type]);
-    return row ? parsed(row.payload) as EventMap[K] : null;
-  };
   const measured = await store.query(
     `SELECT split, max(total) AS secs FROM (
        SELECT split, sum(seconds) AS total FROM evaluations
@@ -127,14 +123,20 @@ export async function completed(store: Store): Promise<Completed> {
       const [exporter, dir] = [String(row.exporter), String(row.dir)];
       return [exporter, { exporter, dir, proof: parsed(row.proof) as JsonObject }];
     })),
-    dataset: await last_of("dataset.ready"),
-    job: await last_of("job.submitted"),
+    dataset: await lastOf(store, "dataset.ready"),
+    job: await lastOf(store, "job.submitted"),
     spent: {
       rollouts: Number(spent?.rollouts ?? 0),
       tokens: Number(spent?.tokens ?? 0),
       seconds: Number(spent?.seconds ?? 0),
     },
   };
+}
+
+/** The last event of a type that no table holds. */
+export async function lastOf<K extends EventName>(store: Store, type: K): Promise<EventMap[K] | null> {
+  const [row] = await store.query("SELECT payload FROM events WHERE type = $1 ORDER BY seq DESC LIMIT 1", [type]);
+  return row ? parsed(row.payload) as EventMap[K] : null;
 }
 
 /** The scenarios that a stage produced, in order; null if the sources of the run have not all finished. */
@@ -146,6 +148,24 @@ export async function recordedScenarios(store: Store, stage: string): Promise<Sc
     [stage],
   );
   return rows.map(({ scenario }) => parsed(scenario) as Scenario);
+}
+
+/** All recorded scenarios; of one that was recorded twice, the last. */
+export async function allScenarios(store: Store): Promise<Scenario[]> {
+  const rows = await store.query("SELECT arg_max(scenario, seq) AS scenario FROM scenarios GROUP BY scenario_id");
+  return rows.map(({ scenario }) => parsed(scenario) as Scenario);
+}
+
+/** Groups that were requested, in order. */
+export async function groupIds(store: Store): Promise<string[]> {
+  const rows = await store.query("SELECT group_id FROM rollout_requests GROUP BY group_id ORDER BY min(seq)");
+  return rows.map(({ group_id }) => String(group_id));
+}
+
+/** Whether the file is a copy that is judged again (`hone rejudge`), of which nothing else is continued. */
+export async function isRejudging(store: { query(sql: string): Promise<Row[]> }): Promise<boolean> {
+  const [row] = await store.query("SELECT count(*) AS n FROM events WHERE type = 'rejudging.requested'");
+  return Number(row?.n) > 0;
 }
 
 function evaluation(row: Row): EventMap["evaluation.completed"] {

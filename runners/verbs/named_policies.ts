@@ -5,7 +5,7 @@ import { nearest } from "../../pipeline/diagnostics/diagnostic.ts";
 import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import type { LoadedPipeline } from "../../pipeline/config/pipeline_file.ts";
 import type { Measured } from "../../pipeline/run/context.ts";
-import { recordedMeasure } from "../../pipeline/run/open_run.ts";
+import { recordedPurpose } from "../../pipeline/run/open_run.ts";
 import { storedPrompt } from "../../pipeline/run/prompts.ts";
 import { openRun } from "../../pipeline/store/live_run.ts";
 import { checkpointDir } from "../../pipeline/store/run_folder.ts";
@@ -26,7 +26,7 @@ export interface Evaluated {
 
 /** Reads what a folder's run is; null for a pipeline file. */
 export async function evaluatedRun(run_dir: string | null): Promise<Evaluated | null> {
-  return run_dir === null ? null : { run_dir, measured: await recordedMeasure(run_dir) };
+  return run_dir === null ? null : { run_dir, measured: (await recordedPurpose(run_dir)).measure };
 }
 
 /** The policies to evaluate, in order. Throws if one does not exist. */

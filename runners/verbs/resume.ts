@@ -2,7 +2,7 @@
 import { join, relative } from "node:path";
 import { z } from "zod";
 import { loadPipeline } from "../../pipeline/config/pipeline_file.ts";
-import { recordedMeasure } from "../../pipeline/run/open_run.ts";
+import { recordedPurpose } from "../../pipeline/run/open_run.ts";
 import { findRun, lockHolder, openRun } from "../../pipeline/store/live_run.ts";
 import { builtins } from "../../plugins/mod.ts";
 import { approval } from "./consent.ts";
@@ -48,8 +48,9 @@ export default defineVerb({
     const run_dir = await findRun(positional[0] ?? "latest");
     if (await isComplete(run_dir)) return { status: "completed", run_dir, report: join(run_dir, "report.html") };
     const file = join(run_dir, "pipeline.yaml");
-    const approve = approval(call, relative(Deno.cwd(), file));
-    const trains = await recordedMeasure(run_dir) === undefined;
+    const { rejudging, measure } = await recordedPurpose(run_dir);
+    const approve = approval(call, relative(Deno.cwd(), file), { of: rejudging ? "plugins" : "everything" });
+    const trains = !rejudging && measure === undefined;
     const loaded = await loadPipeline(file, { builtins, signal, approve, trains });
     return await perform(loaded, call, { run_dir, resume: true, accept_changes });
   },

@@ -50,6 +50,7 @@ const CASES: Record<string, (verb: Verb, dir: string) => Promise<unknown>> = {
   },
   resume: (verb, dir) => checked(verb, [join(dir, "run")], { yes: true }),
   evaluate: (verb, dir) => checked(verb, [join(dir, "run")], { yes: true, run_dir: join(dir, "evaluation") }),
+  rejudge: (verb, dir) => checked(verb, [join(dir, "run")], { yes: true, run_dir: join(dir, "rejudged") }),
   async validate(verb, dir) {
     await Deno.writeTextFile(join(dir, "p.yaml"), "name: p\nsede: 1\n");
     await checked(verb, [SCRIPTED, join(dir, "p.yaml")]);
@@ -105,7 +106,7 @@ Deno.test("every verb says what it does to the world, and only verbs that act ar
   const names = (effect: string) => verbs.filter((verb) => verb.effect === effect).map(({ name }) => name);
   assert.deepEqual(names("reads"), ["validate", "graph", "list", "runs", "query", "watch", "doctor", "completion"]);
   assert.deepEqual(names("acts"), ["login", "new", "report", "pause", "cancel"]);
-  assert.deepEqual(names("runs"), ["run", "resume", "evaluate", "scenarios check", "discover", "call"]);
+  assert.deepEqual(names("runs"), ["run", "resume", "evaluate", "rejudge", "scenarios check", "discover", "call"]);
 });
 
 /** The sources below a folder of runners/, by name. */
