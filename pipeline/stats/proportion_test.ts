@@ -1,5 +1,12 @@
 import assert from "node:assert/strict";
-import { clusteredPairedDifference, clusteredProportion, type Pair, pairedDifference, wilson } from "./proportion.ts";
+import {
+  clusteredPairedDifference,
+  clusteredProportion,
+  midP,
+  type Pair,
+  pairedDifference,
+  wilson,
+} from "./proportion.ts";
 import { seededRng } from "./rng.ts";
 
 const round = (x: number, digits: number) => Number(x.toFixed(digits)) + 0;
@@ -52,14 +59,33 @@ Deno.test("pairedDifference() mirrors when the two sides swap, and ends at 1 whe
   assert.ok(pairedDifference(30, 0, 30).low < 1);
 });
 
-Deno.test("clusteredProportion() equals wilson() when every scenario was tried once", () => {
+Deno.test("midP() gives the published limits of Newcombe 1998, table I, method 6", () => {
+  for (
+    const [successes, n, low, high] of [
+      [81, 263, 0.2544, 0.3658],
+      [15, 148, 0.0601, 0.1581],
+      [0, 20, 0, 0.1391],
+      [1, 29, 0.0017, 0.1585],
+    ] as const
+  ) {
+    const limits = midP(successes, n);
+    assert.deepEqual([round(limits.low, 4), round(limits.high, 4)], [low, high]);
+  }
+});
+
+Deno.test("clusteredProportion() has the wider of Wilson's and mid-P's limits near 0 and 1", () => {
+  const { low, high } = clusteredProportion(Array.from({ length: 64 }, (_, i) => [i < 1]));
+  assert.deepEqual([low, high], [midP(1, 64).low, wilson(1, 64).high]);
+});
+
+Deno.test("clusteredProportion() equals wilson() when every scenario was tried once, far from 0 and 1", () => {
   const clusters = Array.from({ length: 64 }, (_, i) => [i < 41]);
   assert.deepEqual(clusteredProportion(clusters), wilson(41, 64));
 });
 
 Deno.test("clusteredProportion() counts tries that always agree once", () => {
   const clusters = Array.from({ length: 20 }, (_, i) => Array<boolean>(5).fill(i < 8));
-  const interval = clusteredProportion(clusters), once = wilson(8, 20);
+  const interval = clusteredProportion(clusters), once = clusteredProportion(clusters.map(([first]) => [first!]));
   assert.equal(round(interval.low, 2), round(once.low, 2));
   assert.equal(round(interval.high, 2), round(once.high, 2));
   assert.equal(interval.n, 100);

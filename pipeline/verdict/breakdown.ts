@@ -3,7 +3,6 @@
  * @module
  */
 import type { Interval } from "../events.ts";
-import { simultaneousZ } from "../stats/normal.ts";
 import { significant } from "./outcome.ts";
 import { type RolloutPair, success, successDifference } from "./summary.ts";
 import type { Beside, Breakdown, EvaluatedRollout, TagBreakdown, ToolsBreakdown, Worse } from "./verdict_types.ts";
@@ -88,9 +87,8 @@ export function worse(pairs: readonly RolloutPair[], scenarios: Scenarios): Wors
   for (const pair of pairs) {
     for (const tag of new Set(scenarios.get(pair[0].scenario_id)?.tags)) collect(tagged, tag, pair);
   }
-  const z = simultaneousZ(tagged.size);
   const tags = sorted(tagged).flatMap(([name, mine]): Worse[] => {
-    const difference = successDifference(mine, z);
+    const difference = successDifference(mine, tagged.size);
     return significant(difference) && difference.high < 0 ? [{ kind: "tag", name, difference }] : [];
   });
   const lost = sorted(Map.groupBy(pairs, ([mine]) => mine.scenario_id)).filter(([, tries]) =>

@@ -189,14 +189,14 @@ export function pairsOf(policy: string, against: string, rollouts: readonly Eval
 
 /**
  * The difference in success over pairs.
- * @param z Quantile of the interval; that of 95 % by default.
+ * @param comparisons How many such intervals are to hold together.
  */
-export function successDifference(pairs: readonly RolloutPair[], z?: number): PairedInterval {
+export function successDifference(pairs: readonly RolloutPair[], comparisons = 1): PairedInterval {
   const scenarios = clusters(pairs, ([mine]) => mine.scenario_id);
   const successes = scenarios.map((tries) =>
     tries.map(([mine, theirs]) => ({ policy: mine.success, against: theirs.success }))
   );
-  return { ...clusteredPairedDifference(successes, z), scenarios: scenarios.length };
+  return { ...clusteredPairedDifference(successes, comparisons), scenarios: scenarios.length };
 }
 
 function sum(values: readonly number[]): number {
