@@ -54,18 +54,27 @@ function pipelinePage(): string {
   ].join("\n\n") + "\n";
 }
 
+const CSV_EXAMPLE = `task,tags,checks,answer.equals
+"Write ""maple"" to ""tree.txt"".",write,"[{""file"": ""tree.txt"", ""equals"": ""maple""}]",
+"Which word is in ""leaf.txt""?",read,,oak`;
+
 function scenarioPage(parts: ScenarioPart[]): string {
   return [
     GENERATED,
     "# Scenario files",
     "A scenario is one task for the agent, with what decides whether it was solved. Files are named by `path` of the stage " +
     "`scenario-source/file`: YAML or JSON with a list of scenarios, or a map with the list under `scenarios`; or JSON " +
-    "lines (`.jsonl`, `.ndjson`), one scenario a line. `hone validate` reports every problem of a pipeline and its " +
-    "scenarios. For editors: [scenario.schema.json](scenario.schema.json), in YAML by this first line:",
+    "lines (`.jsonl`, `.ndjson`), one scenario a line; or CSV " +
+    "(`.csv`). `hone validate` reports every problem of a pipeline and its scenarios, `hone scenarios check` tries the " +
+    "scenarios on the real servers. For editors: [scenario.schema.json](scenario.schema.json), in YAML by this first line:",
     "```yaml\n# yaml-language-server: $schema=./docs/scenario.schema.json\n```",
     "Only `task` is required, and something that a decisive judge of the pipeline reads: `checks` (judge/state), `answer` " +
     "(judge/answer), `calls` (judge/calls) or its part of `expect`. A rollout succeeds if every decisive judge that finds " +
     "something to read scores it at least `evaluate.success_at` (1).",
+    "In CSV, the header names the fields, and each row is a scenario. `answer.equals` is a field in a field; a list or a " +
+    "map is written as JSON; a list of texts such as `tags` may also be separated by commas; an empty cell is a field " +
+    "that is not set.",
+    `\`\`\`csv\n${CSV_EXAMPLE}\n\`\`\``,
     scenarioSections(parts),
   ].join("\n\n") + "\n";
 }

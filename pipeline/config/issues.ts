@@ -20,8 +20,11 @@ const TYPE_NAMES: Record<string, string> = {
   record: "a map",
 };
 
+/** What a value was read from: the value as written, and positions in it. */
+type Placed = Pick<Source, "raw" | "at">;
+
 /** Diagnostics of a failed parse; `base` is the path of the parsed value in the file. */
-export function explain(issues: readonly Issue[], source: Source, schema: z.ZodType, base: Path = []): Diagnostic[] {
+export function explain(issues: readonly Issue[], source: Placed, schema: z.ZodType, base: Path = []): Diagnostic[] {
   const explainer = new Explainer(source, schema, base);
   const all = issues.flatMap((issue) => explainer.explain(issue, []));
   return all.filter((d, i) => i === all.findIndex(({ message, line }) => message === d.message && line === d.line))
@@ -39,7 +42,7 @@ class Explainer {
   readonly missing = new Map<Diagnostic, string>();
   #fields: JsonSchema | undefined;
 
-  constructor(readonly source: Source, readonly schema: z.ZodType, readonly base: Path) {}
+  constructor(readonly source: Placed, readonly schema: z.ZodType, readonly base: Path) {}
 
   explain(issue: Issue, prefix: Path): Diagnostic[] {
     const inner = [...prefix, ...(issue.path as Path)];

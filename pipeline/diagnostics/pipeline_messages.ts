@@ -322,7 +322,7 @@ export const scenarios = {
   file_unreadable: (path: string, cause: string) =>
     say("SCENARIOS_UNREADABLE", `Cannot read scenarios ${quote(path)}: ${cause}`),
   file_unknown: (path: string) =>
-    say("SCENARIOS_FORMAT", `Cannot read scenarios ${quote(path)}: expected a .yaml, .yml, .json or .jsonl file`),
+    say("SCENARIOS_FORMAT", `Cannot read scenarios ${quote(path)}: expected a .yaml, .yml, .json, .jsonl or .csv file`),
   not_a_list: (got: unknown) =>
     say(
       "SCENARIOS_NOT_A_LIST",
@@ -331,6 +331,21 @@ export const scenarios = {
     ),
   none: (path: string) => say("SCENARIOS_EMPTY", `${quote(path)} has no scenarios: expected at least one`),
   json_syntax: (cause: string) => say("SCENARIOS_SYNTAX", `Cannot read the JSON: ${cause}`),
+  csv_syntax: (cause: string) => say("SCENARIOS_SYNTAX", `Cannot read the CSV: ${cause}`),
+  csv_cells: (got: number, wanted: number) =>
+    say(
+      "CSV_CELLS",
+      `The row has ${got} cells: expected at most ${wanted}, as many as the header`,
+      "put a cell with a comma in quotes",
+    ),
+  csv_unnamed: (column: number) => say("CSV_HEADER", `Column ${column} has no name: expected the name of a field`),
+  csv_twice: (name: string) => say("CSV_HEADER", `Two columns have the name ${quote(name)}: expected one`),
+  csv_json: (column: string, cause: string) =>
+    say(
+      "SCENARIOS_SYNTAX",
+      `Cannot read column ${quote(column)} as JSON: ${cause}`,
+      'a list or a map is written as JSON, in quotes that double the inner ones: "[{""file"": ""a.txt""}]"',
+    ),
   without_task: (which: string) =>
     say("SCENARIO_WITHOUT_TASK", `Scenario ${which} has no task: expected the prompt for the agent`),
   not_a_scenario: (which: string, got: unknown) =>

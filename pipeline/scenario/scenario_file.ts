@@ -1,5 +1,5 @@
 /**
- * Reads a file of scenarios (YAML, JSON or JSON lines), or rejects it as a whole with all its problems, each with file,
+ * Reads a file of scenarios (YAML, JSON, JSON lines or CSV), or rejects it as a whole with all its problems, each with file,
  * line and frame. Also checks that the catalog has the tools that scenarios name.
  * @module
  */
@@ -13,18 +13,11 @@ import { isObject } from "../common/json.ts";
 import { MAX_TEXT_BYTES, readText } from "../common/read_text.ts";
 import { namedTools, partOf } from "./parts.ts";
 import { serverProblems } from "./server_needs.ts";
+import type { Entry } from "./scenario_entry.ts";
 import { asScenario, scenarioSchema } from "./scenario_schema.ts";
 import { type Path, Source } from "../config/source.ts";
+import { tableEntries } from "./scenario_table.ts";
 import { MAX_DEPTH, nestsTooDeep } from "../config/yaml_bounds.ts";
-
-/** One value of a file, with its position for problems. */
-interface Entry {
-  value: unknown;
-  /** Adds the position of this value to a problem. */
-  locate(diagnostic: Diagnostic, path: Path): Diagnostic;
-  /** Problems of its fields. */
-  explain(issues: Parameters<typeof explain>[0]): Diagnostic[];
-}
 
 /** See `readScenarios` of `scenarios.ts`. */
 export async function readScenarios(
@@ -125,6 +118,8 @@ async function readEntries(
     ? lines(text, name, schema, problems)
     : [".yaml", ".yml", ".json"].includes(extension)
     ? list(text, name, schema, problems)
+    : extension === ".csv"
+    ? tableEntries(text, name, schema, problems)
     : undefined;
   if (!entries) problems.push({ ...say.file_unknown(name), file: name });
   else if (entries.length === 0 && problems.length === before) {

@@ -1,5 +1,5 @@
 /**
- * Scenarios from files: YAML, JSON or JSON lines.
+ * Scenarios from files: YAML, JSON, JSON lines or CSV.
  * @module
  */
 import { definePlugin, type Plugin, readScenarios } from "@hone/hone";
@@ -8,7 +8,7 @@ import { z } from "zod";
 
 const config = z.strictObject({
   path: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)])
-    .describe("One or more .yaml, .json or .jsonl files, relative to the pipeline file.")
+    .describe("One or more .yaml, .json, .jsonl or .csv files, relative to the pipeline file.")
     .meta({ examples: ["./scenarios.yaml"], path: "exists" }),
   split: z.enum(["train", "validation", "heldout"]).default("train")
     .describe("Split of the scenarios that do not set one."),
@@ -17,7 +17,7 @@ const config = z.strictObject({
 const plugin: Plugin<"scenario-source"> = definePlugin({
   kind: "scenario-source",
   name: "file",
-  summary: "Reads scenarios from YAML, JSON or JSON lines files; an invalid file is rejected as a whole.",
+  summary: "Reads scenarios from YAML, JSON, JSON lines or CSV files; an invalid file is rejected as a whole.",
   config,
   examples: [{ title: "One file", with: { path: "./scenarios.yaml" } }],
   preview: ({ path, split }, { base_dir, ...judged }) => readScenarios(filesOf(path, base_dir), { split, ...judged }),

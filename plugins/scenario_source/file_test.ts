@@ -80,6 +80,29 @@ Deno.test("produce() keeps everything that a scenario says", async () => {
   assert.equal(validation!.split, "validation");
 });
 
+Deno.test("produce() reads CSV: a field a column, fields of fields with a dot, lists and maps as JSON", async () => {
+  const rows = [
+    "id,task,split,tags,setup.files,checks,answer.equals,answer.tolerance,solution.calls",
+    'one,"Copy ""a.txt"",\r\nplease.",heldout,"copy, files","{""a.txt"":""x""}","[{""file"":""b.txt""}]",,,"[{""tool"":""write_file""}]"',
+    "",
+    '2,"Say 3.",,,,,3,0.5,',
+    "3,Say maple.,,,,,maple,,",
+  ];
+  const [one, two, three] = await produce({ "s.csv": "\ufeff" + rows.join("\r\n") });
+  assert.deepEqual(one, {
+    id: "one",
+    task: 'Copy "a.txt",\r\nplease.',
+    split: "heldout",
+    tags: ["copy", "files"],
+    setup: { files: { "a.txt": "x" } },
+    checks: [{ file: "b.txt" }],
+    solution: { calls: [{ tool: "write_file", arguments: {} }], answer: "Done." },
+  });
+  assert.deepEqual([two!.id, two!.answer], ["2", { equals: 3, tolerance: 0.5 }]);
+  assert.deepEqual(three!.answer, { equals: "maple" });
+  assert.deepEqual((await produce({ "a.csv": "task\nOne.\n" })).map(({ id, task }) => [id, task]), [["a-1", "One."]]);
+});
+
 Deno.test("produce() reports all problems of a YAML file at once, each at its place", async () => {
   const yaml = `- id: one
   task: Fine.
@@ -117,8 +140,12 @@ Deno.test("produce() refuses files that hold no scenarios", async () => {
     /SCENARIOS_NOT_A_LIST\] Scenarios are a map: expected a list of scenarios/,
   );
   assert.match(
-    await problems({ "s.csv": "task" }),
-    /SCENARIOS_FORMAT\] Cannot read scenarios "s\.csv": expected a \.yaml, \.yml, \.json or \.jsonl file/,
+    await problems({ "s.txt": "task" }),
+    /SCENARIOS_FORMAT\] Cannot read scenarios "s\.txt": expected a \.yaml, \.yml, \.json, \.jsonl or \.csv file/,
+  );
+  assert.match(
+    await problems({ "s.csv": "task\n" }),
+    /^s\.csv:1:1 error\[SCENARIOS_EMPTY\] "s\.csv" has no scenarios: expected at least one/,
   );
   assert.match(
     await problems({}, { path: "./nowhere.yaml" }),
