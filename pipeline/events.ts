@@ -366,6 +366,8 @@ export interface EventMap {
   "rung.completed": { rung: string; steps: number; checkpoint: string };
   "demonstrations.requested": { scenarios: number };
   "group.requested": GroupRequest;
+  /** Further groups of an RL step in place of some without a learning signal; `index` is that of the first. */
+  "replacements.requested": { step: number; index: number; scenario_ids: string[] };
   "rollout.requested": RolloutRef;
   "turn.completed": { rollout_id: string; turn: TurnRecord };
   "tool.called": { rollout_id: string; call: ToolCallRecord };

@@ -52,6 +52,7 @@ async function scripted(dir: string): Promise<Plan> {
       "stages.scripted.with.gain": 0.03,
       "warm_start.batch_size": 4,
       "train.steps": STEPS,
+      "train.give_up_after": 0,
       "train.groups_per_step": 3,
     },
     victims: ["hone", "servers, then hone"],

@@ -127,6 +127,7 @@ const shapes: Shapes = {
   "rung.completed": { rung: text, steps: number, checkpoint: text },
   "demonstrations.requested": { scenarios: number },
   "group.requested": group,
+  "replacements.requested": { step: number, index: number, scenario_ids: list },
   "rollout.requested": reference,
   "turn.completed": { rollout_id: text, turn },
   "tool.called": { rollout_id: text, call },

@@ -4,6 +4,7 @@
  * @module
  */
 import { z } from "zod";
+import { train } from "./train_schema.ts";
 import { llm_endpoint, llm_price } from "../llm/endpoint_schema.ts";
 
 const positive = () => z.number().positive();
@@ -209,57 +210,6 @@ const warm_start = z.strictObject({
   epochs: count().default(1).describe("Passes over the demonstrations."),
   batch_size: count().default(8).describe("Demonstrations per optimiser step."),
   learning_rate: positive().default(1e-3).describe("Learning rate of the supervised steps."),
-});
-
-const loss = z.strictObject({
-  preset: z.enum(["cispo", "grpo", "dr_grpo", "dapo", "gspo"]).default("cispo").describe("Named set of loss options."),
-  ratio: z.enum(["token", "sequence"]).optional().describe("Level of the importance ratio.")
-    .meta({ examples: ["token"] }),
-  clip: z.enum(["cispo", "ppo", "none"]).optional().describe("Kind of clipping.").meta({ examples: ["ppo"] }),
-  eps_low: z.number().min(0).optional().describe("Lower clipping bound.").meta({ examples: [0.2] }),
-  eps_high: z.number().min(0).optional().describe("Upper clipping bound.").meta({ examples: [0.28] }),
-  cap: positive().optional().describe("Maximum ratio with `clip: cispo`.").meta({ examples: [5] }),
-  normaliser: z.enum(["tokens", "sequences", "constant"]).optional().describe("Divisor of the sum over tokens.")
-    .meta({ examples: ["tokens"] }),
-  constant: positive().optional().describe("The divisor of `normaliser: constant`.").meta({ examples: [1024] }),
-  tis_cap: positive().optional().describe(
-    "Cap of the importance weight that corrects for differences between sampler and trainer.",
-  )
-    .meta({ examples: [2] }),
-  beta: z.number().min(0).optional().describe("Weight of the KL penalty against the base policy.").meta({
-    examples: [0],
-  }),
-});
-
-const train = z.strictObject({
-  group_size: z.int().min(2).default(8).describe(
-    "Rollouts per group; a group's rollouts attempt the same scenario and are compared with each other.",
-  ),
-  groups_per_step: count().default(6).describe("Groups (scenarios) per optimiser step."),
-  steps: count().default(8).describe("Optimiser steps of the `rl` rung."),
-  concurrency: count().default(48).describe("Maximum number of concurrent rollouts."),
-  group_timeout_secs: positive().default(120).describe(
-    "Time limit for a group (the rollouts of one scenario) from the moment its first rollout has its servers, in training " +
-      "and in evaluations.",
-  ),
-  learning_rate: positive().default(2e-5).describe("Learning rate of the `rl` rung."),
-  learning_rate_decay: z.enum(["none", "linear"]).default("none")
-    .describe("Learning-rate schedule: constant, or linear decay to zero over the steps."),
-  fresh_optimizer: z.boolean().default(true).describe(
-    "Start the `rl` rung with a new optimizer (moments and warmup) instead of continuing with that of the warm start, " +
-      "whose larger gradients would make the first updates of RL too small.",
-  ),
-  advantage: z.enum(["mean", "mean_std"]).default("mean")
-    .describe("Reward minus the group's mean, optionally divided by the group's standard deviation."),
-  advantage_eps: positive().default(1e-4).describe("Added to the standard deviation with `mean_std`."),
-  loss: loss.prefault({}).describe("The loss: a preset and overrides of its options."),
-  mask_truncated: z.boolean().default(true).describe("Exclude truncated rollouts from the loss."),
-  shuffle_rewards: z.boolean().default(false).describe("Negative control: shuffle the rewards within each step."),
-  validate_every: z.int().min(0).default(0).describe("Steps between validations; 0: never."),
-  temperature: positive().max(2).default(1).describe("Sampling temperature of training rollouts."),
-  max_staleness: z.int().min(0).default(0).describe(
-    "Maximum number of policy versions between the weights that sample a rollout and those that it trains. 0: strictly on-policy; above 0, rollouts, judges and optimiser overlap, and the loss corrects with the sampler's log-probabilities.",
-  ),
 });
 
 const prompt = z.strictObject({

@@ -1,4 +1,5 @@
 /** Messages about a run: its failures, its records, and access from another process. @module */
+import { join } from "node:path";
 import { counted, quote, say, shellPath, sizeOf } from "./diagnostic.ts";
 
 const TOKENS_WANTED =
@@ -91,13 +92,47 @@ export const runner = {
           shellPath(run_dir)
         } "select * from judgements"\` shows the judges' reasons.`,
     ),
-  no_valid_reward: (step: number, cause: string, run_dir: string) =>
+  invalid_rewards: (
+    step: number,
+    invalid: number,
+    total: number,
+    most: { cause: string; times: number },
+    run_dir: string,
+  ) =>
     say(
-      "NO_VALID_REWARD",
-      `Cannot train on step ${step}: no rollout has a valid reward (first cause: ${cause})`,
+      invalid === total ? "NO_VALID_REWARD" : "MOSTLY_INVALID",
+      `Cannot train on step ${step}: ${invalid} of ${total} rewards are invalid (most frequent cause, ${
+        counted(most.times, "time")
+      }: ${most.cause})`,
       `\`hone query ${
         shellPath(run_dir)
-      } "select outcome, cause, count(*) from rollouts group by all"\` shows what failed; then \`hone resume\`.`,
+      } "select invalid, count(*) from rewards group by all"\` shows all causes. Remove them${
+        invalid === total ? "" : " (or raise train.max_invalid in the run's pipeline.yaml)"
+      }, then \`hone resume\`: what failed is done again.`,
+    ),
+  no_signal: (
+    step: number,
+    found: { steps: number; value: string; times: number; rewards: number },
+    run_dir: string,
+  ) =>
+    say(
+      "NO_SIGNAL",
+      `Cannot train on step ${step}: in ${
+        counted(found.steps, "consecutive step")
+      }, no group had rewards that differ (in this one, ${found.times} of ${found.rewards} are ${found.value}), so there is nothing to learn from`,
+      `Give partial credit (\`partial\` of judge/state, parts of scores in the reward shaper), warm-start longer, or train on easier scenarios (train.difficulty). Then start anew, or change ${
+        shellPath(join(run_dir, "pipeline.yaml"))
+      }, where train.give_up_after: 0 means never to stop for this, and \`hone resume\`.`,
+    ),
+  no_scenario_kept: (total: number, left_out: string[], run_dir: string) =>
+    say(
+      "NO_SCENARIO_KEPT",
+      `Cannot train: train.difficulty keeps none of ${counted(total, "training scenario")} (left out: ${
+        left_out.join(", ")
+      })`,
+      `Add scenarios that the policy solves sometimes, warm-start longer, or widen train.difficulty.keep in ${
+        shellPath(join(run_dir, "pipeline.yaml"))
+      }, then \`hone resume\`.`,
     ),
   tokens_not_given: (url: string) =>
     say(

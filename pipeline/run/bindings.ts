@@ -155,7 +155,13 @@ export const ONLINE: Binding[] = [
   {
     name: "sampler",
     needs: "trainer",
-    consumes: ["demonstrations.requested", "rung.started", "policy.published", "evaluation.completed"],
+    consumes: [
+      "demonstrations.requested",
+      "rung.started",
+      "policy.published",
+      "evaluation.completed",
+      "replacements.requested",
+    ],
     produces: ["group.requested", "policy.requested", "evaluation.requested", "metric.recorded", "rung.completed"],
     load: () => import("./online/sampler.ts"),
   },
@@ -164,7 +170,7 @@ export const ONLINE: Binding[] = [
     name: "batcher",
     needs: "trainer",
     consumes: ["group.rewarded"],
-    produces: ["batch.ready", "metric.recorded", "policy.requested"],
+    produces: ["batch.ready", "replacements.requested", "metric.recorded", "policy.requested"],
     load: () => import("./online/batcher.ts"),
   },
   {

@@ -24,6 +24,7 @@ import { checkpointDir } from "../store/run_folder.ts";
 import type { Store } from "../store/store.ts";
 import type { Tape } from "../tape/mod.ts";
 import type { Verdict } from "../verdict/mod.ts";
+import type { ScenarioDraw } from "./online/scenario_draw.ts";
 import type { Progress } from "./progress/progress.ts";
 
 /** A role with the id of its stage. */
@@ -129,6 +130,10 @@ export interface Run {
   trained_with?: Catalog;
   /** The policies to evaluate, in a run that only evaluates. */
   measured?: Measured[];
+  /** Selects the scenarios of RL steps; null before that rung. */
+  draw: ScenarioDraw | null;
+  /** Longest step of RL so far, in seconds. */
+  longest_step_secs: number;
   /** Steps of the supervised rung, once known. */
   supervised_steps: number;
   /** The policy to export: that of the last rung so far. `checkpoint` is empty for the base policy. */

@@ -256,6 +256,8 @@ async function atItsBeginning(loaded: LoadedPipeline, options: RunOptions, store
     accept_changes: options.accept_changes ?? false,
     trained_with: options.trained_with,
     measured: options.measure && [options.measure].flat(),
+    draw: null,
+    longest_step_secs: 0,
     supervised_steps: recorded.supervised_steps,
     to_export: { policy: "base", checkpoint: "" },
     pinned: {},

@@ -56,7 +56,10 @@ export interface Completed {
   scenarios: Set<string>;
   /** The catalog that the run started with, or last accepted; null before discovery. */
   catalog: Catalog | null;
-  /** By split, the longest total time of one policy's evaluations; only those of the ladder's policies count. */
+  /**
+   * By split, the longest total time of one policy's evaluations; only those of the ladder's policies count, and those on
+   * training scenarios do not.
+   */
   evaluation_secs: Map<string, number>;
   /** Finished exporters (stage ids). */
   exports: Map<string, EventMap["export.completed"]>;
@@ -96,7 +99,7 @@ export async function completed(store: Store): Promise<Completed> {
   const measured = await store.query(
     `SELECT split, max(total) AS secs FROM (
        SELECT split, sum(seconds) AS total FROM evaluations
-         WHERE policy IN ('base', 'prompt', 'warm_start', 'tuned') GROUP BY split, policy
+         WHERE policy IN ('base', 'prompt', 'warm_start', 'tuned') AND split <> 'train' GROUP BY split, policy
      ) GROUP BY split`,
   );
   const last = steps.at(-1);

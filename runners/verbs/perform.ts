@@ -74,5 +74,6 @@ const RESUMABLE = new Set([
   "CATALOG_CHANGED",
   "NO_NETWORK",
   "NO_SPACE",
+  "MOSTLY_INVALID",
   "NO_VALID_REWARD",
 ]);

@@ -174,7 +174,7 @@ Deno.test("what failed in an outage is done again when the run is resumed", asyn
     assert.equal(status, "failed");
     assert.match(
       error!.message,
-      /^Cannot train on step 1: no rollout has a valid reward \(first cause: .*out of service/,
+      /^Cannot train on step 1: 4 of 4 rewards are invalid \(most frequent cause, 4 times: .*out of service\)$/,
     );
     out = false;
     const resumed = await run.start({ resume: true });

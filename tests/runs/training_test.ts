@@ -39,7 +39,7 @@ together(
 Deno.test("limits.wall_clock_secs stops RL early and still measures the tuned policy", async () => {
   await using dir = await folder();
   const run_dir = join(dir.path, "run");
-  const values = { "limits.wall_clock_secs": 19, "train.steps": 500 };
+  const values = { "limits.wall_clock_secs": 19, "train.steps": 500, "train.give_up_after": 0 };
   const { code, err } = await startRun(run_dir, values).ended;
   assert.equal(code, 0, err);
   const stop = /stopping after (\d+) of 500 steps: \d+ s left of limits\.wall_clock_secs/.exec(err);
@@ -53,7 +53,12 @@ Deno.test("limits.wall_clock_secs counts what earlier starts of a run took", asy
   await using dir = await folder();
   const run_dir = join(dir.path, "run");
   const { sql, slow } = MOMENTS["RL step"]!;
-  const running = startRun(run_dir, { ...slow, "limits.wall_clock_secs": 3600, "train.steps": 500 });
+  const running = startRun(run_dir, {
+    ...slow,
+    "limits.wall_clock_secs": 3600,
+    "train.steps": 500,
+    "train.give_up_after": 0,
+  });
   await until(running, run_dir, sql);
   running.kill("SIGKILL");
   await running.ended;

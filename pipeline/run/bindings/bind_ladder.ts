@@ -15,7 +15,8 @@ import type { Bound } from "../bindings.ts";
 import type { Measured, Run } from "../context.ts";
 import { basePolicy, setPrompt } from "../policies.ts";
 import { closing, ladderPhases, measurements, untrained } from "../progress/phases.ts";
-import { evaluation, measurementsOf, temperatureOf } from "./bind_measure.ts";
+import { evaluation, type Measurement, measurementsOf, temperatureOf } from "./bind_measure.ts";
+import { firstPolicy, probing } from "../online/difficulty.ts";
 import { firstVersion } from "../online/sampler.ts";
 import { demonstrated } from "../online/warm_start.ts";
 
@@ -92,15 +93,17 @@ function measuredRungs(run: Run, measured: Measured[]): Rung[] {
 
 /** The evaluations of a policy, one after the other. */
 function measuring(run: Run, policy: string): Rung[] {
-  return measurementsOf(run, policy).map((measurement) => ({
+  return measurementsOf(run, policy).map((measurement) => measuringOnce(run, policy, measurement));
+}
+
+function measuringOnce(run: Run, policy: string, measurement: Measurement): Rung {
+  const { split, sampling, temperature = temperatureOf(run, sampling) } = measurement;
+  return {
     begin: (publish) => publish("evaluation.requested", evaluation(run, policy, measurement)),
     ends: (event) =>
-      isOf("evaluation.completed", event) && evaluationKey(event.data) === evaluationKey({
-          policy,
-          split: measurement.split,
-          temperature: temperatureOf(run, measurement.sampling),
-        }),
-  }));
+      isOf("evaluation.completed", event) &&
+      evaluationKey(event.data) === evaluationKey({ policy, split, temperature }),
+  };
 }
 
 function warmStart(run: Run, name: string): Rung {
@@ -136,7 +139,8 @@ function rlRungs(run: Run): Rung[] {
       return true;
     },
   };
-  return [rl, ...tuned];
+  const probe = run.hosted ? null : probing(run);
+  return [...(probe ? [measuringOnce(run, firstPolicy(run.config), probe)] : []), rl, ...tuned];
 }
 
 /** Requests a policy from a checkpoint; it becomes the exported policy. */

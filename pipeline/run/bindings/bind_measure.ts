@@ -39,6 +39,8 @@ export function evaluationPhase(
 export interface Measurement {
   split: EvaluationTarget["split"];
   sampling: Sampling;
+  /** Of `sampled`. Default: that of the agent. */
+  temperature?: number;
   tries: number;
   /** Number of scenarios; fewer than the split has are a fair sample. */
   scenarios: number;
@@ -83,12 +85,12 @@ function ofSplit({ scenarios }: Pick<Run, "scenarios">, wanted: Scenario["split"
 export function evaluation(
   run: Run,
   policy: string,
-  { split, tries, sampling, scenarios = ofSplit(run, split).length }:
+  { split, tries, sampling, temperature = temperatureOf(run, sampling), scenarios = ofSplit(run, split).length }:
     & Omit<Measurement, "scenarios">
     & Partial<Pick<Measurement, "scenarios">>,
 ): EventMap["evaluation.requested"] {
   const policy_version = run.policies.get(policy)?.version ?? run.recorded.policies.get(policy)?.version ?? 0;
-  return { policy, policy_version, split, temperature: temperatureOf(run, sampling), scenarios, tries };
+  return { policy, policy_version, split, temperature, scenarios, tries };
 }
 
 /** An evaluation in progress. */
@@ -121,7 +123,7 @@ export function bind(run: Run): Bound[] {
         if (--measuring.missing > 0) return;
         open.delete(evaluationKey(request));
         const secs = await complete(run, measuring, out);
-        if (!LADDER.includes(request.policy)) return;
+        if (!LADDER.includes(request.policy) || request.split === "train") return;
         const total = (measured.get(request.policy) ?? 0) + secs;
         measured.set(request.policy, total);
         run.measuring_secs = Math.max(run.measuring_secs, total);

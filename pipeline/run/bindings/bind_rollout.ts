@@ -46,8 +46,7 @@ async function runGroup(run: Run, slots: Semaphore, request: GroupRequest, { pub
   const { group_id, scenario_id, step, size } = request;
   const scenario = run.scenarios.find(({ id }) => id === scenario_id)!;
   const stored = run.resumed ? await storedGroup(run.store, group_id) : null;
-  // A group of failures alone tells nothing: what failed then may work now.
-  const whole = stored !== null && stored.trajectories.length >= size && stored.trajectories.some(isJudgeable);
+  const whole = stored !== null && stored.trajectories.length >= size && isUsable(run, request, stored.trajectories);
   const attempt = (stored?.attempt ?? 0) + 1;
   const trajectories = whole
     ? stored.trajectories
@@ -56,6 +55,16 @@ async function runGroup(run: Run, slots: Semaphore, request: GroupRequest, { pub
   run.groups.set(group_id, { request, scenario, trajectories, judgements: new Map(), awaited });
   const rollout_ids = trajectories.map(({ rollout_id }) => rollout_id);
   await deliver("group.completed", { group_id, scenario_id, step, rollout_ids }, whole && stored.completed);
+}
+
+/**
+ * Whether a recorded group is worth keeping. One of failures alone tells nothing: what failed then may work now. So may
+ * the failures that made a step of RL one that cannot be trained on.
+ */
+function isUsable({ config }: Run, { purpose }: GroupRequest, trajectories: Trajectory[]): boolean {
+  const failed = trajectories.filter((one) => !isJudgeable(one)).length;
+  if (failed === trajectories.length) return false;
+  return purpose !== "train" || failed <= config.train.max_invalid * trajectories.length;
 }
 
 /** Runs the rollouts of a group. Throws only when the run is ending. */

@@ -69,10 +69,12 @@ function tell({ progress, log, supervised_steps, config: { train } }: Run, batch
     return log.info(`warm start ${batch.step}/${supervised_steps}: loss ${loss}, ${secs} s`);
   }
   const { reward_mean = 0, success_rate = 0, invalid_call_rate = 0 } = batch.metrics;
+  const { too_small = 0 } = batch.dropped;
+  const small = too_small > 0 ? `groups with too few valid rewards ${too_small}, ` : "";
   log.info(
     `step ${batch.step - supervised_steps}/${train.steps}: reward ${reward_mean.toFixed(3)}, ` +
       `success ${success_rate.toFixed(2)}, invalid calls ${invalid_call_rate.toFixed(2)}, ` +
-      `equal groups ${batch.dropped.zero_variance}, rows ${batch.rows}, loss ${loss}, train ${secs} s`,
+      `equal groups ${batch.dropped.zero_variance}, ${small}rows ${batch.rows}, loss ${loss}, train ${secs} s`,
   );
 }
 

@@ -3,15 +3,18 @@
  * the replays for the warm start. With `train.max_staleness` s, the groups of a step may be requested once the policy
  * of the s-th step before it is published, so that at most `groups_per_step × (1 + s)` are in flight. A due validation
  * evaluates the newest weights, so no further groups are requested before it. The rung ends when all steps are taken,
- * or when a limit of the run, or the time reserved for the closing evaluation, is reached.
+ * when a limit of the run, or the time reserved for the closing evaluation, is reached, or when nothing is left to learn.
  * @module
  */
-import type { Out } from "../../bus.ts";
+import type { Out, Publish } from "../../bus.ts";
 import { HoneError, runner as messages } from "../../diagnostics/mod.ts";
 import type { EventMap } from "../../events.ts";
 import type { Bound } from "../bindings.ts";
 import type { Run } from "../context.ts";
 import { evaluation, stands } from "../bindings/bind_measure.ts";
+import { drawWeights, trainable } from "./difficulty.ts";
+import { learned } from "./give_up.ts";
+import { limitReached } from "./limits.ts";
 import { ScenarioDraw } from "./scenario_draw.ts";
 import { demonstrated } from "./warm_start.ts";
 
@@ -35,9 +38,11 @@ export function bind(run: Run): Bound[] {
       "rung.started": async ({ data }, out) => {
         if (data.rung !== "rl") return;
         await forgetValidations(run);
+        run.draw = new ScenarioDraw(await trainable(run, out), run.config.seed);
         rung = new RlRung(run);
         await rung.start(out);
       },
+      "replacements.requested": ({ data }, out) => rung!.replace(data, out),
       "policy.published": ({ data }, out) => rung?.published(data, out),
       "evaluation.completed": ({ data }, out) => data.split === "validation" ? rung?.validated(data, out) : undefined,
     },
@@ -80,7 +85,6 @@ async function replays(run: Run, { publish }: Out) {
 
 /** The RL rung in progress: `taken` of its steps have published their policy, the groups of `asked` are requested. */
 class RlRung {
-  readonly #draw: ScenarioDraw;
   #taken: number;
   #asked: number;
   /** The current policy. */
@@ -89,12 +93,10 @@ class RlRung {
   #best: { success: number; checkpoint: string };
   /** Checkpoint of the last step. */
   #latest: string;
-  #longest_secs = 0;
   #since = performance.now();
 
   constructor(private readonly run: Run) {
-    const { scenarios, config, recorded, pinned } = run;
-    this.#draw = new ScenarioDraw(scenarios.filter(({ split }) => split === "train"), config.seed);
+    const { recorded, pinned } = run;
     this.#taken = this.#asked = trainedSteps(run);
     this.#policy = run.policies.has("warm_start") ? "warm_start" : "base";
     this.#latest = (this.#taken > 0 ? recorded.checkpoint : pinned.warm_start) ?? "";
@@ -113,7 +115,10 @@ class RlRung {
   async published({ name, checkpoint }: EventMap["policy.published"], out: Out) {
     const step = Number(/^step-(\d+)$/.exec(name)?.[1] ?? NaN);
     if (!(step >= this.#taken)) return;
-    if (step > this.#taken) this.#longest_secs = Math.max(this.#longest_secs, (performance.now() - this.#since) / 1000);
+    if (step > this.#taken) {
+      const secs = (performance.now() - this.#since) / 1000;
+      this.run.longest_step_secs = Math.max(this.run.longest_step_secs, secs);
+    }
     this.#taken = step;
     this.#policy = name;
     this.#latest = checkpoint;
@@ -142,7 +147,7 @@ class RlRung {
     const until = Math.min(steps, this.#taken + 1 + max_staleness, validation);
     this.#since = performance.now();
     if (this.#asked > this.#taken) this.#show();
-    while (this.#asked < until && !this.#stop()) {
+    while (this.#asked < until && !await this.#stop()) {
       if (this.#asked === this.#taken) this.#show();
       await this.#request(++this.#asked, out);
     }
@@ -157,9 +162,22 @@ class RlRung {
   }
 
   async #request(step: number, { publish }: Out) {
-    const { groups_per_step, group_size, temperature } = this.run.config.train;
+    const { groups_per_step } = this.run.config.train;
+    const drawn = this.run.draw!.draw(step - 1, groups_per_step, await drawWeights(this.run, step));
+    await this.#requestGroups(step, 0, drawn.map(({ id }) => id), publish);
+  }
+
+  /** Requests further groups of a step. */
+  async replace({ step, index, scenario_ids }: EventMap["replacements.requested"], { publish }: Out) {
+    this.run.progress.extend(scenario_ids.length * this.run.config.train.group_size);
+    await this.#requestGroups(step, index, scenario_ids, publish);
+  }
+
+  async #requestGroups(step: number, first: number, scenario_ids: string[], publish: Publish) {
+    const { group_size, temperature } = this.run.config.train;
     const { name, version } = this.run.policies.get(this.#policy)!;
-    for (const [index, { id }] of this.#draw.draw(step - 1, groups_per_step).entries()) {
+    for (const [i, id] of scenario_ids.entries()) {
+      const index = first + i;
       await publish("group.requested", {
         // From 0, as on tapes and in runs of earlier versions.
         group_id: `s${step - 1}-g${index}`,
@@ -177,26 +195,14 @@ class RlRung {
   }
 
   /** Whether no further step may start; logs the reason once. */
-  #stop(): boolean {
+  async #stop(): Promise<boolean> {
     if (this.#stopped) return true;
     const { run } = this;
-    const left = Math.max(0, run.deadline - Date.now()) / 1000;
-    const reserve = run.measuring_secs * 1.2 + 15;
-    const steps = this.#asked - this.#taken + 1;
-    const why = left < steps * this.#longest_secs * 1.1 + reserve
-      ? `${left.toFixed(0)} s left of limits.wall_clock_secs`
-      : overspent(run);
+    const why = limitReached(run, this.#asked - this.#taken + 1) ?? await learned(run);
     if (!why) return false;
     run.log.warn(`stopping after ${this.#asked} of ${run.config.train.steps} steps: ${why}`);
     return this.#stopped = true;
   }
-}
-
-/** The limit of the run that is used up, as text; null if none is. */
-function overspent({ spent, config: { limits } }: Run): string | null {
-  if (limits.rollouts && spent.rollouts >= limits.rollouts) return `limits.rollouts (${limits.rollouts}) is used up`;
-  if (limits.tokens && spent.tokens >= limits.tokens) return `limits.tokens (${limits.tokens}) is used up`;
-  return null;
 }
 
 /** The checkpoint with the highest validation success so far, the first of equals. */

@@ -32,3 +32,32 @@ Deno.test("inTurns() gives every scenario once, and its first ones are of all fa
   assert.deepEqual(order.slice(-4).map(({ tags }) => tags[0]), ["d", "d", "d", "d"]);
   assert.deepEqual(order, inTurns(uneven, stream(7, "sample")));
 });
+
+Deno.test("ScenarioDraw.draw() with weights gives every family its turn, and repeats no scenario in a step", () => {
+  const draw = new ScenarioDraw(all, 7);
+  const weights = ({ id }: Scenario) => id.endsWith("0") ? 1 : 0.1;
+  const steps = Array.from({ length: 60 }, (_, step) => draw.draw(step, 6, weights));
+  for (const step of steps) {
+    assert.deepEqual(step.map((s) => s.tags[0]).sort(), ["a", "a", "b", "b", "c", "c"]);
+    assert.equal(new Set(step).size, 6);
+  }
+  const preferred = steps.flat().filter(({ id }) => id.endsWith("0")).length;
+  // Three of the six places of a step could be theirs at most.
+  assert.ok(preferred > 0.7 * 180, String(preferred));
+  assert.deepEqual(draw.draw(3, 6, weights), new ScenarioDraw(all, 7).draw(3, 6, weights));
+  assert.equal(draw.draw(0, 15, () => 0).length, 15, "no weights at all, and more places than scenarios");
+});
+
+Deno.test("ScenarioDraw.replace() stays in the family while it has unused scenarios", () => {
+  const draw = new ScenarioDraw(all, 7);
+  const drawn = [all[0]!, all[1]!, all[4]!];
+  const used = drawn.map(({ id }) => id);
+  const chosen = draw.replace(0, drawn, used, { count: 9 });
+  assert.deepEqual(chosen.map(({ tags }) => tags[0]), ["a", "a", "b"]);
+  assert.equal(new Set([...used, ...chosen.map(({ id }) => id)]).size, 6);
+  assert.deepEqual(draw.replace(0, drawn, used, { count: 1 }), chosen.slice(0, 1));
+  const family = all.filter(({ tags }) => tags[0] === "a");
+  const [other] = draw.replace(0, family.slice(0, 1), family.map(({ id }) => id), { count: 1 });
+  assert.notEqual(other!.tags[0], "a");
+  assert.deepEqual(draw.replace(0, family, all.map(({ id }) => id), { count: 4 }), []);
+});

@@ -6,8 +6,9 @@
 import { type Completed, evaluationKey } from "../../store/recorded.ts";
 import type { Agent } from "../../plugin.ts";
 import type { Run } from "../context.ts";
-import { evaluationPhase, LADDER, measurementsOf, temperatureOf } from "../bindings/bind_measure.ts";
+import { evaluationPhase, LADDER, type Measurement, measurementsOf, temperatureOf } from "../bindings/bind_measure.ts";
 import type { Phase, Speeds } from "./forecast.ts";
+import { firstPolicy, probing } from "../online/difficulty.ts";
 import { demonstrated } from "../online/warm_start.ts";
 
 /** Seconds that verdict and export take in a small run; they happen once, so their speed cannot be measured first. */
@@ -47,17 +48,21 @@ export function untrained({ evaluate: { policies } }: Plannable["config"]): stri
 
 /** The remaining evaluations of one policy. */
 export function measurements(run: Plannable, policy: string): Phase[] {
-  return measurementsOf(run, policy)
-    .filter(({ split, sampling }) =>
-      !run.recorded.evaluations.has(evaluationKey({ policy, split, temperature: temperatureOf(run, sampling) }))
-    )
-    .map((measurement) => ({
-      name: evaluationPhase(run, policy, measurement),
-      kind: "rollout",
-      counts: "rollouts",
-      units: measurement.scenarios * measurement.tries,
-      groups: { count: measurement.scenarios, size: measurement.tries },
-    }));
+  return measurementsOf(run, policy).flatMap((one) => measurement(run, policy, one));
+}
+
+/** An evaluation of a policy, unless it is recorded. */
+function measurement(run: Plannable, policy: string, one: Measurement | null): Phase[] {
+  if (!one) return [];
+  const { split, sampling, temperature = temperatureOf(run, sampling), scenarios, tries } = one;
+  if (run.recorded.evaluations.has(evaluationKey({ policy, split, temperature }))) return [];
+  return [{
+    name: evaluationPhase(run, policy, one),
+    kind: "rollout",
+    counts: "rollouts",
+    units: scenarios * tries,
+    groups: { count: scenarios, size: tries },
+  }];
 }
 
 /** The last phases of every run. */
@@ -92,6 +97,7 @@ function reinforcement(run: Plannable): Phase[] {
   const left = Math.max(0, steps - taken);
   const groups = { count: left * groups_per_step, size: group_size };
   return [
+    ...measurement(run, firstPolicy(run.config), run.hosted ? null : probing(run)),
     { name: "rl", kind: "rl", counts: "steps", units: left, groups, guess, limited: true },
     {
       name: "validation",

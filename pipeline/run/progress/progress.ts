@@ -116,6 +116,11 @@ export class Progress {
     while (this.#tokens[0]!.at < at - WINDOW_SECS) this.#tokens.shift();
   }
 
+  /** The current unit has more rollouts than it began with. */
+  extend(rollouts: number) {
+    this.#unit.total += rollouts;
+  }
+
   /** One part of the unit is done. */
   advance() {
     this.#unit.done++;
