@@ -9,6 +9,7 @@ import type { Builtins } from "../pipeline/loader.ts";
 export const builtins: Builtins = {
   "discoverer/mcp": () => import("./discoverer/mcp.ts"),
   "scenario-source/file": () => import("./scenario_source/file.ts"),
+  "scenario-source/generate": () => import("./scenario_source/generate.ts"),
   "rollout/chat": () => import("./rollout/chat.ts"),
   "judge/state": () => import("./judge/state.ts"),
   "judge/calls": () => import("./judge/calls.ts"),

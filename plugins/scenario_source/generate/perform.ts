@@ -1,0 +1,125 @@
+/**
+ * Performs the calls of a recipe in a fresh environment and observes what they change, by the server's own read tools
+ * and in the rollout's folder: from that come the checks of a scenario.
+ * @module
+ */
+import { type CallResult, type CallSpec, type Json, type LeasedEnvironment, readTree, type Scenario } from "@hone/hone";
+import type { SourceTools, ToolSpec, Tree } from "@hone/hone";
+import { type Filled, type Leaf, withValue } from "./arguments.ts";
+import { type Fact, factsOf, withoutFolder } from "./facts.ts";
+
+/** One call of a recipe. */
+export interface Step {
+  filled: Filled;
+  /** A leaf whose value is the first fact of the step before, if its form is one of these. */
+  takes?: { leaf: Leaf; forms: Fact["form"][] };
+  /** The call must fail: the agent has to recover from that. */
+  fails?: boolean;
+}
+
+/** What performing has shown. */
+export interface Performed {
+  /** The calls as they were made. */
+  made: Filled[];
+  results: CallResult[];
+  /** Facts of each result. */
+  facts: Fact[][];
+  /** Conditions that the calls made true, and that were not true before. */
+  checks: object[];
+}
+
+const TREE_LIMITS = { max_files: 2000, max_file_bytes: 4096 };
+const MOST_TEXT = 4000;
+const CALL_MS = 10_000;
+
+/** Performs the steps. A text says why it is no recipe for a scenario. Throws if there is no environment. */
+export async function perform(
+  tools: SourceTools,
+  setup: Scenario["setup"],
+  steps: Step[],
+  observers: readonly CallSpec[],
+): Promise<Performed | string> {
+  await using environment = await tools.lease({ setup });
+  const writes = steps.some(({ filled }) => !filled.form.tool.annotations.read_only);
+  const before = writes ? await snapshot(environment, observers) : null;
+  const performed: Performed = { made: [], results: [], facts: [], checks: [] };
+  for (const { filled, takes, fails = false } of steps) {
+    const fact = takes && performed.facts.at(-1)?.find(({ form }) => takes.forms.includes(form));
+    if (takes && !fact) return "no result to use in the next call";
+    const call = takes ? withValue(filled, takes.leaf, fact!.value) : filled;
+    const result = await called(environment, filled.form.tool, call, tools.signal);
+    if ((result.outcome !== "ok") !== fails) return fails ? "a call that must fail did not" : "a call failed";
+    performed.made.push(call);
+    performed.results.push(result);
+    performed.facts.push(factsOf(result, environment.workdir));
+  }
+  if (before) performed.checks.push(...changes(before, await snapshot(environment, observers), performed.made));
+  return performed;
+}
+
+/** Makes a call within a time limit of its own: a slow tool is no use for a scenario. */
+async function called(
+  environment: LeasedEnvironment,
+  { model_name }: ToolSpec,
+  { arguments: given }: Filled,
+  signal: AbortSignal,
+): Promise<CallResult> {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(CALL_MS)]);
+  const result = await environment.call(model_name, given, { signal: limit });
+  signal.throwIfAborted();
+  return result;
+}
+
+/** The state of an environment. */
+interface Snapshot {
+  tree: Tree;
+  /** Results of the observers. */
+  seen: { call: CallSpec; text: string }[];
+}
+
+async function snapshot(environment: LeasedEnvironment, observers: readonly CallSpec[]): Promise<Snapshot> {
+  const { workdir } = environment;
+  const tree = workdir === null ? Object.create(null) : (await readTree(workdir, TREE_LIMITS)).tree;
+  const seen: Snapshot["seen"] = [];
+  for (const call of observers) {
+    const { outcome, text } = await environment.observe(call, { read_only: true });
+    if (outcome === "ok") seen.push({ call, text: withoutFolder(text, workdir) });
+  }
+  return { tree, seen };
+}
+
+/** Checks for what has changed: files that the calls name, or else what the observers tell. */
+function changes(before: Snapshot, after: Snapshot, made: Filled[]): object[] {
+  const named = made.flatMap(({ values }) => values.map(({ value }) => String(value)));
+  const files = fileChecks(before.tree, after.tree)
+    .filter(({ path }) =>
+      named.some((name) => name === path || name.startsWith(`${path}/`) || path.startsWith(`${name}/`))
+    )
+    .map(({ check }) => check);
+  return files.length > 0 ? files : after.seen.flatMap(({ call, text }, i) => {
+    const was = before.seen[i]?.text;
+    return was === undefined || was === text ? [] : observedChecks(call, was, text, named);
+  });
+}
+
+interface FileCheck {
+  path: string;
+  check: object;
+}
+
+function fileChecks(before: Tree, after: Tree): FileCheck[] {
+  const paths = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort();
+  return paths.flatMap((path): FileCheck[] => {
+    const [was, is] = [before[path], after[path]];
+    if (is === undefined) return [{ path, check: { absent: path } }];
+    if (JSON.stringify(was) === JSON.stringify(is)) return [];
+    if (typeof is === "string") return [{ path, check: { file: path, equals: is } }];
+    return typeof is === "object" && "directory" in is ? [{ path, check: { directory: path } }] : [];
+  });
+}
+
+function observedChecks(call: CallSpec, was: string, is: string, named: string[]): object[] {
+  const appeared = [...new Set(named)].filter((name) => name.length > 2 && is.includes(name) && !was.includes(name));
+  if (appeared.length > 0) return appeared.map((contains) => ({ call, contains }));
+  return is.length <= MOST_TEXT && is.length > 0 ? [{ call, equals: is as Json }] : [];
+}

@@ -1,0 +1,253 @@
+/**
+ * Finds out what tools accept and show, by bounded calls in environments of its own: read-only tools first, whose
+ * results name what exists, then the others, each in a fresh environment. The environment's own rules decide which calls
+ * are let through; tools that change something outside of the server's own world are not called at all.
+ * @module
+ */
+import {
+  type CallSpec,
+  type Catalog,
+  type Json,
+  type JsonObject,
+  readTree,
+  type Scenario,
+  type SourceTools,
+} from "@hone/hone";
+import { stream, type ToolSpec } from "@hone/hone";
+import { fill, type Filled, type Form, formsOf, type World } from "./arguments.ts";
+import { type Fact, factsOf } from "./facts.ts";
+import { perform } from "./perform.ts";
+import { makeScene, NOWHERE, sharedNames, specOf, type Stage } from "./scene.ts";
+import { Words } from "./words.ts";
+
+/** A form that a tool accepts. */
+export interface KnownForm extends Form {
+  /** Forms of the facts in its results. */
+  facts: Fact["form"][];
+  /** True if the call changes something that can be checked. */
+  changes: boolean;
+}
+
+/** An entity that exists, and the call whose result names it. */
+export interface Entity {
+  value: string;
+  from: string;
+}
+
+/** What probing has found. */
+export interface Probed extends Stage {
+  forms: KnownForm[];
+  entities: Entity[];
+  /** Read-only calls whose results show changes. */
+  observers: CallSpec[];
+  calls: number;
+  /** Tools that no form was found for, with the reason. */
+  unused: { tool: string; reason: string }[];
+}
+
+const MOST_OBSERVERS = 4;
+const MOST_ENTITIES = 40;
+const TREE_LIMITS = { max_files: 500, max_file_bytes: 200 };
+
+/** Probes the servers' tools with at most `most_calls` calls. */
+export async function probe(catalog: Catalog, tools: SourceTools, seed: number, most_calls: number): Promise<Probed> {
+  const found = await look(tools);
+  const shared_names = sharedNames(catalog.tools);
+  const state: Probed = {
+    ...found,
+    creators: [],
+    shared_names,
+    forms: [],
+    entities: [],
+    observers: [],
+    calls: 0,
+    unused: [],
+  };
+  const outside = catalog.tools.filter(({ annotations }) => annotations.open_world && !annotations.read_only);
+  const usable = catalog.tools.filter((tool) => !outside.includes(tool));
+  const [reads, writes] = [usable.filter(isRead), usable.filter((tool) => !isRead(tool))];
+  const prober = new Prober(state, tools, seed, most_calls);
+  await prober.read(reads);
+  await prober.write(writes);
+  // What exists only now, because a call of the setup has made it or a result has named it.
+  if (state.creators.length > 0 || state.found.entities.length > 0) {
+    await prober.read(reads);
+    await prober.write(writes);
+  }
+  const unknown = usable.filter((tool) => !state.forms.some((form) => form.tool === tool));
+  state.unused = [
+    ...outside.map(({ name }) => ({ tool: name, reason: "it changes something outside of the server" })),
+    ...unknown.map(({ name }) => ({
+      tool: name,
+      reason: prober.failures.get(name) ?? "its arguments could not be made",
+    })),
+  ];
+  return state;
+}
+
+function isRead({ annotations }: ToolSpec): boolean {
+  return annotations.read_only === true;
+}
+
+/** What is there without a setup. */
+async function look(tools: SourceTools): Promise<Pick<Probed, "has_folder" | "found">> {
+  await using environment = await tools.lease();
+  if (environment.workdir === null) return { has_folder: false, found: { ...NOWHERE } };
+  const { tree } = await readTree(environment.workdir, TREE_LIMITS);
+  const files = Object.entries(tree).filter(([path, entry]) => isPlain(path) && isShortText(entry));
+  return { has_folder: true, found: { ...NOWHERE, files: Object.fromEntries(files) as Record<string, string> } };
+}
+
+function isPlain(path: string): boolean {
+  return /^[\w./-]+$/.test(path) && !path.split("/").some((part) => part.startsWith("."));
+}
+
+function isShortText(entry: unknown): boolean {
+  return typeof entry === "string" && /^[^\n]{1,80}\n?$/.test(entry);
+}
+
+class Prober {
+  readonly failures = new Map<string, string>();
+  readonly #words: Words;
+  readonly #tried = new Set<string>();
+
+  constructor(
+    private readonly state: Probed,
+    private readonly tools: SourceTools,
+    seed: number,
+    private readonly most_calls: number,
+  ) {
+    this.#words = new Words(stream(seed, "probe"));
+  }
+
+  /** Calls read-only tools in two environments in turn: what differs between them is no fact. */
+  async read(tools: readonly ToolSpec[]): Promise<void> {
+    const { setup, world } = makeScene(this.state, this.#words);
+    const calls = tools.flatMap((tool) => this.#untried(tool, world));
+    const first = await this.#answers(setup, calls);
+    const second = await this.#answers(setup, calls);
+    for (const [i, filled] of calls.entries()) {
+      const [one, two] = [first[i], second[i]];
+      if (!one || !two) continue;
+      const facts = one.facts.filter(({ form, label, value }) =>
+        two.facts.some((other) => other.form === form && other.label === label && other.value === value)
+      );
+      this.#know(filled, { facts: [...new Set(facts.map(({ form }) => form))], changes: false });
+      const call = specOf(filled, this.state);
+      if (filled.values.length === 0) this.#observe(call);
+      this.#name(one.result, filled.form.tool.name);
+    }
+  }
+
+  /** Calls other tools, each in an environment of its own. */
+  async write(tools: readonly ToolSpec[]): Promise<void> {
+    for (const tool of tools) {
+      const { setup, world } = makeScene(this.state, this.#words);
+      for (const filled of this.#untried(tool, world)) {
+        if (this.#isSpent()) return;
+        this.state.calls++;
+        const performed = await perform(this.tools, setup, [{ filled }], this.state.observers);
+        if (typeof performed === "string") {
+          this.failures.set(tool.name, performed);
+          continue;
+        }
+        const changes = performed.checks.length > 0;
+        this.#know(filled, { facts: performed.facts[0]!.map(({ form }) => form), changes });
+        const creates = performed.checks.some((check) => "call" in check && "contains" in check) &&
+          filled.values.some(({ leaf }) => leaf.kind === "new_name") &&
+          filled.values.every(({ leaf }) => leaf.kind !== "entity");
+        if (creates && this.state.creators.length < 2) this.state.creators.push(filled.form);
+      }
+    }
+  }
+
+  /** Filled forms that were not called yet. */
+  #untried(tool: ToolSpec, world: World): Filled[] {
+    return formsOf(tool, world).flatMap((form) => {
+      const key = JSON.stringify([tool.model_name, form.leaves.map(({ path, kind }) => [path, kind])]);
+      if (this.#tried.has(key)) return [];
+      const filled = fill(form, world, this.#words);
+      if (filled) this.#tried.add(key);
+      return filled ?? [];
+    });
+  }
+
+  async #answers(setup: Scenario["setup"], calls: Filled[]) {
+    await using environment = await this.tools.lease({ setup });
+    const answers: ({ facts: Fact[]; result: Json } | undefined)[] = [];
+    for (const { form: { tool }, arguments: given } of calls) {
+      if (this.#isSpent()) break;
+      this.state.calls++;
+      this.tools.progress(`probing ${tool.name}`);
+      const limit = AbortSignal.any([this.tools.signal, AbortSignal.timeout(5000)]);
+      const { outcome, text, result } = await environment.call(tool.model_name, given, { signal: limit });
+      this.tools.signal.throwIfAborted();
+      if (outcome !== "ok") this.failures.set(tool.name, `${outcome}: ${text.slice(0, 80)}`);
+      answers.push(outcome === "ok" ? { facts: factsOf({ text, result }, environment.workdir), result } : undefined);
+    }
+    return answers;
+  }
+
+  #know({ form }: Filled, found: Pick<KnownForm, "facts" | "changes">): void {
+    this.state.forms.push({ ...form, ...found });
+  }
+
+  #observe(call: CallSpec): void {
+    if (this.state.observers.length < MOST_OBSERVERS) this.state.observers.push(call);
+  }
+
+  /** Collects names and ids from a result, where rollouts have no folder: files are listed better by the folder. */
+  #name(result: Json, from: string): void {
+    if (this.state.has_folder) return;
+    for (const value of namesIn(result)) {
+      if (this.state.entities.length >= MOST_ENTITIES) return;
+      if (this.state.entities.some((known) => known.value === value)) continue;
+      this.state.entities.push({ value, from });
+      this.state.found.entities.push(value);
+    }
+  }
+
+  #isSpent(): boolean {
+    return this.state.calls >= this.most_calls;
+  }
+}
+
+/** Names and ids of the objects in a result. */
+function namesIn(result: Json): string[] {
+  const structured = (result as JsonObject | null)?.structuredContent;
+  const found: string[] = [];
+  const visit = (value: Json | undefined, depth: number): void => {
+    if (depth > 4 || typeof value !== "object" || value === null) return;
+    if (Array.isArray(value)) return value.slice(0, 50).forEach((one) => visit(one, depth + 1));
+    for (const [key, inner] of Object.entries(value)) {
+      const names = /^(id|name|title|slug|key|uid|login|email)$|(_id|Id|Name)$/.test(key);
+      if (names && typeof inner === "string" && /^[\w .@:#-]{2,40}$/.test(inner)) found.push(inner);
+      visit(inner, depth + 1);
+    }
+  };
+  visit(structured, 0);
+  return found;
+}
+
+/** The forms as a cache stores them: tools by name. */
+export function storedForms(probed: Probed): JsonObject {
+  const by_name = (form: Form) => ({ ...form, tool: form.tool.model_name });
+  return JSON.parse(JSON.stringify({
+    ...probed,
+    shared_names: [],
+    forms: probed.forms.map(by_name),
+    creators: probed.creators.map(by_name),
+  }));
+}
+
+/** What `storedForms` stored, for a catalog with the same tools. */
+export function readForms(stored: JsonObject, catalog: Catalog): Probed {
+  const tools = new Map(catalog.tools.map((tool) => [tool.model_name, tool]));
+  const with_tool = (form: JsonObject) => ({ ...form, tool: tools.get(String(form.tool))! });
+  return {
+    ...stored,
+    shared_names: sharedNames(catalog.tools),
+    forms: (stored.forms as JsonObject[]).map(with_tool),
+    creators: (stored.creators as JsonObject[]).map(with_tool),
+  } as unknown as Probed;
+}
