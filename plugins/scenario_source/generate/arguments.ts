@@ -79,11 +79,12 @@ export function formsOf(tool: ToolSpec, world: World): Form[] {
 export function fill(form: Form, world: World, words: Words): Filled | null {
   const values: Filled["values"] = [];
   const taken = new Set<Json>();
-  let file: string | undefined;
+  const about: About = { folders: /dir|folder/i.test(form.tool.name) };
   for (const leaf of form.leaves) {
-    const value = valueOf(leaf, world, words, taken, file);
+    const value = valueOf(leaf, world, words, taken, about);
     if (value === null) return null;
-    if (leaf.kind === "file") file = String(value);
+    if (leaf.kind === "file") about.file = String(value);
+    if (leaf.kind === "folder") about.folder = String(value);
     taken.add(value);
     values.push({ leaf, value });
   }
@@ -181,12 +182,20 @@ function textKinds(tool: ToolSpec, name: string, files: boolean): ArgumentKind[]
   return ["text", "entity"];
 }
 
+/** What the arguments before are about. */
+interface About {
+  file?: string;
+  folder?: string;
+  /** True if the tool is for folders. */
+  folders: boolean;
+}
+
 function valueOf(
   { kind, schema, path }: Leaf,
   world: World,
   words: Words,
   taken: Set<Json>,
-  file: string | undefined,
+  { file, folder, folders }: About,
 ): Json | null {
   const free = <T extends Json>(items: readonly T[]) => {
     const left = items.filter((item) => !taken.has(item));
@@ -206,7 +215,7 @@ function valueOf(
     case "folder":
       return free(world.folders);
     case "new_path":
-      return `${words.word()}.txt`;
+      return folders || folder !== undefined ? words.word() : `${words.word()}.txt`;
     case "entity":
       return free(world.entities);
     case "new_name":
@@ -214,7 +223,7 @@ function valueOf(
     case "old_text":
       return file === undefined ? null : world.files[file]?.split(" ")[0] ?? null;
     case "pattern":
-      return file === undefined ? `**/${basename(words.pick(Object.keys(world.files)))}` : null;
+      return `**/${basename(words.pick(Object.keys(world.files).filter((path) => path.startsWith(folder ?? ""))))}`;
     default:
       return words.text();
   }

@@ -30,6 +30,12 @@ export function factsOf({ text, result }: Pick<CallResult, "text" | "result">, w
   );
 }
 
+/** True for a short result that reports a failure or nothing at all, although the call succeeded. */
+export function isFailure(text: string): boolean {
+  return text.length <= 300 &&
+    /\berror\b|\bfailed\b|no such|not found|no matches|no results|denied|ENOENT|EISDIR/i.test(text);
+}
+
 /** True if the results support a value: one of them states it, or a fact of one equals it. */
 export function isGrounded(
   value: string | number,
@@ -59,6 +65,11 @@ function factsOfJson(value: Json): Fact[] {
   }
   return Object.entries(objectOf(value) ?? {}).flatMap(([key, inner]): Fact[] => {
     const label = inWords(key);
+    // The content of a message is no list of entries.
+    if (key === "content") return [];
+    if (Array.isArray(inner) && inner.length === 1 && objectOf(inner[0])) {
+      return [...factsOfJson(inner[0]!).filter(({ form }) => form === "field"), { form: "count", label, value: 1 }];
+    }
     if (Array.isArray(inner)) return inner.length > 0 ? [{ form: "count", label, value: inner.length }] : [];
     return typeof inner === "string" || typeof inner === "number" ? [{ form: "field", label, value: inner }] : [];
   });
@@ -68,7 +79,16 @@ function factsOfText(text: string): Fact[] {
   const lines = text.split("\n").map((line) => line.trim()).filter(Boolean);
   const fields = lines.map((line) => /^([A-Za-z][\w ]{0,30}): (\S.*)$/.exec(line));
   if (lines.length > 1 && fields.every(Boolean)) {
-    return fields.map((field): Fact => ({ form: "field", label: inWords(field![1]!), value: asNumber(field![2]!) }));
+    const facts = fields.map((field): Fact => ({
+      form: "field",
+      label: inWords(field![1]!),
+      value: asNumber(field![2]!),
+    }));
+    // The size of a folder is that of its entry in the file system.
+    const is_folder = facts.some(({ label, value }) => label === "is directory" && value === "true");
+    return facts.filter(({ label, value }) =>
+      !/^(true|false)$/.test(String(value)) && !(is_folder && label === "size")
+    );
   }
   const entries = lines.map((line) => /^(?:\[\w+\]|[-*•]|\d+\.) +(\S.*)$/.exec(line)?.[1]);
   if (lines.length > 0 && entries.every((entry) => entry !== undefined)) {

@@ -6,7 +6,7 @@
 import { type CallResult, type CallSpec, type Json, type LeasedEnvironment, readTree, type Scenario } from "@hone/hone";
 import type { SourceTools, ToolSpec, Tree } from "@hone/hone";
 import { type Filled, type Leaf, withValue } from "./arguments.ts";
-import { type Fact, factsOf, withoutFolder } from "./facts.ts";
+import { type Fact, factsOf, isFailure, withoutFolder } from "./facts.ts";
 
 /** One call of a recipe. */
 export interface Step {
@@ -48,7 +48,8 @@ export async function perform(
     if (takes && !fact) return "no result to use in the next call";
     const call = takes ? withValue(filled, takes.leaf, fact!.value) : filled;
     const result = await called(environment, filled.form.tool, call, tools.signal);
-    if ((result.outcome !== "ok") !== fails) return fails ? "a call that must fail did not" : "a call failed";
+    const failed = result.outcome !== "ok" || isFailure(result.text) && call.form.tool.annotations.read_only === true;
+    if (failed !== fails) return fails ? "a call that must fail did not" : "a call failed";
     performed.made.push(call);
     performed.results.push(result);
     performed.facts.push(factsOf(result, environment.workdir));

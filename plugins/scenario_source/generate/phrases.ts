@@ -31,6 +31,26 @@ const SHAPES: Shape[] = [
     questions: { text: ["What does the file {paths} say?", "Which words are in {paths}?"] },
   },
   {
+    tool: /^(read|open|show)( \w+)* files?$/,
+    leaves: ["head", "path"],
+    questions: {
+      text: [
+        "What do the first {head} lines of {path} say?",
+        "Read at most {head} lines from {path}, from its start. What do they say?",
+      ],
+    },
+  },
+  {
+    tool: /^(read|open|show)( \w+)* files?$/,
+    leaves: ["path", "tail"],
+    questions: {
+      text: [
+        "What do the last {tail} lines of {path} say?",
+        "Read at most {tail} lines from the end of {path}. What do they say?",
+      ],
+    },
+  },
+  {
     tool: /list.*(dir|folder)/,
     leaves: ["path"],
     requests: ["Look into the folder {path}.", "List what is in the folder {path}."],
@@ -113,7 +133,20 @@ function one<T>(items: readonly T[], variant: number): T {
 /** A request to make the call; `variant` chooses among phrases. */
 export function request(filled: Filled, variant: number, shown: Shown = new Map()): string {
   const shape = shapeOf(filled);
-  return shape?.requests ? put(one(shape.requests, variant), filled, shown) : described(filled, shown);
+  const fitting = shape?.requests?.filter((text) => [...shown.keys()].every((leaf) => !isTyped(text, leaf)));
+  if (fitting && fitting.length > 0) return put(one(fitting, variant), filled, shown);
+  return described(filled, shown);
+}
+
+/** Whether a request reads well with a description in place of the value. */
+export function canBeVague(filled: Filled, leaf: Leaf): boolean {
+  const requests = shapeOf(filled)?.requests;
+  return !requests || requests.some((text) => !isTyped(text, leaf));
+}
+
+/** Whether the text says what the value is: "the file {path}". */
+function isTyped(text: string, leaf: Leaf): boolean {
+  return /\b(file|folder|called|entity)$/.test(text.split(`{${nameOf(leaf)}}`)[0]!.trim());
 }
 
 /** A question that the fact answers. */
@@ -125,7 +158,7 @@ export function question(filled: Filled, { form, label }: Fact, variant: number,
   const ending = {
     field: ` What is the ${label}?`,
     item: " What is the only entry?",
-    count: ` How many ${label} are there?`,
+    count: label.endsWith("s") ? ` How many ${label} are there?` : ` How many entries does "${label}" have?`,
     number: " Which number do you get?",
     text: " What does it say?",
   };

@@ -15,7 +15,7 @@ import {
 } from "@hone/hone";
 import { stream, type ToolSpec } from "@hone/hone";
 import { fill, type Filled, type Form, formsOf, type World } from "./arguments.ts";
-import { type Fact, factsOf } from "./facts.ts";
+import { type Fact, factsOf, isFailure } from "./facts.ts";
 import { perform } from "./perform.ts";
 import { makeScene, NOWHERE, sharedNames, specOf, type Stage } from "./scene.ts";
 import { Words } from "./words.ts";
@@ -63,8 +63,8 @@ export async function probe(catalog: Catalog, tools: SourceTools, seed: number, 
     calls: 0,
     unused: [],
   };
-  const outside = catalog.tools.filter(({ annotations }) => annotations.open_world && !annotations.read_only);
-  const usable = catalog.tools.filter((tool) => !outside.includes(tool));
+  const unfit = catalog.tools.flatMap((tool) => ({ tool, reason: unfitness(tool) })).filter(({ reason }) => reason);
+  const usable = catalog.tools.filter((tool) => !unfit.some((one) => one.tool === tool));
   const [reads, writes] = [usable.filter(isRead), usable.filter((tool) => !isRead(tool))];
   const prober = new Prober(state, tools, seed, most_calls);
   await prober.read(reads);
@@ -76,13 +76,20 @@ export async function probe(catalog: Catalog, tools: SourceTools, seed: number, 
   }
   const unknown = usable.filter((tool) => !state.forms.some((form) => form.tool === tool));
   state.unused = [
-    ...outside.map(({ name }) => ({ tool: name, reason: "it changes something outside of the server" })),
+    ...unfit.map(({ tool, reason }) => ({ tool: tool.name, reason: reason! })),
     ...unknown.map(({ name }) => ({
       tool: name,
       reason: prober.failures.get(name) ?? "its arguments could not be made",
     })),
   ];
   return state;
+}
+
+/** Why a tool is not called at all; undefined for most. */
+function unfitness({ annotations, description }: ToolSpec): string | undefined {
+  if (annotations.open_world && !annotations.read_only) return "it changes something outside of the server";
+  if (/\bdeprecated\b/i.test(description)) return "its description says that it is deprecated";
+  return /environment variable/i.test(description) ? "it shows the environment of this machine" : undefined;
 }
 
 function isRead({ annotations }: ToolSpec): boolean {
@@ -152,11 +159,17 @@ class Prober {
           continue;
         }
         const changes = performed.checks.length > 0;
+        // A tool that says it changes something, and did not: what it was given is not there, or there already.
+        if (!changes && tool.annotations.read_only === false && filled.values.length > 0) {
+          this.failures.set(tool.name, "its calls change nothing that can be observed");
+          continue;
+        }
         this.#know(filled, { facts: performed.facts[0]!.map(({ form }) => form), changes });
         const creates = performed.checks.some((check) => "call" in check && "contains" in check) &&
           filled.values.some(({ leaf }) => leaf.kind === "new_name") &&
           filled.values.every(({ leaf }) => leaf.kind !== "entity");
-        if (creates && this.state.creators.length < 2) this.state.creators.push(filled.form);
+        const known = this.state.creators.some((form) => form.tool.server === tool.server);
+        if (creates && !known) this.state.creators.push(filled.form);
       }
     }
   }
@@ -164,7 +177,9 @@ class Prober {
   /** Filled forms that were not called yet. */
   #untried(tool: ToolSpec, world: World): Filled[] {
     return formsOf(tool, world).flatMap((form) => {
-      const key = JSON.stringify([tool.model_name, form.leaves.map(({ path, kind }) => [path, kind])]);
+      // What shows everything shows more once there is something.
+      const pass = form.leaves.length === 0 ? this.state.creators.length : 0;
+      const key = JSON.stringify([pass, tool.model_name, form.leaves.map(({ path, kind }) => [path, kind])]);
       if (this.#tried.has(key)) return [];
       const filled = fill(form, world, this.#words);
       if (filled) this.#tried.add(key);
@@ -182,18 +197,22 @@ class Prober {
       const limit = AbortSignal.any([this.tools.signal, AbortSignal.timeout(5000)]);
       const { outcome, text, result } = await environment.call(tool.model_name, given, { signal: limit });
       this.tools.signal.throwIfAborted();
-      if (outcome !== "ok") this.failures.set(tool.name, `${outcome}: ${text.slice(0, 80)}`);
-      answers.push(outcome === "ok" ? { facts: factsOf({ text, result }, environment.workdir), result } : undefined);
+      const fails = outcome !== "ok" || isFailure(text);
+      if (fails) this.failures.set(tool.name, `its calls failed (${outcome})`);
+      answers.push(!fails ? { facts: factsOf({ text, result }, environment.workdir), result } : undefined);
     }
     return answers;
   }
 
   #know({ form }: Filled, found: Pick<KnownForm, "facts" | "changes">): void {
+    const known = this.state.forms.findIndex(({ tool, leaves }) => tool === form.tool && leaves.length === 0);
+    if (form.leaves.length === 0 && known >= 0) this.state.forms.splice(known, 1);
     this.state.forms.push({ ...form, ...found });
   }
 
   #observe(call: CallSpec): void {
-    if (this.state.observers.length < MOST_OBSERVERS) this.state.observers.push(call);
+    const known = this.state.observers.some(({ server, tool }) => server === call.server && tool === call.tool);
+    if (!known && this.state.observers.length < MOST_OBSERVERS) this.state.observers.push(call);
   }
 
   /** Collects names and ids from a result, where rollouts have no folder: files are listed better by the folder. */

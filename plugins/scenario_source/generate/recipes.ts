@@ -8,7 +8,7 @@ import { type Scenario, shuffled, stream } from "@hone/hone";
 import { type ArgumentKind, fill, type Filled, type Leaf, nameOf, withValue, type World } from "./arguments.ts";
 import type { Fact } from "./facts.ts";
 import type { Performed, Step } from "./perform.ts";
-import { argumentName, question, quoted, request, type Shown } from "./phrases.ts";
+import { argumentName, canBeVague, question, quoted, request, type Shown } from "./phrases.ts";
 import type { KnownForm, Probed } from "./probe.ts";
 import { makeScene } from "./scene.ts";
 import { Words } from "./words.ts";
@@ -61,7 +61,10 @@ class Cook {
   readonly #writes: KnownForm[];
 
   constructor(private readonly probed: Probed, private readonly words: Words) {
-    this.#reads = probed.forms.filter(({ facts, changes }) => facts.length > 0 && !changes);
+    // A result of a tool that changes something says only that it did.
+    this.#reads = probed.forms.filter(({ tool, facts, changes }) =>
+      facts.length > 0 && !changes && tool.annotations.read_only !== false
+    );
     this.#writes = probed.forms.filter(({ changes }) => changes);
   }
 
@@ -80,9 +83,10 @@ class Cook {
     }
   }
 
-  #place(form: KnownForm, change: (world: World) => World = (world) => world): Placed | null {
+  #place(form: KnownForm): Placed | null {
+    this.words.restart();
     const { setup, world } = makeScene(this.probed, this.words);
-    const filled = fill(form, change(world), this.words);
+    const filled = fill(form, world, this.words);
     return filled && { filled, world, setup: needed(setup, filled) };
   }
 
@@ -124,7 +128,7 @@ class Cook {
   /** The result of a call is an argument of the next. */
   #useOfResult(): Plain[] {
     const users = this.probed.forms.flatMap((form) => {
-      const leaf = form.leaves.find(({ kind }) => kind === "text" || kind === "number");
+      const leaf = form.leaves.find((leaf) => leaf.kind === "text" || isQuantity(leaf));
       return leaf ? [{ form, leaf }] : [];
     });
     return this.#reads.flatMap((read) =>
@@ -244,14 +248,14 @@ class Cook {
   }
 
   #withoutTool(): Plain[] {
+    this.words.restart();
     const [a, b, c] = [this.words.word(), this.words.word(), this.words.word()];
     const first = [a, b, c].sort()[0]!;
-    const letters = (word: string) => word.replaceAll(/\d/g, "");
     const asked: [string, string | number][] = [
-      [`How many letters does the word "${letters(a)}" have?`, letters(a).length],
+      [`How many letters does the word "${a}" have?`, a.length],
       [`Which of these words comes first in the alphabet: ${a}, ${b} or ${c}?`, first],
-      [`Spell the word "${letters(b)}" backwards.`, [...letters(b)].reverse().join("")],
-      [`What is the last letter of the word "${letters(c)}"? Answer with the letter alone.`, letters(c).at(-1)!],
+      [`Spell the word "${b}" backwards.`, [...b].reverse().join("")],
+      [`What is the last letter of the word "${c}"? Answer with the letter alone.`, c.at(-1)!],
     ];
     return asked.map(([task, answer]): Plain => {
       const expected = typeof answer === "number" || answer.length === 1 ? { equals: answer } : { contains: answer };
@@ -264,8 +268,11 @@ class Cook {
     const placed = form.leaves.length > 0 ? this.#place(form) : null;
     if (!placed) return [];
     const { filled, setup } = placed;
-    const leaf = this.words.pick(form.leaves.filter(({ kind }) => kind !== "enum" && kind !== "number"));
-    if (!leaf) return [];
+    const open = form.leaves.filter((leaf) =>
+      leaf.kind !== "enum" && leaf.kind !== "number" && canBeVague(filled, leaf)
+    );
+    if (open.length === 0) return [];
+    const leaf = this.words.pick(open);
     const name = argumentName(leaf);
     const shown: Shown = new Map([[leaf, vague(leaf.kind)]]);
     const text = `Which ${name} do you mean? Please tell me, and I will do it.`;
@@ -278,13 +285,19 @@ function stepOf({ filled }: { filled: Filled }): Step {
   return { filled };
 }
 
+/** A number that means something by itself, not how much of a result is wanted. */
+function isQuantity(leaf: Leaf): boolean {
+  return leaf.kind === "number" &&
+    !/head|tail|limit|count|page|offset|size|depth|steps?|duration|\bid$/.test(nameOf(leaf));
+}
+
 function isNewPath({ kind }: Leaf): boolean {
   return kind === "new_path";
 }
 
-/** The parts of a setup that the calls use: its calls only where something that they made is named. */
+/** The parts of a setup that the calls use: its calls where something that they made is named, or all is asked for. */
 function needed(setup: Scenario["setup"], ...calls: Filled[]): Scenario["setup"] {
-  const uses = calls.some(({ values }) => values.some(({ leaf }) => leaf.kind === "entity"));
+  const uses = calls.some(({ values }) => values.length === 0 || values.some(({ leaf }) => leaf.kind === "entity"));
   if (!setup?.calls || uses) return setup;
   const { calls: _, ...rest } = setup;
   return Object.keys(rest).length > 0 ? rest : undefined;
@@ -309,7 +322,8 @@ function misspelt(path: string): string {
 }
 
 function vague(kind: ArgumentKind): string {
-  if (kind === "file" || kind === "new_path") return "the other file";
+  if (kind === "file") return "the other file";
+  if (kind === "new_path") return "the usual place";
   if (kind === "folder") return "the other folder";
   return kind === "text" || kind === "old_text" ? "the text that I gave you yesterday" : "the one from yesterday";
 }

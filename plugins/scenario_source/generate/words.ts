@@ -11,11 +11,17 @@ const NOUNS =
 
 /** Draws words. */
 export class Words {
-  readonly #left: string[];
+  #left: string[] = [];
   #round = 0;
 
   constructor(private readonly random: () => number) {
+    this.restart();
+  }
+
+  /** From here on, words may be drawn again: another scenario begins. */
+  restart(): void {
     this.#left = NOUNS.split(" ");
+    this.#round = 0;
   }
 
   /** A word that was not drawn before; numbered once all have been. */
