@@ -8,14 +8,14 @@ import { type Catalog, definePlugin, digest, type Log, type Plugin, type Scenari
 import type { JsonObject, ScenarioPart, SourceTools } from "@hone/hone";
 import { z } from "zod";
 import { compose, type Draft, type Judged, judgedBy } from "./generate/compose.ts";
-import { Coverage, matrixLines, matrixOf, type Outline } from "./generate/coverage.ts";
+import { Coverage, matrixLines, matrixOf, type Outline } from "./generate/coverage_matrix.ts";
 import { Journal } from "./generate/journal.ts";
 import { signature, similarity } from "./generate/minhash.ts";
-import { perform } from "./generate/perform.ts";
+import { perform } from "./generate/performance.ts";
 import { probe, type Probed, readForms, storedForms } from "./generate/probe.ts";
 import { FAMILIES, type Recipe, recipesOf } from "./generate/recipes.ts";
-import { split } from "./generate/split.ts";
-import { flawOf } from "./generate/validate.ts";
+import { split } from "./generate/combination_split.ts";
+import { flawOf } from "./generate/flaws.ts";
 
 const config = z.strictObject({
   count: z.int().min(1).max(100_000).default(60).describe("Maximum number of scenarios."),

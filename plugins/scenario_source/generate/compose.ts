@@ -1,8 +1,8 @@
 /** Makes a scenario of a recipe and of what performing it has shown. @module */
 import { digest, type Scenario, type ScenarioPart, type ToolSpec } from "@hone/hone";
-import type { ArgumentKind } from "./arguments.ts";
+import type { ArgumentKind } from "./argument_forms.ts";
 import type { Fact } from "./facts.ts";
-import type { Performed } from "./perform.ts";
+import type { Performed } from "./performance.ts";
 import type { Recipe } from "./recipes.ts";
 import { specOf, type Stage } from "./scene.ts";
 
@@ -41,7 +41,7 @@ const ON_SERVER: ArgumentKind[] = ["file", "folder", "entity", "pattern"];
 
 /** The scenario, or why there is none. */
 export function compose(recipe: Recipe, performed: Performed, judged: Judged, stage: Context): Draft | string {
-  const asked = recipe.asks === undefined ? undefined : performed.facts[recipe.asks]?.[0];
+  const asked = recipe.asks === undefined ? undefined : tellingFact(performed, recipe.asks);
   if (recipe.asks !== undefined && !asked) return "no fact to ask for";
   const task = recipe.task(performed, asked, recipe.variant);
   if (task === null) return "no fact to ask for";
@@ -67,6 +67,12 @@ export function compose(recipe: Recipe, performed: Performed, judged: Judged, st
   };
 }
 
+/** The first fact that is not one of the call's own arguments. */
+function tellingFact({ facts, made }: Performed, step: number): Fact | undefined {
+  const given = made[step]!.values.map(({ value }) => value);
+  return facts[step]?.find(({ value }) => !given.includes(value));
+}
+
 /** What composing needs besides. */
 export interface Context extends Pick<Stage, "shared_names"> {
   tools: readonly ToolSpec[];
@@ -82,6 +88,10 @@ function withCalls(
   stage: Context,
 ): Parts & { needs_calls: boolean } | string {
   const calls = performed.made.map((made) => specOf(made, stage));
+  const changing = performed.made.some(({ form: { tool }, values }) =>
+    tool.annotations.read_only === false && values.length > 0
+  );
+  if (changing && performed.checks.length === 0) return "nothing changes that can be observed";
   const checks = judged.checks ? performed.checks : [];
   if (asked && !judged.answer) return "no judge of answers decides success";
   const free = !performed.made.some(({ values }) => values.some(({ leaf }) => ON_SERVER.includes(leaf.kind)));

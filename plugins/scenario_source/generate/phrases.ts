@@ -4,7 +4,7 @@
  * @module
  */
 import type { Json, ToolSpec } from "@hone/hone";
-import { type Filled, type Leaf, nameOf } from "./arguments.ts";
+import { type Filled, type Leaf, nameOf } from "./argument_forms.ts";
 import type { Fact } from "./facts.ts";
 
 /** Phrases for calls whose tool and arguments are called so; `{path}` is an argument's value. */

@@ -14,9 +14,9 @@ import {
   type SourceTools,
 } from "@hone/hone";
 import { stream, type ToolSpec } from "@hone/hone";
-import { fill, type Filled, type Form, formsOf, type World } from "./arguments.ts";
+import { fill, type Filled, type Form, formsOf, type World } from "./argument_forms.ts";
 import { type Fact, factsOf, isFailure } from "./facts.ts";
-import { perform } from "./perform.ts";
+import { perform } from "./performance.ts";
 import { makeScene, NOWHERE, sharedNames, specOf, type Stage } from "./scene.ts";
 import { Words } from "./words.ts";
 
@@ -47,6 +47,7 @@ export interface Probed extends Stage {
 
 const MOST_OBSERVERS = 4;
 const MOST_ENTITIES = 40;
+const ENUM_TRIES = 3;
 const TREE_LIMITS = { max_files: 500, max_file_bytes: 200 };
 
 /** Probes the servers' tools with at most `most_calls` calls. */
@@ -181,9 +182,11 @@ class Prober {
       const pass = form.leaves.length === 0 ? this.state.creators.length : 0;
       const key = JSON.stringify([pass, tool.model_name, form.leaves.map(({ path, kind }) => [path, kind])]);
       if (this.#tried.has(key)) return [];
-      const filled = fill(form, world, this.#words);
-      if (filled) this.#tried.add(key);
-      return filled ?? [];
+      // Some of the values that a schema lists may be those that fail.
+      const tries = form.leaves.some(({ kind }) => kind === "enum") ? ENUM_TRIES : 1;
+      const filled = Array.from({ length: tries }, () => fill(form, world, this.#words)).filter((one) => one !== null);
+      if (filled.length > 0) this.#tried.add(key);
+      return filled;
     });
   }
 
@@ -205,8 +208,9 @@ class Prober {
   }
 
   #know({ form }: Filled, found: Pick<KnownForm, "facts" | "changes">): void {
-    const known = this.state.forms.findIndex(({ tool, leaves }) => tool === form.tool && leaves.length === 0);
-    if (form.leaves.length === 0 && known >= 0) this.state.forms.splice(known, 1);
+    const kinds = (one: Form) => String(one.leaves.map(({ kind, path }) => [kind, ...path]));
+    const known = this.state.forms.findIndex((one) => one.tool === form.tool && kinds(one) === kinds(form));
+    if (known >= 0) this.state.forms.splice(known, 1);
     this.state.forms.push({ ...form, ...found });
   }
 

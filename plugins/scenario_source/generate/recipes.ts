@@ -5,9 +5,18 @@
  * @module
  */
 import { type Scenario, shuffled, stream } from "@hone/hone";
-import { type ArgumentKind, fill, type Filled, type Leaf, nameOf, withValue, type World } from "./arguments.ts";
+import {
+  type ArgumentKind,
+  fill,
+  type Filled,
+  isSlow,
+  type Leaf,
+  nameOf,
+  withValue,
+  type World,
+} from "./argument_forms.ts";
 import type { Fact } from "./facts.ts";
-import type { Performed, Step } from "./perform.ts";
+import type { Performed, Step } from "./performance.ts";
 import { argumentName, canBeVague, question, quoted, request, type Shown } from "./phrases.ts";
 import type { KnownForm, Probed } from "./probe.ts";
 import { makeScene } from "./scene.ts";
@@ -127,11 +136,11 @@ class Cook {
 
   /** The result of a call is an argument of the next. */
   #useOfResult(): Plain[] {
-    const users = this.probed.forms.flatMap((form) => {
+    const users = this.probed.forms.filter((form) => !isSlow(form)).flatMap((form) => {
       const leaf = form.leaves.find((leaf) => leaf.kind === "text" || isQuantity(leaf));
       return leaf ? [{ form, leaf }] : [];
     });
-    return this.#reads.flatMap((read) =>
+    return this.#reads.filter((form) => !isSlow(form)).flatMap((read) =>
       users.flatMap(({ form, leaf }): Plain[] => {
         const forms = leaf.kind === "number" ? NUMBERS : TEXTS;
         if (form.tool === read.tool || !read.facts.some((one) => forms.includes(one))) return [];

@@ -1,6 +1,6 @@
 /** Initial states of scenarios: what exists already, files of the setup, and calls of tools that make something. @module */
 import type { CallSpec, Scenario, ToolSpec } from "@hone/hone";
-import { fill, type Filled, type Form, type World } from "./arguments.ts";
+import { fill, type Filled, type Form, type World } from "./argument_forms.ts";
 import type { Words } from "./words.ts";
 
 /** An initial state, and what exists in it. */

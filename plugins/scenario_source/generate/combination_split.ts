@@ -37,7 +37,9 @@ export function split(items: Combined[], shares: Shares, seed: number): { scenar
   const held = new Set([...heldout].map(({ combination }) => combination));
   const note = apart
     ? `held-out has ${held.size} of ${combinations.length} combinations of tools, none of which is in train`
-    : `only ${combinations.length} combinations of tools, fewer than ${FEWEST}: split by scenario, so held-out has ` +
+    : `only ${combinations.length} combination${
+      combinations.length === 1 ? "" : "s"
+    } of tools, fewer than ${FEWEST}: split by scenario, so held-out has ` +
       "combinations that are in train too";
   return { scenarios, note };
 }

@@ -1,5 +1,5 @@
 /** What a generated set covers: scenarios by tool and kind of argument, and the choice of what to generate next. @module */
-import { ARGUMENT_KINDS } from "./arguments.ts";
+import { ARGUMENT_KINDS } from "./argument_forms.ts";
 import type { Cell, Draft } from "./compose.ts";
 import type { Family } from "./recipes.ts";
 

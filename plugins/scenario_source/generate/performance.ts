@@ -5,7 +5,7 @@
  */
 import { type CallResult, type CallSpec, type Json, type LeasedEnvironment, readTree, type Scenario } from "@hone/hone";
 import type { SourceTools, ToolSpec, Tree } from "@hone/hone";
-import { type Filled, type Leaf, withValue } from "./arguments.ts";
+import { type Filled, type Leaf, withValue } from "./argument_forms.ts";
 import { type Fact, factsOf, isFailure, withoutFolder } from "./facts.ts";
 
 /** One call of a recipe. */

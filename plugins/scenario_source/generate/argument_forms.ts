@@ -179,6 +179,9 @@ function textKinds(tool: ToolSpec, name: string, files: boolean): ArgumentKind[]
   if (has(/\b(query|search|keyword)\b/)) return ["entity", "text"];
   if (has(/\b(type|kind|category|relation)\b/)) return ["text"];
   if (has(/\b(name|names|title|label|id|ids|from|to|user|subject)\b/)) return ["new_name", "entity"];
+  if (has(/\b(content|contents|text|message|observation|observations|body|note|description|comment|prompt)\b/)) {
+    return ["text"];
+  }
   return ["text", "entity"];
 }
 
@@ -229,10 +232,17 @@ function valueOf(
   }
 }
 
+const SLOW = /duration|second|delay|timeout|wait|steps?$/;
+
+/** Whether the call takes as long as it is told to. */
+export function isSlow({ leaves }: Form): boolean {
+  return leaves.some((leaf) => leaf.kind === "number" && SLOW.test(nameOf(leaf)));
+}
+
 /** Small numbers; what sounds like a duration or a number of steps is kept at the least. */
 function numberIn({ minimum, maximum }: JsonObject, name: string, words: Words): number {
   const low = typeof minimum === "number" ? Math.ceil(minimum) : 1;
-  const slow = /duration|second|delay|timeout|wait|steps?$/.test(name);
+  const slow = SLOW.test(name);
   const few = /head|tail|limit|count|id$/.test(name);
   const most = slow ? low : few ? low + 8 : low + 98;
   return words.number(low, typeof maximum === "number" ? Math.min(Math.floor(maximum), most) : most);
