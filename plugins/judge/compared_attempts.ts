@@ -33,20 +33,23 @@ export interface Compared {
 
 /**
  * The distinct attempts of a group, or its judgement where there is nothing to compare: the judge abstains on a group
- * that is too small; attempts that are all identical are equal. The order depends on the seed and on what the group
+ * that is too small; attempts that are all identical are equal, with the parts `if_equal`. The order depends on the seed and on what the group
  * contains, and moves with the order of the rollouts in it.
  */
 export function compared(
   group: readonly Trajectory[],
   scenario: Scenario,
   settings: ComparisonSettings,
+  if_equal: Record<string, number>,
 ): Compared | Judgement {
   if (group.length < settings.min_group) {
     return { abstain: `a group of ${group.length}: at least ${settings.min_group} rollouts are needed to compare` };
   }
   const all = group.map((trajectory) => attemptText(trajectory, settings));
   const distinct = [...new Set(all)];
-  if (distinct.length === 1) return { score: 0.5, reason: `all ${group.length} attempts are identical` };
+  if (distinct.length === 1) {
+    return { score: 0.5, reason: `all ${group.length} attempts are identical`, parts: if_equal };
+  }
   const content = digest([scenario.task, distinct.toSorted()]);
   const texts = shuffled(distinct, stream(settings.order_seed, `order ${content}`));
   return { texts, attempt_of: all.map((text) => texts.indexOf(text)) };

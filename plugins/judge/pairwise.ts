@@ -63,7 +63,7 @@ const plugin: Plugin<"judge"> = definePlugin({
     decisive: false,
     async judge(args): Promise<Judgement[]> {
       const { group, scenario } = args;
-      const attempts = compared(group, scenario, config);
+      const attempts = compared(group, scenario, config, { wins: 0, ties: 0, losses: 0, flipped: 0 });
       if (!("texts" in attempts)) return group.map(() => attempts);
       const { texts, attempt_of } = attempts;
       const task = taskText(group, scenario, config);

@@ -85,6 +85,11 @@ Deno.test("judge() takes ties as ties, and identical attempts as one", async () 
   assert.deepEqual(scores(made), [0.5, 0.5, 0.5]);
   assert.deepEqual(parts(made), Array(3).fill({ wins: 0, ties: 1, losses: 0, flipped: 0 }));
   const never: Script = () => "unwanted";
+  const none = { wins: 0, ties: 0, losses: 0, flipped: 0 };
+  assert.deepEqual((await judged(never, said("1", "1"))).made, [
+    { score: 0.5, reason: "all 2 attempts are identical", parts: none },
+    { score: 0.5, reason: "all 2 attempts are identical", parts: none },
+  ]);
   assert.deepEqual((await judged(never, said("1"))).made, [
     { abstain: "a group of 1: at least 2 rollouts are needed to compare" },
   ]);

@@ -52,7 +52,7 @@ const plugin: Plugin<"judge"> = definePlugin({
     decisive: false,
     async judge(args): Promise<Judgement[]> {
       const { group, scenario } = args;
-      const attempts = compared(group, scenario, config);
+      const attempts = compared(group, scenario, config, { position: 1 });
       if (!("texts" in attempts)) return group.map(() => attempts);
       const { texts, attempt_of } = attempts;
       const prompt = filled(config.prompt, {

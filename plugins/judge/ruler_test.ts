@@ -82,7 +82,10 @@ Deno.test("judge() asks nothing where there is nothing to compare", async () => 
   const few = await judged(never, said("0.1", "0.2"), { min_group: 3 });
   assert.deepEqual(few.made[1], { abstain: "a group of 2: at least 3 rollouts are needed to compare" });
   const same = await judged(never, said("0.1", "0.1"));
-  assert.deepEqual(same.made, Array(2).fill({ score: 0.5, reason: "all 2 attempts are identical" }));
+  assert.deepEqual(
+    same.made,
+    Array(2).fill({ score: 0.5, reason: "all 2 attempts are identical", parts: { position: 1 } }),
+  );
   assert.deepEqual([...one.prompts, ...few.prompts, ...same.prompts], []);
 });
 
