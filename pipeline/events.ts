@@ -391,7 +391,15 @@ export interface EventMap {
   "dataset.ready": { train: string; validation: string | null; rows: number; grader: JsonObject };
   /** `after_step`: steps that earlier jobs of the run took; the job's own are counted from there. */
   "job.submitted": { job_id: string; after_step: number };
-  "evaluation.requested": EvaluationTarget & { scenarios: number; tries: number };
+  /** A prompt of the `prompt` rung: a candidate (`prompt-0`, the pipeline's own, …), or `prompt`, the one that it chose. */
+  "prompt.proposed": {
+    policy: string;
+    system_prompt: string;
+    examples: ChatMessage[];
+    made_of: { instructions: string; examples: string[] };
+  };
+  /** `ids` where it names its scenarios; otherwise `scenarios` of them are chosen by the run's seed. */
+  "evaluation.requested": EvaluationTarget & { scenarios: number; tries: number; ids?: string[] };
   "evaluation.completed": EvaluationTarget & { success: Interval; seconds: number };
   /** The last rung is complete; `policy` is the exported one. `checkpoint` is empty for the base policy. */
   "ladder.completed": { policy: string; checkpoint: string };

@@ -144,6 +144,7 @@ export const ONLINE: Binding[] = [
     name: "ladder",
     consumes: ["scenarios.completed", "evaluation.completed", "policy.published", "rung.completed"],
     produces: [
+      "prompt.proposed",
       "evaluation.requested",
       "demonstrations.requested",
       "rung.started",

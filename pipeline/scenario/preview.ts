@@ -7,6 +7,7 @@ import type { PipelineConfig } from "../config/pipeline_schema.ts";
 import { type Diagnostic, HoneError, messageOf, runner } from "../diagnostics/mod.ts";
 import type { Scenario } from "../events.ts";
 import type { Plugin, PreviewArgs } from "../plugin.ts";
+import { searchesPrompt } from "../run/prompting/extent.ts";
 
 /** A stage with valid settings. */
 export interface Ready {
@@ -47,9 +48,10 @@ function said(id: string, use: string, error: unknown): Diagnostic[] {
 
 /** Splits that the pipeline needs and no source provides. */
 export function missingSplits(
-  { ladder, evaluate, train }: Pick<PipelineConfig, "ladder" | "evaluate" | "train">,
+  config: Pick<PipelineConfig, "ladder" | "agent" | "evaluate" | "prompt" | "train">,
   scenarios: Scenario[],
 ): Diagnostic[] {
+  const { ladder, evaluate, train } = config;
   const has = (wanted: string) => scenarios.some(({ split }) => split === wanted);
   const problems: Diagnostic[] = [];
   if (evaluate.policies.length > 0 && !has(evaluate.split)) {
@@ -57,6 +59,9 @@ export function missingSplits(
   }
   if ((ladder.includes("warm_start") || ladder.includes("rl")) && !has("train")) {
     problems.push(runner.no_scenarios("train", "train"));
+  }
+  if (searchesPrompt(config) && !has("train")) {
+    problems.push(runner.no_scenarios("train", "search for a prompt (without `agent.examples`)"));
   }
   if (ladder.includes("rl") && train.validate_every > 0 && !has("validation")) {
     problems.push(runner.no_scenarios("validation", "choose checkpoints (`train.validate_every`)"));

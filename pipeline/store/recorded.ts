@@ -50,6 +50,8 @@ export interface Completed {
   policies: Map<string, { version: number; checkpoint: string }>;
   /** Every finished evaluation by `evaluationKey`. */
   evaluations: Map<string, EventMap["evaluation.completed"]>;
+  /** Prompts of the prompt rung, by policy. */
+  prompts: Map<string, EventMap["prompt.proposed"]>;
   /** Success on the validation split, by name of the policy. */
   validations: Map<string, number>;
   /** Ids of the recorded scenarios. */
@@ -114,6 +116,7 @@ export async function completed(store: Store): Promise<Completed> {
       ]),
     ),
     evaluations: new Map(evaluations.map((one) => [evaluationKey(one), one])),
+    prompts: await recordedPrompts(store),
     validations: new Map(
       evaluations.filter(({ split, policy }) => split === "validation" && /^step-\d+$/.test(policy)).map((
         { policy, success },
@@ -169,6 +172,16 @@ export async function groupIds(store: Store): Promise<string[]> {
 export async function isRejudging(store: { query(sql: string): Promise<Row[]> }): Promise<boolean> {
   const [row] = await store.query("SELECT count(*) AS n FROM events WHERE type = 'rejudging.requested'");
   return Number(row?.n) > 0;
+}
+
+async function recordedPrompts(store: Store): Promise<Completed["prompts"]> {
+  const rows = await store.query("SELECT * FROM prompts ORDER BY seq");
+  return new Map(rows.map(({ policy, system_prompt, examples, made_of }) => [String(policy), {
+    policy: String(policy),
+    system_prompt: String(system_prompt),
+    examples: parsed(examples) as ChatMessage[],
+    made_of: parsed(made_of) as EventMap["prompt.proposed"]["made_of"],
+  }]));
 }
 
 function evaluation(row: Row): EventMap["evaluation.completed"] {

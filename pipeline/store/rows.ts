@@ -222,6 +222,10 @@ const ROWS: Rows = {
     add("policies", [d.name, d.version, d.model, d.checkpoint, at]);
     return d.name;
   },
+  "prompt.proposed": ({ policy, system_prompt, examples, made_of }, at, add) => {
+    add("prompts", [policy, system_prompt, json(examples), json(made_of), at]);
+    return policy;
+  },
   "evaluation.completed": (d, at, add) => {
     const { mean, low, high, n } = d.success;
     add("evaluations", [d.policy, d.policy_version, d.split, d.temperature, mean, low, high, n, d.seconds, at]);

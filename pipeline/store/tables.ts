@@ -261,6 +261,13 @@ export const TABLES = {
     checkpoint: CHECKPOINT,
     recorded_at: RECORDED_AT,
   }),
+  prompts: records("prompt.proposed", "Prompts that the prompt rung tried, and the one that it chose.", {
+    policy: ["VARCHAR", "The policy: prompt-0 (the pipeline's own prompt), prompt-1, …; prompt is the chosen one."],
+    system_prompt: ["VARCHAR", "Its system prompt."],
+    examples: ["JSON", "The messages between the system prompt and the task."],
+    made_of: ["JSON", "Where its instructions come from, and the scenarios whose solutions are its examples."],
+    recorded_at: RECORDED_AT,
+  }),
   evaluations: records("evaluation.completed", "Success of a policy on a split.", {
     policy: POLICY,
     policy_version: POLICY_VERSION,

@@ -6,7 +6,7 @@ import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import type { LoadedPipeline } from "../../pipeline/config/pipeline_file.ts";
 import type { Measured } from "../../pipeline/run/context.ts";
 import { recordedPurpose } from "../../pipeline/run/open_run.ts";
-import { storedPrompt } from "../../pipeline/run/prompts.ts";
+import { storedPrompt } from "../../pipeline/run/prompting/stored_prompt.ts";
 import { openRun } from "../../pipeline/store/live_run.ts";
 import { checkpointDir } from "../../pipeline/store/run_folder.ts";
 

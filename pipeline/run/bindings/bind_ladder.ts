@@ -14,7 +14,9 @@ import { evaluationKey } from "../../store/recorded.ts";
 import type { Bound } from "../bindings.ts";
 import type { Measured, Run } from "../context.ts";
 import { basePolicy, setPrompt } from "../policies.ts";
-import { closing, ladderPhases, measurements, untrained } from "../progress/phases.ts";
+import { searchesPrompt } from "../prompting/extent.ts";
+import { searchPrompt } from "../prompting/search.ts";
+import { closing, hasPrompt, ladderPhases, measurements, untrained } from "../progress/phases.ts";
 import { evaluation, type Measurement, measurementsOf, temperatureOf } from "./bind_measure.ts";
 import { firstPolicy, probing } from "../online/difficulty.ts";
 import { firstVersion } from "../online/sampler.ts";
@@ -23,7 +25,8 @@ import { demonstrated } from "../online/warm_start.ts";
 /** One rung: its request, and the event that ends it. */
 interface Rung {
   begin(publish: Publish): Promise<void>;
-  ends(event: Envelope): boolean;
+  /** Whether the event ends it; otherwise it may publish what it does next. */
+  ends(event: Envelope, publish: Publish): boolean | Promise<boolean>;
   /** Evaluated when the rung is next: true if it can be skipped. */
   skipped?(): boolean;
 }
@@ -37,7 +40,7 @@ export function bind(run: Run): Bound[] {
     else await publish("ladder.completed", run.to_export);
   };
   const reached = async (event: Envelope, out: Out) => {
-    if (!rungs[0]?.ends(event)) return;
+    if (!(await rungs[0]?.ends(event, out.publish))) return;
     rungs.shift();
     await climb(out);
   };
@@ -69,7 +72,8 @@ export function ladderRungs(run: Run): Rung[] {
   return [
     ...measuring(run, "base"),
     ...untrained(run.config).flatMap((policy) => measuring(run, policy)),
-    ...(ladder.includes("prompt") && run.agent.examples.length > 0 ? measuring(run, "prompt") : []),
+    ...(searchesPrompt(run.config) ? [promptSearch(run)] : []),
+    ...(hasPrompt(run) ? measuring(run, "prompt") : []),
     ...(warm ? [warmStart(run, rl ? "warm_start" : "tuned")] : []),
     ...(warm ? measuring(run, rl ? "warm_start" : "tuned") : []),
     ...(rl ? rlRungs(run) : []),
@@ -103,6 +107,35 @@ function measuringOnce(run: Run, policy: string, measurement: Measurement): Rung
     ends: (event) =>
       isOf("evaluation.completed", event) &&
       evaluationKey(event.data) === evaluationKey({ policy, split, temperature }),
+  };
+}
+
+/** The search for a prompt, of which `prompt` is made; if that is recorded, only the latter. */
+function promptSearch(run: Run): Rung {
+  const steps = searchPrompt(run);
+  let awaited = "";
+  /** Does the next steps up to an evaluation; true at the end. */
+  const advance = async (publish: Publish, answer?: EventMap["evaluation.completed"]): Promise<boolean> => {
+    for (let next = await steps.next(answer);; next = await steps.next()) {
+      if (next.done) return true;
+      if ("propose" in next.value) await publish("prompt.proposed", next.value.propose);
+      else {
+        awaited = evaluationKey(next.value.evaluate);
+        await publish("evaluation.requested", next.value.evaluate);
+        return false;
+      }
+    }
+  };
+  const known = run.recorded.prompts.get("prompt");
+  return {
+    skipped: () => {
+      if (known) setPrompt(run, "prompt", { system_prompt: known.system_prompt, examples: known.examples });
+      return known !== undefined;
+    },
+    begin: async (publish) => void await advance(publish),
+    ends: async (event, publish) =>
+      isOf("evaluation.completed", event) && evaluationKey(event.data) === awaited &&
+      await advance(publish, event.data),
   };
 }
 

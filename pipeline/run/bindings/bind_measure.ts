@@ -35,6 +35,9 @@ export function evaluationPhase(
   return ["evaluate", policy, ...(split === config.evaluate.split ? [] : ["on", split]), sampling].join(" ");
 }
 
+/** The phase of the search for a prompt. */
+export const SEARCH_PHASE = "prompt search";
+
 /** One evaluation of a policy. */
 export interface Measurement {
   split: EvaluationTarget["split"];
@@ -142,18 +145,31 @@ export async function stands(run: Run, recorded: EvaluationTarget): Promise<bool
 }
 
 async function requestGroups(run: Run, request: EventMap["evaluation.requested"], { publish }: Out) {
-  const { scenarios: count, tries, ...ref } = request;
+  const { scenarios: count, tries, ids, ...ref } = request;
   const { policy, split, temperature } = ref;
   const sampling = temperature === 0 ? "greedy" : "sampled";
-  const phase = ofTrainingStep(policy) ? "validation" : evaluationPhase(run, policy, { split, sampling });
+  const phase = ofTrainingStep(policy)
+    ? "validation"
+    : ofPromptSearch(request)
+    ? SEARCH_PHASE
+    : evaluationPhase(run, policy, { split, sampling });
   run.progress.begin(`evaluate ${policy} (${split}, ${sampling})`, count * tries, { phase });
   const all = attempted(run, policy, split);
-  const wanted = count < all.length ? inTurns(all, stream(run.config.seed, `measure ${split}`)).slice(0, count) : all;
+  const wanted = ids
+    ? all.filter(({ id }) => ids.includes(id))
+    : count < all.length
+    ? inTurns(all, stream(run.config.seed, `measure ${split}`)).slice(0, count)
+    : all;
   for (const [index, { id }] of wanted.entries()) {
     const group_id = `eval-${policy}-${split}-${sampling}-${id}`;
     const purpose = "evaluation";
     await publish("group.requested", { group_id, scenario_id: id, purpose, ...ref, step: -1, index, size: tries });
   }
+}
+
+/** Whether an evaluation is one of the search for a prompt. */
+function ofPromptSearch({ policy, split }: Pick<EvaluationTarget, "policy" | "split">): boolean {
+  return policy === "reference" && split === "train" || /^prompt-\d+$/.test(policy);
 }
 
 /** Whether a policy is one of those between the steps of RL, which only choose a checkpoint. */
@@ -163,7 +179,7 @@ function ofTrainingStep(policy: string): boolean {
 
 /** Returns its duration in seconds. */
 async function complete({ log }: Run, { request, began, judged }: Measuring, { publish }: Out): Promise<number> {
-  const { scenarios: _, tries: __, ...ref } = request;
+  const { scenarios: _, tries: __, ids: ___, ...ref } = request;
   const valid = judged.filter(({ reward }) => !("invalid" in reward));
   const solved = valid.filter(({ success }) => success).length;
   const success = successOf(valid.map(({ trajectory, success }) => ({ ...trajectory, success })));

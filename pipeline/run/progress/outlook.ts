@@ -68,7 +68,7 @@ function phasesOf({ config, hosted, stages }: LoadedPipeline, scenarios: Scenari
     scenarios,
     agent: { examples: config.agent.examples.map(({ user }) => ({ role: "user", content: user })) },
     hosted: hosted || null,
-    recorded: { step: 0, supervised_steps: 0, policies: new Map(), evaluations: new Map() },
+    recorded: { step: 0, supervised_steps: 0, policies: new Map(), evaluations: new Map(), prompts: new Map() },
     roles: { exporters: stages.filter(({ plugin }) => plugin.kind === "exporter") },
   });
 }

@@ -6,9 +6,17 @@
 import { type Completed, evaluationKey } from "../../store/recorded.ts";
 import type { Agent } from "../../plugin.ts";
 import type { Run } from "../context.ts";
-import { evaluationPhase, LADDER, type Measurement, measurementsOf, temperatureOf } from "../bindings/bind_measure.ts";
+import {
+  evaluationPhase,
+  LADDER,
+  type Measurement,
+  measurementsOf,
+  SEARCH_PHASE,
+  temperatureOf,
+} from "../bindings/bind_measure.ts";
 import type { Phase, Speeds } from "./forecast.ts";
 import { firstPolicy, probing } from "../online/difficulty.ts";
+import { extentOf, searchesPrompt } from "../prompting/extent.ts";
 import { demonstrated } from "../online/warm_start.ts";
 
 /** Seconds that verdict and export take in a small run; they happen once, so their speed cannot be measured first. */
@@ -19,7 +27,7 @@ export interface Plannable extends Pick<Run, "config" | "scenarios"> {
   agent: Pick<Agent, "examples">;
   /** Null unless the trainer is hosted. */
   hosted: unknown;
-  recorded: Pick<Completed, "step" | "supervised_steps" | "policies" | "evaluations">;
+  recorded: Pick<Completed, "step" | "supervised_steps" | "policies" | "evaluations" | "prompts">;
   roles: { exporters: readonly unknown[] };
 }
 
@@ -27,11 +35,11 @@ export interface Plannable extends Pick<Run, "config" | "scenarios"> {
 export function ladderPhases(run: Plannable): Phase[] {
   const { ladder } = run.config;
   const [warm, rl, hosted] = [ladder.includes("warm_start"), ladder.includes("rl"), run.hosted !== null];
-  const prompt = ladder.includes("prompt") && run.agent.examples.length > 0;
   return [
     ...measurements(run, "base"),
     ...untrained(run.config).flatMap((policy) => measurements(run, policy)),
-    ...(prompt ? measurements(run, "prompt") : []),
+    ...(searchesPrompt(run.config) && !run.recorded.prompts.has("prompt") ? [promptSearch(run)] : []),
+    ...(hasPrompt(run) ? measurements(run, "prompt") : []),
     ...(warm && !run.recorded.policies.has("warm_start") ? supervised(run) : []),
     ...(warm && rl ? measurements(run, "warm_start") : []),
     ...(rl && !run.recorded.policies.has("tuned") ? reinforcement(run) : []),
@@ -70,6 +78,17 @@ export function closing(run: Plannable): Phase[] {
   const once = { counts: "steps", units: 1, guess: () => CLOSING_SECS } as const;
   const exports = run.roles.exporters.map(() => ({ name: "export", kind: "export", ...once }) as const);
   return [{ name: "verdict", kind: "verdict", ...once }, ...exports.slice(0, 1)];
+}
+
+/** Whether the ladder has a policy `prompt`: with examples of the pipeline, or those that it finds. */
+export function hasPrompt({ config, agent }: Pick<Plannable, "config" | "agent">): boolean {
+  return config.ladder.includes("prompt") && (agent.examples.length > 0 || searchesPrompt(config));
+}
+
+function promptSearch(run: Plannable): Phase {
+  const { rollouts } = extentOf(run);
+  const groups = { count: rollouts, size: 1 };
+  return { name: SEARCH_PHASE, kind: "rollout", counts: "rollouts", units: rollouts, groups };
 }
 
 function supervised(run: Plannable): Phase[] {

@@ -5,14 +5,14 @@
  */
 import { join } from "node:path";
 import { z } from "zod";
-import { readText } from "../common/read_text.ts";
-import { writeAside } from "../common/write_aside.ts";
-import type { ChatMessage } from "../events.ts";
+import { readText } from "../../common/read_text.ts";
+import { writeAside } from "../../common/write_aside.ts";
+import type { ChatMessage } from "../../events.ts";
 
 /** Names of its files. */
 const FILES = { json: "prompt.json", markdown: "prompt.md" };
 
-const message = z.strictObject({ role: z.enum(["system", "user", "assistant", "tool"]), content: z.string() });
+const message = z.looseObject({ role: z.enum(["system", "user", "assistant", "tool"]), content: z.string() });
 
 const found_prompt = z.looseObject({
   schema: z.literal("prompt.v1"),
@@ -26,10 +26,15 @@ export interface FoundPrompt {
   examples: ChatMessage[];
 }
 
+/** Where instructions and examples come from: in words, and the ids of scenarios. */
+export interface MadeOf {
+  instructions: string;
+  examples: string[];
+}
+
 /** What a search says of its prompt besides. */
 export interface PromptFacts {
-  /** Where its instructions and examples come from. */
-  made_of: { instructions: string; examples: string[] };
+  made_of: MadeOf;
   /** Success of the pipeline's own prompt and of this one, and where it was measured. */
   chosen_on: { split: string; scenarios: number; plain: number; found: number };
   rollouts: number;
@@ -46,7 +51,7 @@ export async function storedPrompt(run_dir: string): Promise<FoundPrompt | undef
   const text = await readText(join(run_dir, FILES.json)).catch(() => undefined);
   if (text === undefined) return undefined;
   const { success, data } = found_prompt.safeParse(parsed(text));
-  return success ? { system_prompt: data.system_prompt, examples: data.examples } : undefined;
+  return success ? { system_prompt: data.system_prompt, examples: data.examples as ChatMessage[] } : undefined;
 }
 
 function parsed(text: string): unknown {
@@ -67,7 +72,13 @@ function inMarkdown({ system_prompt, examples }: FoundPrompt, { made_of, chosen_
     "## System prompt",
     fenced(system_prompt),
     ...(examples.length > 0 ? ["## Examples"] : []),
-    ...examples.flatMap(({ role, content }) => [`**${role}**`, fenced(content)]),
+    ...examples.flatMap(({ role, content, tool_calls = [] }) => [
+      `**${role}**`,
+      fenced(
+        [content, ...tool_calls.map(({ function: { name, arguments: given } }) => `${name} ${given}`)].join("\n")
+          .trim(),
+      ),
+    ]),
   ].join("\n\n") + "\n";
 }
 
