@@ -12,6 +12,7 @@ import { explain, jsonSchema } from "./issues.ts";
 import { override } from "./overrides.ts";
 import { type DeclaredRole, declaredRole } from "./declared_role.ts";
 import { asPart } from "../scenario/parts.ts";
+import { overlappingSplits } from "../scenario/split_checks.ts";
 import { missingSplits, previewScenarios, type Ready } from "../scenario/preview.ts";
 import { pipeline_schema, type PipelineConfig } from "./pipeline_schema.ts";
 import { readText } from "../common/read_text.ts";
@@ -344,6 +345,10 @@ class Reading {
     }
     const source = stages.findIndex(({ plugin }) => plugin.kind === "scenario-source");
     for (const diagnostic of missingSplits(trains ? config : { ...config, ladder: [] }, this.#scenarios)) {
+      this.#report({ diagnostic, path: ["stages", source] });
+    }
+    if (!trains) return;
+    for (const diagnostic of overlappingSplits(config, this.#hosted, this.#scenarios)) {
       this.#report({ diagnostic, path: ["stages", source] });
     }
   }

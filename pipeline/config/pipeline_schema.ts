@@ -287,6 +287,10 @@ const evaluate = z.strictObject({
     "Maximum number of validation scenarios on which the verdict also compares the tuned policy with the one that RL " +
       "started from, one attempt each, to tell what RL learned from what carries over to held-out scenarios; 0: none.",
   ),
+  allow_overlap: z.boolean().default(false).describe(
+    "Accept scenarios of this split that are the same as training ones: same task, setup and expectations. Success on " +
+      "them does not show that the policy generalises.",
+  ),
   success_at: z.number().gt(0).max(1).default(1).describe("Minimum score from decisive judges that counts as success."),
 });
 

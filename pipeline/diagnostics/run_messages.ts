@@ -5,6 +5,9 @@ import { counted, quote, say, shellPath, sizeOf } from "./diagnostic.ts";
 const TOKENS_WANTED =
   "Its policy must be `tokens: exact`. For vLLM: send `return_token_ids` and start it with `--logprobs-mode processed_logprobs`; or evaluate only (`ladder: [prompt]`).";
 
+/** Pairs of equal scenarios that are named. */
+const MOST_PAIRS = 5;
+
 /** Failures of a run, and reasons not to start one, when the pipeline file itself is valid. */
 export const runner = {
   rejudged_as_recorded: (ids: string[]) =>
@@ -20,6 +23,21 @@ export const runner = {
       `Cannot ${wanted}: the scenario sources produced no scenario of split ${quote(split)}`,
       `Add at least one scenario with \`split: ${split}\`, or remove that part of the pipeline.`,
     ),
+  splits_overlap: (split: string, pairs: (readonly [string, string])[]) =>
+    say(
+      "SCENARIOS_OVERLAP",
+      `Cannot evaluate on scenarios that training uses too: ${
+        pairs.slice(0, MOST_PAIRS).map(([one, other]) =>
+          `${quote(one)} (${split}) is the same as ${quote(other)} (train)`
+        )
+          .join(", ")
+      }${pairs.length > MOST_PAIRS ? `, and ${pairs.length - MOST_PAIRS} more` : ""}`,
+      "Change or remove them; `evaluate.allow_overlap: true` accepts them.",
+    ),
+  /** A warning. */
+  split_too_small: (split: string, count: number, least: number) =>
+    `split ${quote(split)} has ${counted(count, "scenario")}, too few for the verdict to support any claim: ` +
+    `at least ${least} are needed, and more if the gain is not large`,
   duplicate_scenario: (id: string) =>
     say(
       "DUPLICATE_SCENARIO",

@@ -31,6 +31,7 @@ export const planned_run = z.object({
       "Requests to language models, at the rate of the earlier run; null without one.",
     ),
   })),
+  warnings: z.array(z.string()).describe("What the run cannot do well."),
   programs: z.array(z.string()).describe("Programs that the run starts on this machine, and plugins that it loads."),
   time: z.object({
     seconds: z.number(),
@@ -69,6 +70,7 @@ export function plannedLines({ name }: LoadedPipeline["config"], plan: PlannedRu
     ...(phases ? [`rollouts: ${rollouts}`, ...phases.map((phase) => `  ${inPhase(phase)}`)] : []),
     `judges: ${judging(plan)}`,
     ...(programs.length > 0 ? ["programs:", ...programs.map((program) => `  ${program}`)] : []),
+    ...plan.warnings.map((warning) => `warning: ${warning}`),
     ...(phases ? [`time: ${lasting(name, plan)}`] : []),
   ].map((line) => visible(redact(line)).replaceAll("\n", "\\n"));
 }

@@ -7,12 +7,12 @@ import { runVerb } from "../../tests/fixtures/small_run.ts";
 import validate, { pipelineFences } from "./validate.ts";
 
 const SCENARIOS = `- { id: one, task: Write., split: train, checks: [{ file: a.txt }] }
-- { id: two, task: Write., split: heldout, checks: [{ file: a.txt }] }
+- { id: two, task: Write it., split: heldout, checks: [{ file: a.txt }] }
 `;
 const TAGGED = `- { id: one, task: Write., tags: [a, b], checks: [{ file: a.txt }] }
 - { id: two, task: Write., tags: [a, a], checks: [{ file: a.txt }] }
 - { id: three, task: Write., checks: [{ file: a.txt }] }
-- { id: four, task: Write., split: heldout, checks: [{ file: a.txt }] }
+- { id: four, task: Write it., split: heldout, checks: [{ file: a.txt }] }
 `;
 const GOOD = `name: good
 model: smollm2-135m
@@ -75,6 +75,7 @@ Deno.test("validate of one pipeline says after its first line what a run would d
   programs:
     files: npx \${workdir}
     trainer/mlx: its Python worker, hone_worker
+  warning: split "heldout" has 1 scenario, too few for the verdict to support any claim: at least 6 are needed, and more if the gain is not large
   time: not known: no earlier run on this machine did all of this with this model`,
   );
 });
@@ -87,6 +88,7 @@ Deno.test("validate gives the plan of every pipeline as JSON", async () => {
     { split: "heldout", count: 1, tags: {} },
   ]);
   assert.deepEqual(plan.phases[0], { name: "evaluate base greedy", groups: 1, rollouts: 1, steps: 0 });
+  assert.equal(plan.warnings.length, 1);
   assert.deepEqual([plan.judges, plan.time], [[{ stage: "state", calls: 51, llm_calls: null }], null]);
 });
 

@@ -115,7 +115,7 @@ const TIMED = {
 async function stepSecs(max_staleness: number, steps: number): Promise<number> {
   const dir = await mkdtemp(join(tmpdir(), "hone-overlap-"));
   try {
-    const splits = ["train", "heldout"].map((split) => ({ id: split, task: "Wait.", split }));
+    const splits = ["train", "heldout"].map((split) => ({ id: split, task: `Wait in ${split}.`, split }));
     await writeFile(join(dir, "scenarios.yaml"), JSON.stringify(splits));
     await writeFile(
       join(dir, "pipeline.yaml"),

@@ -11,6 +11,7 @@ import type { ScenarioPart } from "../../plugin.ts";
 import { declaredServers } from "../../mcp/declared/permitted.ts";
 import { namedTools, partProblems } from "../../scenario/parts.ts";
 import { missingSplits } from "../../scenario/preview.ts";
+import { overlappingSplits, smallSplit } from "../../scenario/split_checks.ts";
 import { serverProblems } from "../../scenario/server_needs.ts";
 import type { Bound } from "../bindings.ts";
 import type { Run } from "../context.ts";
@@ -49,7 +50,11 @@ async function complete(run: Run, scenarios: Scenario[], { deliver }: Out) {
     problems.push(...serverProblems(scenario, run.parts, servers).map(({ diagnostic }) => diagnostic));
   }
   if (problems.length === 0) problems.push(...missingSplits(run.config, scenarios));
+  const hosted = run.roles.trainer?.role.mode === "hosted";
+  if (problems.length === 0 && !run.measured) problems.push(...overlappingSplits(run.config, hosted, scenarios));
   if (problems.length > 0) throw new HoneError(problems);
+  const warning = smallSplit(run.config, scenarios);
+  if (warning !== undefined) run.log.warn(warning);
   run.scenarios = scenarios;
   const count = (split: Split) => scenarios.filter((scenario) => scenario.split === split).length;
   const [train, validation, heldout] = [count("train"), count("validation"), count("heldout")];

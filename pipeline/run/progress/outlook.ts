@@ -5,6 +5,7 @@
  */
 import type { LoadedPipeline } from "../../config/pipeline_file.ts";
 import type { Scenario, Split } from "../../events.ts";
+import { smallSplit } from "../../scenario/split_checks.ts";
 import { earlierRun, speedsOf } from "./earlier_speeds.ts";
 import { Forecast, type Phase } from "./forecast.ts";
 import { ladderPhases } from "./phases.ts";
@@ -21,6 +22,8 @@ export interface Outlook {
     llm_calls: number | null;
   }[];
   time: OutlookTime | null;
+  /** What the run cannot do well, one sentence each. */
+  warnings: string[];
 }
 
 /** A part of the run. */
@@ -56,6 +59,7 @@ export async function outlook(loaded: LoadedPipeline, cache_dir: string): Promis
   });
   return {
     scenarios: scenarios ? bySplit(scenarios) : null,
+    warnings: [scenarios && smallSplit(loaded.config, scenarios)].flatMap((warning) => warning ?? []),
     phases: phases && phases.filter(isShown).map(inNumbers),
     judges,
     time: phases && earlier && timeOf(loaded, phases, earlier),
