@@ -38,6 +38,21 @@ Deno.test("bootstrapMean() covers the truth in about 95 % of simulated runs of 6
   assert.ok(covered / runs > 0.9 && covered / runs < 0.98, String(covered / runs));
 });
 
+Deno.test("bootstrapMean() gives with many scenarios what resampling gives, skewed and uneven ones included", () => {
+  const random = seededRng(13);
+  const values = Array.from(
+    { length: 600 },
+    (_, i) => Array.from({ length: 1 + i % 3 }, () => Math.exp(1.5 * Math.sqrt(-2 * Math.log(1 - random())))),
+  );
+  const computed = bootstrapMean(values), resampled = bootstrapMean(values, { seed: 1, resamples: 40000 });
+  const width = resampled.high - resampled.low;
+  assert.deepEqual([computed.mean, computed.n], [resampled.mean, resampled.n]);
+  assert.ok(Math.abs(computed.low - resampled.low) < 0.02 * width, JSON.stringify({ computed, resampled }));
+  assert.ok(Math.abs(computed.high - resampled.high) < 0.02 * width, JSON.stringify({ computed, resampled }));
+  assert.ok(computed.high - computed.mean > 1.01 * (computed.mean - computed.low), "as skewed as the values");
+  assert.deepEqual(bootstrapMean(Array(600).fill([2])), { mean: 2, low: 2, high: 2, n: 600 });
+});
+
 Deno.test("quantile() interpolates between neighbours", () => {
   assert.equal(quantile([1, 2, 3, 4], 0.5), 2.5);
   assert.equal(quantile([1, 2, 3, 4], 1), 4);

@@ -26,7 +26,8 @@ export const TURN_COUNTS = `
   GROUP BY t.rollout_id`;
 
 const rolloutsOf = (split: Split) => `
-  SELECT r.*, w.value AS reward, w.invalid AS reward_invalid, w.success, w.rollout_id IS NOT NULL AS judged,
+  SELECT r.rollout_id, r.policy, r.scenario_id, r.try, r.temperature, r.outcome, r.abandoned, r.seconds,
+    w.value AS reward, w.invalid AS reward_invalid, w.success, w.rollout_id IS NOT NULL AS judged,
     n.turns, n.tool_calls, n.failed_calls, n.invalid_calls, n.hallucinated_tools, n.call_turns, n.prompt_tokens,
     n.output_tokens, n.shortened, u.tools
   FROM rollouts r
