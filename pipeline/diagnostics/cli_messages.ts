@@ -39,6 +39,12 @@ export const cli = {
       "NO_SCENARIOS",
       `Cannot check scenarios: the pipeline has none${split === undefined ? "" : ` of split ${quote(split)}`}`,
     ),
+  nothing_generates: (path: string, use: string) =>
+    say(
+      "NOTHING_GENERATES",
+      `Cannot generate scenarios: ${quote(path)} has no stage ${quote(use)}`,
+      `add \`- use: ${use}\` to its stages`,
+    ),
   unknown_flag: (verb: string, flag: string, near: string | undefined, known: string[]) =>
     say(
       "UNKNOWN_FLAG",

@@ -12,6 +12,7 @@ import { writeAside } from "../common/write_aside.ts";
 import type { Json } from "../events.ts";
 import type { SourceTools } from "../plugin.ts";
 import { recordedScenarios } from "../store/recorded.ts";
+import { SCENARIOS_FOLDER } from "../store/run_folder.ts";
 import type { Run } from "./context.ts";
 import { trial } from "./trial.ts";
 
@@ -31,7 +32,7 @@ export function sourceTools(run: Run): (stage: string, cause: number | undefined
     llm: run.llm(stage, run.signal, cause),
     signal: run.signal,
     progress: (message) => run.progress.say(message),
-    save: (name, text) => save(join(run.run_dir, "scenarios", plainName(stage)), plainName(name), text),
+    save: (name, text) => save(join(run.run_dir, SCENARIOS_FOLDER, plainName(stage)), plainName(name), text),
   });
 }
 

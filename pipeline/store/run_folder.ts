@@ -10,6 +10,8 @@ import { writeAside } from "../common/write_aside.ts";
 
 /** The database of a run. */
 export const DATABASE = "run.duckdb";
+/** Folder of what scenario sources write, with a folder for each stage. */
+export const SCENARIOS_FOLDER = "scenarios";
 
 /** What hone writes into a run's folder before its first rollout ends. Every name may have a suffix, as in `.tmp`. */
 const OWN = [
@@ -23,6 +25,7 @@ const OWN = [
   "checkpoints",
   "dataset",
   "env",
+  SCENARIOS_FOLDER,
 ];
 
 /** Deletes what hone wrote into the folder of a run that failed at its start; everything else stays. */

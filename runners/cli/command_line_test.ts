@@ -84,16 +84,19 @@ Deno.test("main() explains every verb: its description, its examples, its flags"
 Deno.test("main() lists the second words of verbs that have two, and says which there are", async () => {
   const { code, out } = await hone("scenarios", "--help");
   assert.equal(code, 0);
-  assert.ok(out.startsWith("hone scenarios <command>\n\ncommands:\n  scenarios check  Check scenarios by trials"), out);
+  assert.ok(
+    out.startsWith("hone scenarios <command>\n\ncommands:\n  scenarios check     Check scenarios by trials"),
+    out,
+  );
   assert.deepEqual(await hone("help", "scenarios"), await hone("scenarios", "--help"));
   assert.equal(
     (await hone("scenarios")).err,
-    'error[UNKNOWN_VERB] Command "scenarios" needs a second word: expected one of check\n' +
+    'error[UNKNOWN_VERB] Command "scenarios" needs a second word: expected one of check, generate\n' +
       "  hint: `hone scenarios --help` lists them.\n",
   );
   assert.equal(
     (await hone("scenarios", "chek", "my.yaml")).err,
-    'error[UNKNOWN_VERB] Unknown command "scenarios chek": expected "scenarios" and one of check\n' +
+    'error[UNKNOWN_VERB] Unknown command "scenarios chek": expected "scenarios" and one of check, generate\n' +
       '  hint: did you mean "scenarios check"?\n',
   );
 });

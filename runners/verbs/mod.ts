@@ -25,6 +25,11 @@ export const VERBS: Entry[] = [
     summary: "Check scenarios by trials on the real servers.",
     load: () => import("./scenarios_check.ts"),
   },
+  {
+    name: "scenarios generate",
+    summary: "Write a pipeline's generated scenarios to a file.",
+    load: () => import("./scenarios_generate.ts"),
+  },
   { name: "graph", summary: "Show how a pipeline's stages are connected by events.", load: () => import("./graph.ts") },
   { name: "discover", summary: "Show what an MCP server offers.", load: () => import("./discover.ts") },
   { name: "call", summary: "Call one tool of an MCP server.", load: () => import("./call.ts") },

@@ -41,7 +41,7 @@ const ON_SERVER: ArgumentKind[] = ["file", "folder", "entity", "pattern"];
 
 /** The scenario, or why there is none. */
 export function compose(recipe: Recipe, performed: Performed, judged: Judged, stage: Context): Draft | string {
-  const asked = recipe.asks === undefined ? undefined : tellingFact(performed, recipe.asks);
+  const asked = recipe.asks === undefined ? undefined : performed.facts[recipe.asks]?.[0];
   if (recipe.asks !== undefined && !asked) return "no fact to ask for";
   const task = recipe.task(performed, asked, recipe.variant);
   if (task === null) return "no fact to ask for";
@@ -65,12 +65,6 @@ export function compose(recipe: Recipe, performed: Performed, judged: Judged, st
     cells,
     ...(asked && { stated: asked.value }),
   };
-}
-
-/** The first fact that is not one of the call's own arguments. */
-function tellingFact({ facts, made }: Performed, step: number): Fact | undefined {
-  const given = made[step]!.values.map(({ value }) => value);
-  return facts[step]?.find(({ value }) => !given.includes(value));
 }
 
 /** What composing needs besides. */

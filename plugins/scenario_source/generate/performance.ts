@@ -52,7 +52,9 @@ export async function perform(
     if (failed !== fails) return fails ? "a call that must fail did not" : "a call failed";
     performed.made.push(call);
     performed.results.push(result);
-    performed.facts.push(factsOf(result, environment.workdir));
+    // What the call was given is no news.
+    const given = call.values.map(({ value }) => value);
+    performed.facts.push(factsOf(result, environment.workdir).filter(({ value }) => !given.includes(value)));
   }
   if (before) performed.checks.push(...changes(before, await snapshot(environment, observers), performed.made));
   return performed;
@@ -120,7 +122,18 @@ function fileChecks(before: Tree, after: Tree): FileCheck[] {
 }
 
 function observedChecks(call: CallSpec, was: string, is: string, named: string[]): object[] {
+  // All of it: what a value belongs to matters as much as the value.
+  if (is.length > 0 && is.length <= MOST_TEXT) return [{ call, equals: parsed(is) ?? is }];
   const appeared = [...new Set(named)].filter((name) => name.length > 2 && is.includes(name) && !was.includes(name));
-  if (appeared.length > 0) return appeared.map((contains) => ({ call, contains }));
-  return is.length <= MOST_TEXT && is.length > 0 ? [{ call, equals: is as Json }] : [];
+  return appeared.map((contains) => ({ call, contains }));
+}
+
+/** The text as a JSON object or list, whose layout does not count; undefined for other text. */
+function parsed(text: string): Json | undefined {
+  try {
+    const value: Json = JSON.parse(text);
+    return typeof value === "object" && value !== null ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -67,6 +67,7 @@ export async function probe(catalog: Catalog, tools: SourceTools, seed: number, 
   const unfit = catalog.tools.flatMap((tool) => ({ tool, reason: unfitness(tool) })).filter(({ reason }) => reason);
   const usable = catalog.tools.filter((tool) => !unfit.some((one) => one.tool === tool));
   const [reads, writes] = [usable.filter(isRead), usable.filter((tool) => !isRead(tool))];
+  tools.progress("probing the servers' tools");
   const prober = new Prober(state, tools, seed, most_calls);
   await prober.read(reads);
   await prober.write(writes);
@@ -114,6 +115,12 @@ function isShortText(entry: unknown): boolean {
   return typeof entry === "string" && /^[^\n]{1,80}\n?$/.test(entry);
 }
 
+/** Whether the state that a check expects names what the call was to make. */
+function names(check: object, { values }: Filled): boolean {
+  const text = JSON.stringify(check);
+  return values.some(({ leaf, value }) => leaf.kind === "new_name" && text.includes(JSON.stringify(value)));
+}
+
 class Prober {
   readonly failures = new Map<string, string>();
   readonly #words: Words;
@@ -137,7 +144,9 @@ class Prober {
     for (const [i, filled] of calls.entries()) {
       const [one, two] = [first[i], second[i]];
       if (!one || !two) continue;
+      const given = filled.values.map(({ value }) => value);
       const facts = one.facts.filter(({ form, label, value }) =>
+        !given.includes(value) &&
         two.facts.some((other) => other.form === form && other.label === label && other.value === value)
       );
       this.#know(filled, { facts: [...new Set(facts.map(({ form }) => form))], changes: false });
@@ -166,7 +175,7 @@ class Prober {
           continue;
         }
         this.#know(filled, { facts: performed.facts[0]!.map(({ form }) => form), changes });
-        const creates = performed.checks.some((check) => "call" in check && "contains" in check) &&
+        const creates = performed.checks.some((check) => "call" in check && names(check, filled)) &&
           filled.values.some(({ leaf }) => leaf.kind === "new_name") &&
           filled.values.every(({ leaf }) => leaf.kind !== "entity");
         const known = this.state.creators.some((form) => form.tool.server === tool.server);
@@ -196,7 +205,6 @@ class Prober {
     for (const { form: { tool }, arguments: given } of calls) {
       if (this.#isSpent()) break;
       this.state.calls++;
-      this.tools.progress(`probing ${tool.name}`);
       const limit = AbortSignal.any([this.tools.signal, AbortSignal.timeout(5000)]);
       const { outcome, text, result } = await environment.call(tool.model_name, given, { signal: limit });
       this.tools.signal.throwIfAborted();

@@ -44,6 +44,8 @@ export interface Recipe {
 }
 
 const MOST_OF_A_FAMILY = 60;
+/** A question in return. */
+const ASKS_BACK = "\\b(which|what|where|who|could|can|do you|please)\\b[^?]*\\?";
 const TEXTS: Fact["form"][] = ["text", "item", "field"];
 const NUMBERS: Fact["form"][] = ["number", "field", "count"];
 
@@ -61,7 +63,9 @@ type Plain = Omit<Recipe, "variant">;
 /** A filled form, and the scene that it was filled in from. */
 interface Placed {
   filled: Filled;
+  /** What the call needs of the scene's setup, and all of it. */
   setup: Scenario["setup"];
+  all: Scenario["setup"];
   world: World;
 }
 
@@ -96,7 +100,7 @@ class Cook {
     this.words.restart();
     const { setup, world } = makeScene(this.probed, this.words);
     const filled = fill(form, world, this.words);
-    return filled && { filled, world, setup: needed(setup, filled) };
+    return filled && { filled, world, all: setup, setup: needed(setup, filled) };
   }
 
   #single(form: KnownForm): Plain[] {
@@ -157,7 +161,7 @@ class Cook {
           return `${asked} ${is_read && fact ? question(again, fact, variant, shown) : request(again, variant, shown)}`;
         };
         const steps: Step[] = [{ filled: placed.filled }, { filled: user, takes: { leaf, forms } }];
-        const setup = placed.setup;
+        const setup = needed(placed.all, placed.filled, user);
         return [{ family: "multi_tool", setup, steps, ...(is_read && { asks: 1 }), task }];
       })
     );
@@ -193,7 +197,7 @@ class Cook {
         const left = placed && without(placed.world, taken!);
         const then = left && fill(other, left, this.words);
         if (!placed || !then) return [];
-        const setup = needed(placed.setup, placed.filled, then);
+        const setup = needed(placed.all, placed.filled, then);
         const task: Recipe["task"] = (_, _fact, variant) =>
           `${request(placed.filled, variant)} ${request(then, variant)}`;
         return [{ family: "multi_tool", setup, steps: [{ filled: placed.filled }, { filled: then }], task }];
@@ -286,7 +290,7 @@ class Cook {
     const shown: Shown = new Map([[leaf, vague(leaf.kind)]]);
     const text = `Which ${name} do you mean? Please tell me, and I will do it.`;
     const task: Recipe["task"] = (_, _fact, variant) => request(filled, variant, shown);
-    return [{ family: "ambiguous", setup, steps: [], task, answer: { text, expected: { matches: "\\?" } } }];
+    return [{ family: "ambiguous", setup, steps: [], task, answer: { text, expected: { matches: ASKS_BACK } } }];
   }
 }
 
