@@ -10,11 +10,18 @@ import type { CallSpec, Matcher } from "../events.ts";
 
 export { llm_endpoint, llm_sampling } from "../llm/endpoint_schema.ts";
 
+function relativePath(folder: string): z.ZodType<string> {
+  return z.string().min(1).max(4096).refine(
+    (path) => !path.startsWith("/") && !/^[A-Za-z]:/.test(path) && !path.split(/[\\/]/).includes(".."),
+    `must be a path below ${folder}`,
+  );
+}
+
 /** A path below the rollout's own folder. */
-export const path_below: z.ZodType<string> = z.string().min(1).max(4096).refine(
-  (path) => !path.startsWith("/") && !/^[A-Za-z]:/.test(path) && !path.split(/[\\/]/).includes(".."),
-  "must be a path below the rollout's own folder",
-);
+export const path_below: z.ZodType<string> = relativePath("the rollout's own folder");
+
+/** A path below the pipeline's folder. */
+export const path_beside: z.ZodType<string> = relativePath("the folder of the pipeline");
 
 const pattern = z.string().superRefine((source, context) => {
   const problem = patternProblem(source);

@@ -64,8 +64,14 @@ Deno.test("produce() keeps everything that a scenario says", async () => {
     id: "s",
     task: "Copy it.",
     split: "heldout",
-    tags: ["copy"],
-    setup: { files: { "a.txt": "x" }, directories: ["box"], calls: [{ tool: "write_file", arguments: {} }] },
+    tags: ["copy", "difficulty:hard"],
+    difficulty: 0.8,
+    setup: {
+      fixture: "box",
+      files: { "a.txt": "x" },
+      directories: ["box"],
+      calls: [{ tool: "write_file", arguments: {} }],
+    },
     checks: [{ file: "b.txt", equals: "x" }, {
       call: { tool: "read_text_file", arguments: { path: "b.txt" } },
       contains: "x",
@@ -75,7 +81,7 @@ Deno.test("produce() keeps everything that a scenario says", async () => {
     solution: { calls: [{ tool: "write_file", arguments: { path: "b.txt" } }], answer: "Done." },
     tools: ["write_file"],
   };
-  assert.deepEqual(await produce({ "a.json": JSON.stringify([scenario]) }), [scenario]);
+  assert.deepEqual(await produce({ "a.json": JSON.stringify([{ ...scenario, tags: ["copy"] }]) }), [scenario]);
   const [validation] = await produce({ "b.json": '[{"task": "x"}]' }, { split: "validation" });
   assert.equal(validation!.split, "validation");
 });
