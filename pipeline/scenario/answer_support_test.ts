@@ -6,7 +6,7 @@ import { unsupportedValues } from "./answer_support.ts";
 /** Values of an answer to a task that nothing supports, given the text of one result. */
 function unsupported(answer: string, text = "", given: Partial<Scenario> = {}, result: Json = null): string[] {
   const scenario = fakeScenario({ task: 'Look into "box" for Ada.', solution: { calls: [], answer }, ...given });
-  return unsupportedValues(scenario, [fakeToolCall({ text, result, arguments: {} })]);
+  return unsupportedValues(scenario, [{ ...fakeToolCall("look"), text, result }]);
 }
 
 Deno.test("unsupportedValues() finds numbers and quoted texts that occur in no result, task or setup", () => {
