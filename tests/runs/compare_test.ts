@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import compare from "../../runners/verbs/compare.ts";
+import compare from "../../runners/verbs/compare_pairs.ts";
 import run from "../../runners/verbs/run.ts";
 import { judgedPipeline, scriptedStages } from "../fixtures/judged_pipeline.ts";
 import { openaiStandIn } from "../fixtures/llm_endpoints.ts";
