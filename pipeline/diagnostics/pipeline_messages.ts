@@ -145,6 +145,12 @@ export const config = {
       meant && `did you mean ${quote(meant)}?`,
     );
   },
+  suite_servers: (name: string) =>
+    say(
+      "SUITE_SERVERS",
+      `evaluate.suites.${name} has servers, and its path is a pipeline file, which has its own`,
+      "remove them, or name a file of scenarios",
+    ),
   policy_twice: (policy: string) => say("POLICY_TWICE", `evaluate.policies has ${quote(policy)} more than once`),
   policy_name_taken: (name: string) =>
     say(
