@@ -14,6 +14,7 @@ export { readScenarios } from "./pipeline/scenario/read_scenarios.ts";
 export { digest } from "./pipeline/common/digest.ts";
 export { hash32, shuffled, stream } from "./pipeline/common/random.ts";
 export { failedJudgement } from "./pipeline/kinds/judgements.ts";
+export { schemaMisfit } from "./pipeline/common/schema_check.ts";
 export { mismatch, sameValue, wantsValue } from "./pipeline/scenario/match.ts";
 export { joinCatalogs } from "./pipeline/mcp/catalog/catalog.ts";
 export type * from "./pipeline/plugin.ts";
