@@ -69,12 +69,16 @@ export interface CallSpec {
   arguments: JsonObject;
 }
 
-/** How a text or JSON value is compared; at most one of `equals`, `contains` and `matches`. */
+/** How a text or JSON value is compared, in at most one way. */
 export interface Matcher {
   equals?: Json;
   contains?: string;
   matches?: string;
-  /** Tolerance for comparing numbers (with `equals`). */
+  /** JSON Schema that the value must fit. */
+  schema?: JsonObject;
+  /** The values of a list, in any order. */
+  set?: Json[];
+  /** Tolerance for comparing numbers (with `equals` and `set`). */
   tolerance?: number;
 }
 
