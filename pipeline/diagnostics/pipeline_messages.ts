@@ -109,7 +109,10 @@ export const config = {
     say(
       "STAGE_MISSING",
       `Missing stage: ${kind}. ${why}`,
-      uses.length ? `add ${uses.map((use) => `"- use: ${use}"`).join(" or ")} to stages` : undefined,
+      uses.length
+        ? `add ${uses.slice(0, 3).map((use) => `"- use: ${use}"`).join(" or ")} to stages` +
+          (uses.length > 3 ? `; \`hone list ${kind}\` shows all` : "")
+        : undefined,
     ),
   stage_twice: (kind: string, first: number) =>
     say("STAGE_TWICE", `Only one ${kind} is allowed; stages[${first}] already is one`, "remove one of the two"),

@@ -87,9 +87,16 @@ export function scenarioSchema(parts: readonly ScenarioPart[]) {
     }),
   );
   const expect = own.length > 0 && {
-    expect: z.strictObject(Object.fromEntries(own.map(({ judge, schema }) => [judge, schema.optional()]))).optional(),
+    expect: z.strictObject(Object.fromEntries(own.map(({ judge, schema }) => [judge, schema.optional()]))).optional()
+      .describe(core.shape.expect.description!).meta({ examples: own.flatMap(exampleOf) }),
   };
   return core.extend({ ...at_top, ...expect }) as unknown as typeof core;
+}
+
+/** A valid `expect` with the part of one judge, if its schema has an example. */
+function exampleOf({ judge, schema }: ScenarioPart): Record<string, unknown>[] {
+  const { examples } = (schema.meta() ?? {}) as { examples?: unknown[] };
+  return examples?.length ? [{ [judge]: examples[0] }] : [];
 }
 
 /** A parsed scenario; `id` and `split` may still be missing. */
