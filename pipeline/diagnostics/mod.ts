@@ -6,6 +6,7 @@
  * `say("CODE", message, hint?)`. Throw it with `throw new HoneError(area.code(…))`. Tests assert the whole message.
  * @module
  */
+export { audits } from "./audit_messages.ts";
 export { auth } from "./auth_messages.ts";
 export { chat, mcp } from "./server_messages.ts";
 export { cli } from "./cli_messages.ts";
