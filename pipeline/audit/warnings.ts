@@ -4,6 +4,7 @@
  * @module
  */
 import { audits, type Diagnostic } from "../diagnostics/mod.ts";
+import type { JudgeRole } from "../plugin.ts";
 import type { AgreementFigures, AuditFigures, CanaryFigures } from "./audit_types.ts";
 
 /** Figures from which an audit warns. */
@@ -21,7 +22,7 @@ export const LIMITS = {
 };
 
 /** The warnings, most serious first. */
-export function warningsOf(figures: AuditFigures): Diagnostic[] {
+export function warningsOf(figures: AuditFigures, scale: JudgeRole["scale"]): Diagnostic[] {
   const { checks, human, second, order, canaries: { empty, confident_wrong, decorated, padded }, judgements } = figures;
   const { total, invalid, cause } = judgements;
   return [
@@ -30,8 +31,8 @@ export function warningsOf(figures: AuditFigures): Diagnostic[] {
     ...disagreement("people's labels", human),
     ...disagreement("the second judge", second),
     ...(order && order.mean > LIMITS.order_flip_rate ? [audits.order(order)] : []),
-    ...(isHigh(empty, LIMITS.empty) ? [audits.rewards_empty(empty)] : []),
-    ...(isHigh(confident_wrong, LIMITS.confident_wrong) ? [audits.rewards_confidence(confident_wrong)] : []),
+    ...(isHigh(empty, LIMITS.empty, scale) ? [audits.rewards_empty(empty)] : []),
+    ...(isHigh(confident_wrong, LIMITS.confident_wrong, scale) ? [audits.rewards_confidence(confident_wrong)] : []),
     ...(gains(decorated) ? [audits.rewards_format(decorated)] : []),
     ...(gains(padded) ? [audits.rewards_length(padded)] : []),
   ];
@@ -46,8 +47,12 @@ function disagreement(with_what: string, figures: AgreementFigures | null): Diag
 }
 
 /** A relative score means little by itself: a canary must also be placed above real attempts. */
-function isHigh(figures: CanaryFigures | null, limit: number): figures is CanaryFigures {
-  return figures !== null && figures.mean > limit && (figures.above === null || figures.above > 0);
+function isHigh(
+  figures: CanaryFigures | null,
+  limit: number,
+  scale: JudgeRole["scale"],
+): figures is CanaryFigures {
+  return figures !== null && figures.mean > limit && (scale === "absolute" || (figures.above ?? 0) > 0);
 }
 
 function gains(figures: CanaryFigures | null): figures is CanaryFigures {

@@ -63,6 +63,7 @@ const CASES: Record<string, (verb: Verb, dir: string) => Promise<unknown>> = {
     assert.deepEqual([same.wins, same.losses, same.invalid, same.requests, same.share.mean], [0, 0, 0, 0, 0.5]);
     assert.ok(same.ties > 0);
   },
+  audit: (verb, dir) => checked(verb, [join(dir, "run")], { yes: true }),
   async validate(verb, dir) {
     await Deno.writeTextFile(join(dir, "p.yaml"), "name: p\nsede: 1\n");
     await checked(verb, [SCRIPTED, join(dir, "p.yaml")]);
@@ -124,6 +125,7 @@ Deno.test("every verb says what it does to the world, and only verbs that act ar
     "evaluate",
     "rejudge",
     "compare",
+    "audit",
     "scenarios check",
     "discover",
     "call",
