@@ -11,6 +11,10 @@ import { runVerb } from "../fixtures/small_run.ts";
 
 const STATE = { use: "judge/state" };
 const WORDS = [
+  "net",
+  "oat",
+  "pie",
+  "rib",
   "ash",
   "bay",
   "elm",
@@ -28,6 +32,8 @@ const WORDS = [
   "tin",
   "yew",
 ];
+/** The first ones are for training. */
+const TRAINED = 4;
 
 /** A run of the scripted policy on many tasks, of which it solves some; judged by `judge/state`. */
 async function recordedRun(judged: JudgedPipeline): Promise<string> {
@@ -39,10 +45,7 @@ async function recordedRun(judged: JudgedPipeline): Promise<string> {
     const checks = [{ file: `${word}.txt`, equals: `${word} ${index}` }];
     const calls = [{ tool: "write_file", arguments: { path: `${word}.txt`, content: `${word} ${index}` } }];
     const solution = { calls, answer: "Done." };
-    return [
-      { ...task, id: `held-${word}`, split: "heldout", checks },
-      ...(index < 4 ? [{ ...task, id: `train-${word}`, split: "train", checks, solution }] : []),
-    ];
+    return [{ ...task, id: word, split: index < TRAINED ? "train" : "heldout", checks, solution }];
   });
   const path = join(judged.dir, "tasks.json");
   await writeFile(path, JSON.stringify(scenarios));
