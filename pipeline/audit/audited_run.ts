@@ -22,7 +22,7 @@ import { lockHolder } from "../store/live_run.ts";
 import { recordedCatalog, storedJudgements, storedLabels } from "../store/recorded.ts";
 import { DATABASE } from "../store/run_folder.ts";
 import { Store } from "../store/store.ts";
-import { asks, audit, type AuditedJudge, type Rater } from "./audit.ts";
+import { asks, audit, type AuditedJudge, type Rater } from "./audit_figures.ts";
 import { type AuditForecast, forecastOf } from "./audit_forecast.ts";
 import type { AuditFigures } from "./audit_types.ts";
 import { sampled } from "./sample.ts";
