@@ -113,7 +113,6 @@ const shapes: Shapes = {
     task: text,
     split: text,
     tags: list,
-    difficulty: maybe((value) => text(value) || number(value)),
     setup: maybe(object),
     expect: maybe(object),
     checks: list,

@@ -291,6 +291,12 @@ const evaluate = z.strictObject({
     "Accept scenarios of this split that are the same as training ones: same task, setup and expectations. Success on " +
       "them does not show that the policy generalises.",
   ),
+  target: z.number().gt(0).max(1).optional().describe(
+    "Success rate on validation; the verdict tells the time and the rollouts that it took to reach it.",
+  ).meta({ examples: [0.8] }),
+  export: z.enum(["tuned", "best_on_validation"]).default("tuned").describe(
+    "Policy to export: the tuned one, or the warm start if its success on validation (`validation_scenarios`) is higher.",
+  ),
   success_at: z.number().gt(0).max(1).default(1).describe("Minimum score from decisive judges that counts as success."),
 });
 

@@ -81,6 +81,13 @@ export const train = z.strictObject({
   ).meta({ examples: [{ probes: 4, keep: [0.1, 0.9] }] }),
   shuffle_rewards: z.boolean().default(false).describe("Negative control: shuffle the rewards within each step."),
   validate_every: z.int().min(0).default(0).describe("Steps between validations; 0: never."),
+  validate_sampling: z.array(z.enum(["greedy", "sampled"])).min(1).optional().describe(
+    "Decoding in validations; the checkpoint is chosen by the mean of them. Default: the first of `evaluate.sampling`.",
+  ).meta({ examples: [["greedy", "sampled"]] }),
+  choose: z.enum(["highest", "one_standard_error"]).default("highest").describe(
+    "Checkpoint that becomes the tuned policy, by its success in validations: the highest, the first of equals; or the " +
+      "first within one standard error of the highest, which chance favours less. The latter keeps every validated checkpoint.",
+  ),
   temperature: positive().max(2).default(1).describe("Sampling temperature of training rollouts."),
   max_staleness: z.int().min(0).default(0).describe(
     "Maximum number of policy versions between the weights that sample a rollout and those that it trains. 0: strictly on-policy; above 0, rollouts, judges and optimiser overlap, and the loss corrects with the sampler's log-probabilities.",

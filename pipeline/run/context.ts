@@ -140,8 +140,8 @@ export interface Run {
   to_export: { policy: string; checkpoint: string };
   /** Ends the run. */
   stop: (reason: Error) => void;
-  /** Checkpoints (ids) that must be kept: the warm start's, and the one with the highest validation success. */
-  pinned: { warm_start?: string; best?: string };
+  /** Checkpoints (ids) that must be kept: the warm start's, and those among which validation chooses. */
+  pinned: { warm_start?: string; validated?: string[] };
   /** Longest total time of one policy's evaluations for the verdict so far, in seconds. */
   measuring_secs: number;
   /** Resources used so far, including earlier starts; checked against `limits`. */

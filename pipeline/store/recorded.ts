@@ -52,8 +52,6 @@ export interface Completed {
   evaluations: Map<string, EventMap["evaluation.completed"]>;
   /** Prompts of the prompt rung, by policy. */
   prompts: Map<string, EventMap["prompt.proposed"]>;
-  /** Success on the validation split, by name of the policy. */
-  validations: Map<string, number>;
   /** Ids of the recorded scenarios. */
   scenarios: Set<string>;
   /** The catalog that the run started with, or last accepted; null before discovery. */
@@ -78,14 +76,17 @@ export function evaluationKey({ policy, split, temperature }: Omit<EvaluationTar
 }
 
 /**
- * Seconds from the first to the last record, summed over all starts; also correct for a killed one. People may label
- * rollouts long after the run's end.
+ * A query for the seconds from the first to the last record, summed over all starts; also correct for a killed one.
+ * People may label rollouts long after the run's end.
+ * @param until The last record that counts (`seq`).
  */
-const SECONDS = `SELECT coalesce(sum(last - first), 0) / 1000 FROM (
-  SELECT min(ms) AS first, max(ms) AS last
-  FROM (SELECT epoch_ms(recorded_at) AS ms, sum(CASE WHEN type = 'run.started' THEN 1 ELSE 0 END) OVER (ORDER BY seq) AS start
-    FROM events WHERE type <> 'label.given')
-  GROUP BY start)`;
+export function wallClock(until?: number): string {
+  return `SELECT coalesce(sum(last - first), 0) / 1000 FROM (
+    SELECT min(ms) AS first, max(ms) AS last
+    FROM (SELECT epoch_ms(recorded_at) AS ms, sum(CASE WHEN type = 'run.started' THEN 1 ELSE 0 END) OVER (ORDER BY seq) AS start
+      FROM events WHERE type <> 'label.given'${until === undefined ? "" : ` AND seq <= ${until}`})
+    GROUP BY start)`;
+}
 
 /** Everything that resume reads from the store. */
 export async function completed(store: Store): Promise<Completed> {
@@ -95,7 +96,7 @@ export async function completed(store: Store): Promise<Completed> {
   const scenarios = await store.query("SELECT scenario_id FROM scenarios");
   const [spent] = await store.query(
     `SELECT (SELECT count(*) FROM rollout_ends) AS rollouts,
-      (SELECT coalesce(sum(output_tokens), 0) FROM turns) AS tokens, (${SECONDS}) AS seconds`,
+      (SELECT coalesce(sum(output_tokens), 0) FROM turns) AS tokens, (${wallClock()}) AS seconds`,
   );
   const exports = await store.query("SELECT exporter, dir, proof FROM exports");
   const measured = await store.query(
@@ -117,11 +118,6 @@ export async function completed(store: Store): Promise<Completed> {
     ),
     evaluations: new Map(evaluations.map((one) => [evaluationKey(one), one])),
     prompts: await recordedPrompts(store),
-    validations: new Map(
-      evaluations.filter(({ split, policy }) => split === "validation" && /^step-\d+$/.test(policy)).map((
-        { policy, success },
-      ) => [policy, success.mean]),
-    ),
     scenarios: new Set(scenarios.map((row) => String(row.scenario_id))),
     catalog: await recordedCatalog(store),
     evaluation_secs: new Map(measured.map(({ split, secs }) => [String(split), Number(secs)])),

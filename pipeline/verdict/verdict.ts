@@ -7,6 +7,7 @@ import type { CatalogChange, Split } from "../events.ts";
 import { byTag, byTools, worse } from "./breakdown.ts";
 import { evaluatedRollouts, literal } from "./evaluated_rollouts.ts";
 import { neededScenarios, outcomeOf } from "./outcome.ts";
+import { exportChoice, runFacts } from "./run_facts.ts";
 import { label, sentence } from "./sentence.ts";
 import { compare, pairsOf, success, summarise, tally } from "./summary.ts";
 import type {
@@ -17,6 +18,7 @@ import type {
   PolicySummary,
   Queryable,
   Sampling,
+  TokenPrice,
   ValidationComparison,
   Verdict,
   VerdictConfig,
@@ -29,7 +31,9 @@ export async function makeVerdict({ store, config }: { store: Queryable; config:
   const validation = split === "heldout" ? await evaluatedRollouts(store, "validation") : [];
   const rollouts = await evaluatedRollouts(store, split);
   const run_id = String(run?.run_id ?? "");
-  const verdict = verdictOver(rollouts, config, { run_id, validation, scenarios: await scenarioFacts(store, split) });
+  const scenarios = await scenarioFacts(store, split);
+  const { exported, ...facts } = await runFacts(store, config);
+  const verdict = verdictOver(rollouts, config, { run_id, validation, scenarios, facts, exported });
   return { ...verdict, notes: [...verdict.notes, ...await catalogNotes(store)] };
 }
 
@@ -71,14 +75,14 @@ const SINCE: Record<CatalogChange["found"], string> = {
 export function verdictOver(
   all: readonly EvaluatedRollout[],
   config: VerdictConfig,
-  { run_id = "", validation = [], scenarios = new Map(), facts }: Beside = {},
+  { run_id = "", validation = [], scenarios = new Map(), facts, exported }: Beside = {},
 ): Verdict {
   const names = policyNames(all, config);
   const rollouts = all.filter((e) => names.includes(e.policy));
   const sampling = primarySampling(rollouts, config);
   const policies: Record<string, PolicySummary> = {};
   for (const name of names) {
-    policies[name] = summarise(rollouts.filter((e) => e.policy === name), sampling, config.seed, config.prices?.[name]);
+    policies[name] = summarise(rollouts.filter((e) => e.policy === name), sampling, config.seed, priceOf(name, config));
   }
   const comparisons: Comparison[] = [];
   for (const [i, policy] of names.entries()) {
@@ -90,6 +94,7 @@ export function verdictOver(
   const pairs = difference
     ? pairsOf(difference.policy, difference.against, rollouts.filter((e) => e.sampling === sampling))
     : [];
+  const validated = onValidation(names, validation, sampling, config.seed);
   const found = {
     split: config.evaluate.split,
     sampling,
@@ -103,7 +108,9 @@ export function verdictOver(
     by_tools: byTools(rollouts, scenarios, names),
     worse: worse(pairs, scenarios),
     ...bounds(all),
-    ...onValidation(Object.keys(policies), validation, sampling, config.seed),
+    ...validated,
+    ...(exported &&
+      { export: exportChoice(exported, config, { policies, split: config.evaluate.split, ...validated }) }),
     ...facts,
   };
   const findings: Findings = { ...found, outcome: outcomeOf(found) };
@@ -115,6 +122,11 @@ export function verdictOver(
     sentence: sentence(findings),
     notes: [...notes(findings, rollouts, config), ...validationNotes(findings, validation)],
   };
+}
+
+/** The price of a policy's tokens, if it is declared: of its own endpoint, or of the agent's. */
+function priceOf(policy: string, { agent, evaluate: { models = {} } }: VerdictConfig): TokenPrice | undefined {
+  return models[policy] ? models[policy].price : agent?.endpoint?.price;
 }
 
 /** Policies that bound what others can reach; they do not compete. */

@@ -220,10 +220,21 @@ export interface ExportChoice {
   reason: string;
 }
 
+/** Requests to language models. Tokens are those of replies that did not come from the cache. */
+export interface LlmCost {
+  requests: number;
+  cached: number;
+  prompt_tokens: number;
+  output_tokens: number;
+  /** In US dollars; null where the price of a request is not declared. */
+  usd: number | null;
+}
+
 /** What the run cost, as far as it is known. */
 export interface RunCosts {
-  /** Requests of judges and other stages to language models; `usd` is null where a price is not declared. */
-  llm: { requests: number; cached: number; prompt_tokens: number; output_tokens: number; usd: number | null };
+  /** Of judges and other stages, together and by stage (id). */
+  llm: LlmCost;
+  llm_by_stage: Record<string, LlmCost>;
   /** Hours of the trainer's steps: of its GPU, where it has one. */
   training_hours: number;
   /** Summed wall-clock hours of all rollouts, also of those that ran at the same time. */
@@ -301,7 +312,9 @@ export interface Beside {
   validation?: readonly EvaluatedRollout[];
   /** By id; the tools of the reference solution, where there is one. */
   scenarios?: ReadonlyMap<string, { tags: readonly string[]; tools?: readonly string[] }>;
-  facts?: Pick<Verdict, "suites" | "selection" | "export" | "costs" | "time_to_target">;
+  facts?: Pick<Verdict, "suites" | "selection" | "costs" | "time_to_target">;
+  /** The policy that the run exports. */
+  exported?: string;
 }
 
 /** Price of a policy's tokens in US dollars. */
@@ -322,11 +335,12 @@ export interface VerdictConfig {
     split: Split;
     tries: number;
     sampling: readonly Sampling[];
-    /** Success on validation whose time is told. */
+    models?: Readonly<Record<string, { price?: TokenPrice }>>;
     target?: number;
+    export?: "tuned" | "best_on_validation";
   };
-  /** By policy, where declared. */
-  prices?: Readonly<Record<string, TokenPrice>>;
+  agent?: { endpoint?: { price?: TokenPrice } };
+  train?: { choose?: CheckpointSelection["rule"] };
 }
 
 /** What the verdict needs of the store, or of the process that holds it: rows of a query without parameters. */

@@ -80,6 +80,14 @@ const comparison: z.ZodType<Comparison> = difference.extend({
 
 const breakdown = { scenarios: z.int(), policies: z.record(z.string(), by_sampling) };
 
+const llm_cost = z.object({
+  requests: z.int(),
+  cached: z.int(),
+  prompt_tokens: z.int(),
+  output_tokens: z.int(),
+  usd: z.number().nullable().describe("Null if a price is not declared."),
+});
+
 /** Fields that a verdict has where they apply. */
 const further_fields = {
   floor: z.object({ success: interval, satisfied: z.array(z.string()) }).optional()
@@ -108,13 +116,8 @@ const further_fields = {
   ),
   export: z.object({ policy: z.string(), reason: z.string() }).optional().describe("The exported policy."),
   costs: z.object({
-    llm: z.object({
-      requests: z.int(),
-      cached: z.int(),
-      prompt_tokens: z.int(),
-      output_tokens: z.int(),
-      usd: z.number().nullable().describe("Null if a price is not declared."),
-    }).describe("Requests of judges and other stages to language models."),
+    llm: llm_cost.describe("Requests of judges and other stages to language models."),
+    llm_by_stage: z.record(z.string(), llm_cost),
     training_hours: z.number().describe("Time of the trainer's steps: of its GPU, if it has one."),
     rollout_hours: z.number().describe("Summed time of all rollouts, also of concurrent ones."),
     rollouts: z.int(),

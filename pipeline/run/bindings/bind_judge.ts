@@ -16,13 +16,7 @@ import type { Group, Run, StagedJudge } from "../context.ts";
 import { judgementMaker } from "../made_by.ts";
 
 /** Infrastructure failures: they say nothing about the policy. */
-export const FAILURES: ReadonlySet<string> = new Set<Outcome["end"]>([
-  "server_failed",
-  "endpoint_failed",
-  "cancelled",
-  "timeout",
-  "tape_miss",
-]);
+const FAILURES = new Set<Outcome["end"]>(["server_failed", "endpoint_failed", "cancelled", "timeout", "tape_miss"]);
 
 /** Whether the rollout can be judged. */
 export function isJudgeable({ outcome }: Pick<Trajectory, "outcome">): boolean {

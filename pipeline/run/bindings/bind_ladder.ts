@@ -8,7 +8,7 @@
  */
 import type { Out, Publish } from "../../bus.ts";
 import { HoneError, runner as messages } from "../../diagnostics/mod.ts";
-import type { Envelope, EventMap, EventName } from "../../events.ts";
+import type { Envelope, EventMap, EventName, Interval } from "../../events.ts";
 import { fitTools } from "../../scenario/tool_lists.ts";
 import { evaluationKey } from "../../store/recorded.ts";
 import type { Bound } from "../bindings.ts";
@@ -34,10 +34,12 @@ interface Rung {
 /** Binds the ladder. */
 export function bind(run: Run): Bound[] {
   let rungs: Rung[] = [];
+  const validated = new Map<string, Interval>();
   const climb = async ({ publish }: Out) => {
     while (rungs[0]?.skipped?.()) rungs.shift();
-    if (rungs[0]) await rungs[0].begin(publish);
-    else await publish("ladder.completed", run.to_export);
+    if (rungs[0]) return await rungs[0].begin(publish);
+    run.to_export = exported(run, validated);
+    await publish("ladder.completed", run.to_export);
   };
   const reached = async (event: Envelope, out: Out) => {
     if (!(await rungs[0]?.ends(event, out.publish))) return;
@@ -52,7 +54,12 @@ export function bind(run: Run): Bound[] {
         rungs = run.measured ? measuredRungs(run, run.measured) : ladderRungs(run);
         await climb(out);
       },
-      "evaluation.completed": reached,
+      "evaluation.completed": async (event, out) => {
+        const { policy, split, temperature, success } = event.data;
+        const primary = temperature === temperatureOf(run, run.config.evaluate.sampling[0]!);
+        if (split === "validation" && primary) validated.set(policy, success);
+        await reached(event, out);
+      },
       "policy.published": reached,
       "rung.completed": reached,
     },
@@ -187,6 +194,17 @@ function publishing(run: Run, policy: () => EventMap["policy.requested"]): Rung 
       return true;
     },
   };
+}
+
+/** The policy to export: that of the last rung, or the warm start if `evaluate.export` and validation prefer it. */
+function exported(
+  { config, to_export, pinned: { warm_start } }: Run,
+  validated: ReadonlyMap<string, Interval>,
+): Run["to_export"] {
+  const [before, after] = [validated.get("warm_start"), validated.get("tuned")];
+  if (config.evaluate.export === "tuned" || to_export.policy !== "tuned" || !warm_start) return to_export;
+  if (!before || !after || before.n === 0 || after.n === 0 || before.mean <= after.mean) return to_export;
+  return { policy: "warm_start", checkpoint: warm_start };
 }
 
 function isOf<K extends EventName>(type: K, event: Envelope): event is Envelope & Envelope<K> {

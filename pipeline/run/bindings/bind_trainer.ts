@@ -80,5 +80,5 @@ function tell({ progress, log, supervised_steps, config: { train } }: Run, batch
 
 /** Deletes checkpoints that neither resume nor the verdict needs. */
 function prune({ run_dir, pinned }: Run, latest: string): Promise<void> {
-  return pruneCheckpoints(run_dir, [latest, pinned.warm_start, pinned.best]);
+  return pruneCheckpoints(run_dir, [latest, pinned.warm_start, ...pinned.validated ?? []]);
 }

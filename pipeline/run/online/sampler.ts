@@ -11,7 +11,8 @@ import { HoneError, runner as messages } from "../../diagnostics/mod.ts";
 import type { EventMap } from "../../events.ts";
 import type { Bound } from "../bindings.ts";
 import type { Run } from "../context.ts";
-import { evaluation, stands } from "../bindings/bind_measure.ts";
+import { evaluation, type Sampling, stands, temperatureOf } from "../bindings/bind_measure.ts";
+import { chosenCheckpoint, type ValidatedCheckpoint } from "./checkpoint_choice.ts";
 import { drawWeights, trainable } from "./difficulty.ts";
 import { learned } from "./give_up.ts";
 import { limitReached } from "./limits.ts";
@@ -37,9 +38,9 @@ export function bind(run: Run): Bound[] {
       "demonstrations.requested": (_, out) => replays(run, out),
       "rung.started": async ({ data }, out) => {
         if (data.rung !== "rl") return;
-        await forgetValidations(run);
+        const validations = await standingValidations(run);
         run.draw = new ScenarioDraw(await trainable(run, out), run.config.seed);
-        rung = new RlRung(run);
+        rung = new RlRung(run, validations);
         await rung.start(out);
       },
       "replacements.requested": ({ data }, out) => rung!.replace(data, out),
@@ -49,12 +50,19 @@ export function bind(run: Run): Bound[] {
   }];
 }
 
-/** Forgets recorded validations that changed stages would not make: they cannot be compared with later ones. */
-async function forgetValidations(run: Run) {
-  const { evaluations, validations } = run.recorded;
-  for (const one of evaluations.values()) {
-    if (one.split === "validation" && !(await stands(run, one))) validations.delete(one.policy);
+/** Recorded evaluations on validation, without those that changed stages would not make: they cannot be compared. */
+async function standingValidations(run: Run): Promise<EventMap["evaluation.completed"][]> {
+  const found = [];
+  for (const one of run.recorded.evaluations.values()) {
+    if (one.split === "validation" && stepOf(one.policy) !== null && await stands(run, one)) found.push(one);
   }
+  return found.sort((a, b) => stepOf(a.policy)! - stepOf(b.policy)!);
+}
+
+/** The RL step that a policy was published after; null for other policies. */
+function stepOf(policy: string): number | null {
+  const step = /^step-(\d+)$/.exec(policy)?.[1];
+  return step === undefined ? null : Number(step);
 }
 
 /** Requests one replay of each reference solution. */
@@ -90,19 +98,27 @@ class RlRung {
   /** The current policy. */
   #policy: string;
   #stopped = false;
-  #best: { success: number; checkpoint: string };
+  /** By policy, in order of steps. */
+  #validated = new Map<string, ValidatedCheckpoint>();
   /** Checkpoint of the last step. */
   #latest: string;
   #since = performance.now();
 
-  constructor(private readonly run: Run) {
+  constructor(private readonly run: Run, validations: EventMap["evaluation.completed"][]) {
     const { recorded, pinned } = run;
     this.#taken = this.#asked = trainedSteps(run);
     this.#policy = run.policies.has("warm_start") ? "warm_start" : "base";
     this.#latest = (this.#taken > 0 ? recorded.checkpoint : pinned.warm_start) ?? "";
-    this.#best = bestOf(run);
-    // Before the first step prunes: the best checkpoint may be older than the last one.
-    if (this.#best.checkpoint) pinned.best = this.#best.checkpoint;
+    const known = Map.groupBy(validations, ({ policy }) => policy);
+    for (const [policy, all] of known) {
+      const success = samplings(run).flatMap((sampling) => {
+        return all.find(({ temperature }) => temperature === temperatureOf(run, sampling))?.success ?? [];
+      });
+      const checkpoint = recorded.policies.get(policy)?.checkpoint;
+      if (checkpoint && success.length === samplings(run).length) this.#validated.set(policy, { checkpoint, success });
+    }
+    // Before the first step prunes: the chosen checkpoint may be older than the last one.
+    this.#pin();
   }
 
   /** Continues from the records: requests the policy of the last recorded step. */
@@ -113,8 +129,8 @@ class RlRung {
   }
 
   async published({ name, checkpoint }: EventMap["policy.published"], out: Out) {
-    const step = Number(/^step-(\d+)$/.exec(name)?.[1] ?? NaN);
-    if (!(step >= this.#taken)) return;
+    const step = stepOf(name);
+    if (step === null || step < this.#taken) return;
     if (step > this.#taken) {
       const secs = (performance.now() - this.#since) / 1000;
       this.run.longest_step_secs = Math.max(this.run.longest_step_secs, secs);
@@ -124,20 +140,40 @@ class RlRung {
     this.#latest = checkpoint;
     const { validate_every } = this.run.config.train;
     if (validate_every === 0 || step % validate_every !== 0) return await this.#advance(out);
-    const [sampling] = this.run.config.evaluate.sampling;
-    await out.publish(
-      "evaluation.requested",
-      evaluation(this.run, name, { split: "validation", tries: 1, sampling: sampling! }),
-    );
+    this.#validated.set(name, { checkpoint, success: [] });
+    await this.#validate(samplings(this.run)[0]!, out);
+  }
+
+  async #validate(sampling: Sampling, { publish }: Out) {
+    const request = evaluation(this.run, this.#policy, { split: "validation", tries: 1, sampling });
+    await publish("evaluation.requested", request);
   }
 
   async validated({ policy, success }: EventMap["evaluation.completed"], out: Out) {
     if (policy !== this.#policy) return;
-    const step = this.run.supervised_steps + this.#taken;
-    await out.publish("metric.recorded", { name: "validation_success", value: success.mean, step, kind: "rl" });
-    if (success.mean > this.#best.success) this.#best = { success: success.mean, checkpoint: this.#latest };
-    this.run.pinned.best = this.#best.checkpoint;
+    const { checkpoint, success: earlier } = this.#validated.get(policy)!;
+    const successes = [...earlier, success];
+    this.#validated.set(policy, { checkpoint, success: successes });
+    const [done, next] = [samplings(this.run)[earlier.length]!, samplings(this.run)[successes.length]];
+    if (success.n > 0) {
+      const name = earlier.length === 0 ? "validation_success" : `validation_success_${done}`;
+      const step = this.run.supervised_steps + this.#taken;
+      await out.publish("metric.recorded", { name, value: success.mean, step, kind: "rl" });
+    }
+    if (next) return await this.#validate(next, out);
+    this.#pin();
     await this.#advance(out);
+  }
+
+  #chosen(): string | undefined {
+    return chosenCheckpoint([...this.#validated.values()], this.run.config.train.choose)?.checkpoint;
+  }
+
+  /** Keeps the chosen checkpoint, and, under a rule by which a later evaluation can choose an earlier one, all of them. */
+  #pin() {
+    const chosen = this.#chosen();
+    const all = [...this.#validated.values()].map(({ checkpoint }) => checkpoint);
+    this.run.pinned.validated = this.run.config.train.choose === "highest" ? chosen ? [chosen] : [] : all;
   }
 
   /** Requests the groups that are due; ends the rung when nothing is pending. */
@@ -152,7 +188,7 @@ class RlRung {
       await this.#request(++this.#asked, out);
     }
     if (this.#asked > this.#taken || (this.#taken < steps && !this.#stopped)) return;
-    const checkpoint = this.#best.checkpoint || this.#latest;
+    const checkpoint = this.#chosen() ?? this.#latest;
     await out.publish("rung.completed", { rung: "rl", steps: this.#taken, checkpoint });
   }
 
@@ -205,11 +241,7 @@ class RlRung {
   }
 }
 
-/** The checkpoint with the highest validation success so far, the first of equals. */
-function bestOf({ recorded: { validations, policies } }: Run) {
-  let best = { success: -1, checkpoint: "" };
-  for (const [name, success] of validations) {
-    if (success > best.success) best = { success, checkpoint: policies.get(name)?.checkpoint ?? "" };
-  }
-  return best;
+/** The samplings of validations. */
+function samplings({ config: { train, evaluate } }: Run): readonly Sampling[] {
+  return train.validate_sampling ?? evaluate.sampling.slice(0, 1);
 }

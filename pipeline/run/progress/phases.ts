@@ -102,7 +102,7 @@ function supervised(run: Plannable): Phase[] {
 }
 
 function reinforcement(run: Plannable): Phase[] {
-  const { steps, groups_per_step, group_size, validate_every } = run.config.train;
+  const { steps, groups_per_step, group_size, validate_every, validate_sampling } = run.config.train;
   const rollouts = groups_per_step * group_size;
   // Before the first step: estimated from the speeds of evaluation rollouts and warm-start rows.
   const guess = (speeds: Speeds) => {
@@ -112,7 +112,7 @@ function reinforcement(run: Plannable): Phase[] {
   };
   const taken = Math.max(0, run.recorded.step - run.recorded.supervised_steps);
   const validations = validate_every > 0 ? Math.floor(steps / validate_every) - Math.floor(taken / validate_every) : 0;
-  const units = validations * count(run, "validation");
+  const units = validations * (validate_sampling?.length ?? 1) * count(run, "validation");
   const left = Math.max(0, steps - taken);
   const groups = { count: left * groups_per_step, size: group_size };
   return [
