@@ -24,11 +24,11 @@ import { EnvironmentPool } from "../mcp/pool/pool.ts";
 import { LlmClient, spentBefore } from "../llm/mod.ts";
 import type { Agent } from "../plugin.ts";
 import { observedCalls } from "../scenario/parts.ts";
-import { lockRun } from "../store/live_run.ts";
+import { lockRun, openRun } from "../store/live_run.ts";
 import { completed, isRejudging, unfinished } from "../store/recorded.ts";
 import { DATABASE, deleteOwn, recordedWeights, writeFacts } from "../store/run_folder.ts";
 import { serveControl } from "../store/run_control.ts";
-import { Store } from "../store/store.ts";
+import { type Row, Store } from "../store/store.ts";
 import { findTape, openTape, type TapeSource } from "../tape/mod.ts";
 import { type Verdict, writeReports } from "../verdict/mod.ts";
 import { bindAll, type Binding, flowOf, OPENING, REJUDGING } from "./bindings.ts";
@@ -108,7 +108,7 @@ export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): 
     }
     stack.defer(() => folder.kept ? undefined : deleteOwn(run_dir));
     const { rejudging, measure } = resume
-      ? await recordedPurpose(run_dir)
+      ? await lockedPurpose(run_dir)
       : { rejudging: false, measure: asRecorded(options, loaded.hosted) };
     const pipeline = rejudging
       ? judgedAlone(loaded)
@@ -157,13 +157,28 @@ export async function withScenarios<T>(
 }
 
 /** What a folder's run does instead of the ladder: it judges a copy of a run again, or evaluates some policies. */
-export async function recordedPurpose(run_dir: string): Promise<{ rejudging: boolean; measure?: Measured[] }> {
-  await using store = await Store.open(join(run_dir, DATABASE), { run_id: basename(run_dir), mode: "read" });
+export async function recordedPurpose(run_dir: string): Promise<Purpose> {
+  await using run = await openRun(run_dir);
+  return await purposeIn(run);
+}
+
+interface Purpose {
+  rejudging: boolean;
+  measure?: Measured[];
+}
+
+async function purposeIn(store: { query(sql: string): Promise<Row[]> }): Promise<Purpose> {
   if (await isRejudging(store)) return { rejudging: true };
   const [first] = await store.query("SELECT payload FROM events WHERE type = 'run.started' ORDER BY seq LIMIT 1");
   // Was one policy, not a list, in earlier versions.
   const measure = typeof first?.payload === "string" ? [JSON.parse(first.payload).measured].flat() : undefined;
   return { rejudging: false, measure };
+}
+
+/** The same of a folder that this process has locked. */
+async function lockedPurpose(run_dir: string): Promise<Purpose> {
+  await using store = await Store.open(join(run_dir, DATABASE), { run_id: basename(run_dir), mode: "read" });
+  return await purposeIn(store);
 }
 
 /** What a new run evaluates, with the path of its weights as it is recorded. */
