@@ -69,12 +69,16 @@ export interface CallSpec {
   arguments: JsonObject;
 }
 
-/** How a text or JSON value is compared; at most one of `equals`, `contains` and `matches`. */
+/** How a text or JSON value is compared, in at most one way. */
 export interface Matcher {
   equals?: Json;
   contains?: string;
   matches?: string;
-  /** Tolerance for comparing numbers (with `equals`). */
+  /** JSON Schema that the value must fit. */
+  schema?: JsonObject;
+  /** The values of a list, in any order. */
+  set?: Json[];
+  /** Tolerance for comparing numbers (with `equals` and `set`). */
   tolerance?: number;
 }
 
@@ -84,8 +88,13 @@ export interface Scenario {
   task: string;
   split: Split;
   tags: string[];
-  /** Sets up the initial state of a fresh environment: files below `${workdir}`, then calls, in order. */
-  setup?: { files?: Record<string, string>; directories?: string[]; calls?: CallSpec[] };
+  /**
+   * Sets up the initial state of a fresh environment: the contents of a folder (relative to the pipeline's) and files
+   * below `${workdir}`, then calls, in order.
+   */
+  setup?: { fixture?: string; files?: Record<string, string>; directories?: string[]; calls?: CallSpec[] };
+  /** As its author expects it: a level, or a number from 0 (easy) to 1. Also one of its tags. */
+  difficulty?: "easy" | "medium" | "hard" | number;
   /** The judges' parts, by judge (the plugin's name), each in that judge's schema. */
   expect?: Record<string, Json>;
   /** The part of `judge/state`, a top-level field. */

@@ -17,6 +17,7 @@ export const builtins: Builtins = {
   "judge/rubric": () => import("./judge/rubric.ts"),
   "judge/ruler": () => import("./judge/ruler.ts"),
   "judge/pairwise": () => import("./judge/pairwise.ts"),
+  "judge/protocol": () => import("./judge/protocol.ts"),
   "reward-shaper/weighted": () => import("./reward_shaper/weighted.ts"),
   "reward-shaper/lexicographic": () => import("./reward_shaper/lexicographic.ts"),
   "trainer/mlx": () => import("./trainer/mlx.ts"),

@@ -113,6 +113,7 @@ const shapes: Shapes = {
     task: text,
     split: text,
     tags: list,
+    difficulty: maybe((value) => text(value) || number(value)),
     setup: maybe(object),
     expect: maybe(object),
     checks: list,

@@ -64,6 +64,23 @@ export function misfit(schema: JsonObject, value: Json, { whole, unknown_field }
   return problems.slice(0, MAX_PROBLEMS).join("; ") + more;
 }
 
+/**
+ * What is wrong with the value, `whole` being its name; null where it fits. What cannot be checked (a schema that
+ * cannot be used, a value that nests too deep for it) fits, unless `strict`.
+ */
+export function schemaMisfit(schema: JsonObject, value: Json, whole: string, { strict = false } = {}): string | null {
+  const { validate, recursive, unchecked } = compile(schema);
+  if (strict && typeof validate === "string") return `cannot be checked: the schema cannot be used (${validate})`;
+  if (strict && unchecked.length > 0) return `cannot be checked: the pattern ${unchecked[0]}`;
+  try {
+    if (strict && recursive > 1 && recursive ** depthOf(value) > MAX_TIMES) return `${whole} nests too deep`;
+    return misfit(schema, value, { whole, unknown_field: "is not a field of the schema" });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return strict ? `${whole} nests too deep` : null;
+  }
+}
+
 /** Why a schema cannot be used to check anything, or null. */
 export function schemaProblem(schema: JsonObject): string | null {
   const { validate } = compile(schema);

@@ -10,75 +10,28 @@ import { checkGraph, checkReward, type Finding, nameStages, type Placed } from "
 import { checkPrices } from "./endpoint_prices.ts";
 import { explain, jsonSchema } from "./issues.ts";
 import { override } from "./overrides.ts";
-import { type DeclaredRole, declaredRole } from "./declared_role.ts";
+import { declaredRole } from "./declared_role.ts";
 import { asPart } from "../scenario/parts.ts";
 import { overlappingSplits } from "../scenario/split_checks.ts";
 import { missingSplits, previewScenarios, type Ready } from "../scenario/preview.ts";
 import { pipeline_schema, type PipelineConfig } from "./pipeline_schema.ts";
 import { readText } from "../common/read_text.ts";
 import { config as say, type Diagnostic, HoneError, reasonOf, runner } from "../diagnostics/mod.ts";
-import type { Json, JsonObject, Scenario } from "../events.ts";
+import type { JsonObject, Scenario } from "../events.ts";
 import { declaredServers } from "../mcp/declared/permitted.ts";
 import { clientEntries, clientText, SERVERS_FIELDS, serversIn } from "../mcp/declared/client_file.ts";
-import type { Builtins } from "../loader.ts";
-import { type Approve, ApprovedPlugins } from "./approved_plugins.ts";
-import { type Program, programsOf } from "./programs.ts";
+import { ApprovedPlugins } from "./approved_plugins.ts";
+import { programsOf } from "./programs.ts";
 import type { DeclaredServer, Plugin, ScenarioPart } from "../plugin.ts";
 import { TAPE_FILE } from "../tape/lines.ts";
 import { textProblems } from "./pipeline_text.ts";
 import { type GivenPaths, originOf, resolved, written } from "./resolved_yaml.ts";
 import { type Path, Source, valueAt } from "./source.ts";
+import { loadSuites } from "./suite_pipelines.ts";
+import type { LoadedPipeline, LoadedStage, LoadOptions } from "./loaded_pipeline.ts";
+
+export type { LoadedPipeline, LoadedStage, LoadOptions };
 import { fillAddresses, isRelative, missingFiles, missingPaths, namedText, unsetNames } from "./world.ts";
-
-/** A stage, ready to be created. */
-export interface LoadedStage {
-  id: string;
-  use: string;
-  plugin: Plugin;
-  /** The stage's `with:`, parsed with the plugin's schema. */
-  with: unknown;
-  timeout_secs?: number;
-  /** For a judge. */
-  scale?: DeclaredRole["scale"];
-}
-
-/** A valid pipeline. */
-export interface LoadedPipeline {
-  /** Absolute path of the file. */
-  path: string;
-  /** Absolute folder that relative paths are resolved against. */
-  base_dir: string;
-  text: string;
-  config: PipelineConfig;
-  stages: LoadedStage[];
-  /** Parts of scenarios that judges read: those of the pipeline's judges, and the built-in ones. */
-  parts: ScenarioPart[];
-  /** Its scenarios; undefined if they are known only during the run, or were not looked up. */
-  scenarios: Scenario[] | undefined;
-  /** Whether its trainer is hosted. */
-  hosted: boolean;
-  /** What it starts or loads on this machine; empty if that was not looked up. */
-  programs: Program[];
-  /** The file with all defaults, for the run's folder; `${NAME}` is kept unexpanded. Loads like the original. */
-  resolved_yaml: string;
-}
-
-/** Options for reading a pipeline. */
-export interface LoadOptions {
-  /** The table of `plugins/mod.ts`. */
-  builtins: Builtins;
-  /** Environment variables. Default: those of the process. */
-  env?: Record<string, string>;
-  /** Overrides by dotted path: `train.steps`, `stages.file.with.path`; see `override`. */
-  overrides?: Record<string, Json>;
-  /** False to skip what depends on this machine: environment, paths and plugins by path. */
-  world?: boolean;
-  /** Approves what the pipeline starts or loads, before a plugin that is not built in is loaded. Default: all of it. */
-  approve?: Approve;
-  /** False if nothing will be trained, whatever the ladder: training scenarios are not required. */
-  trains?: boolean;
-  signal?: AbortSignal;
-}
 
 /** Reads the pipeline at `path`; throws a HoneError with all diagnostics. */
 export async function loadPipeline(path: string, options: LoadOptions): Promise<LoadedPipeline> {
@@ -107,22 +60,19 @@ export async function examinePipeline(
 ): Promise<{ loaded?: LoadedPipeline; diagnostics: Diagnostic[]; skipped: string[] }> {
   const origin = originOf(text, file) ?? file;
   const reading = new Reading(new Source(text, file), dirname(resolve(origin)), options);
-  const loaded = await reading.read();
+  const read = await reading.read();
+  const loaded = read && await reading.withSuites({
+    ...read,
+    path: resolve(file),
+    resolved_yaml: reading.resolved(origin, read.config),
+  });
   const files = [file, ...reading.diagnostics.map((diagnostic) => diagnostic.file)];
   const diagnostics = reading.diagnostics.toSorted((a, b) =>
     files.indexOf(a.file) - files.indexOf(b.file) || (a.line ?? 0) - (b.line ?? 0) || (a.col ?? 0) - (b.col ?? 0)
   );
   const skipped = [...reading.plugins.skipped];
   if (!loaded || diagnostics.length > 0) return { diagnostics, skipped };
-  return {
-    diagnostics,
-    skipped,
-    loaded: {
-      ...loaded,
-      path: resolve(file),
-      resolved_yaml: reading.resolved(origin, loaded.config),
-    },
-  };
+  return { diagnostics, skipped, loaded };
 }
 
 /** A stage, as read from the file. */
@@ -188,6 +138,19 @@ class Reading {
     if (this.diagnostics.length === 0) await this.plugins.end();
     const read = { parts: this.#parts, scenarios: this.#scenarios, hosted: this.#hosted };
     return { base_dir: this.base_dir, text: source.text, config, stages, programs: this.plugins.programs, ...read };
+  }
+
+  /** The pipeline with its suites; their problems are reported. */
+  async withSuites(loaded: LoadedPipeline): Promise<LoadedPipeline> {
+    if (!this.#world || this.options.suite || loaded.config.tape.mode === "replay") return loaded;
+    const { suites, problems } = await loadSuites(loaded, this.raw, this.options, examinePipeline);
+    for (const { diagnostic, path } of problems) {
+      if (path) this.#report({ diagnostic, path });
+      else this.diagnostics.push(diagnostic);
+    }
+    const programs = [...loaded.programs, ...Object.values(suites).flatMap(({ programs }) => programs)];
+    const own = new Map(programs.map((program) => [program.digest, program]));
+    return { ...loaded, suites, programs: [...own.values()] };
   }
 
   /** The record of the pipeline for a run's folder. */

@@ -13,6 +13,9 @@ type Schema = Record<string, unknown>;
 /** JSON Schema of a file of scenarios: a list, or a map with the list under `scenarios`. */
 export function scenarioJsonSchema(parts: readonly ScenarioPart[]): Schema {
   const { $schema, $defs, ...scenario } = jsonSchema(scenarioSchema(parts));
+  // A pipeline may have judges of its own.
+  const { expect } = scenario.properties as Record<string, Schema>;
+  if (expect) expect.additionalProperties = {};
   const list = { type: "array", items: { $ref: "#/$defs/scenario" } };
   return {
     $schema,

@@ -34,14 +34,14 @@ const RUNGS = ["prompt", "warm_start", "rl"];
 const ONLINE_ONLY = ["ladder", "warm_start", "train"];
 
 /** Folders of a run that hone uses itself; an exporter's folder is named after its stage. */
-const OWN_FOLDERS = ["batches", "checkpoints", "dataset", "env", "evaluations"];
+const OWN_FOLDERS = ["batches", "checkpoints", "dataset", "env", "evaluations", "suites"];
 
 /** All problems between the stages, and between them and the top-level fields; `trains` as in `LoadOptions`. */
 export function checkGraph(
   raw: unknown,
   stages: Placed[],
   builtin_uses: string[],
-  { trains = true }: { trains?: boolean } = {},
+  { trains = true, suite = false }: { trains?: boolean; suite?: boolean } = {},
 ): Finding[] {
   const of = (kind: Kind) => stages.filter(({ plugin }) => plugin.kind === kind);
   const uses = (kind: Kind) => builtin_uses.filter((use) => use.startsWith(kind + "/"));
@@ -76,7 +76,7 @@ export function checkGraph(
     ...findings,
     ...checkJudges(of("judge"), hosted),
     ...(hosted ? [...checkHosted(raw), ...checkWeights(of("exporter"))] : []),
-    ...checkTraining(raw, { trainer, hosted, trains }),
+    ...checkTraining(raw, { trainer, hosted, trains, suite }),
     ...checkServers(servers),
   ];
 }
@@ -137,7 +137,7 @@ function checkWeights(exporters: Placed[]): Finding[] {
 /** Checks ladder, model and policies against the trainer, or its absence. */
 function checkTraining(
   raw: unknown,
-  { trainer, hosted, trains }: { trainer: boolean; hosted: boolean; trains: boolean },
+  { trainer, hosted, trains, suite }: { trainer: boolean; hosted: boolean; trains: boolean; suite: boolean },
 ): Finding[] {
   const findings: Finding[] = [];
   const ladder = valueAt(raw, ["ladder"]);
@@ -153,7 +153,7 @@ function checkTraining(
   if (trainer && valueAt(raw, ["model"]) === undefined) {
     findings.push({ diagnostic: config.model_missing(), path: ["model"] });
   }
-  if (!trainer && valueAt(raw, ["agent", "endpoint"]) === undefined) {
+  if (!trainer && !suite && valueAt(raw, ["agent", "endpoint"]) === undefined) {
     findings.push({ diagnostic: config.no_policy(), path: ["stages"], side: "key" });
   }
   const climbed = hosted ? ["rl"] : rungs ?? (trainer ? ["warm_start", "rl"] : []);

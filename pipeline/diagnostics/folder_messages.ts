@@ -25,6 +25,11 @@ export const folders = {
     say("FOLDER_TOO_DEEP", `Cannot list folder ${quote(path)}: its folders are nested more than ${limit} deep`),
   too_large: (path: string, limit: string) =>
     say("FOLDER_TOO_LARGE", `Cannot read folder ${quote(path)}: its files have more than ${limit} in all`),
+  no_fixture: (path: string, base_dir: string) =>
+    say(
+      "NO_SUCH_FOLDER",
+      `Cannot copy the fixture ${quote(path)}: expected a folder in that of the pipeline, ${quote(base_dir)}`,
+    ),
   odd_fixture: (path: string) =>
     say(
       "ODD_FIXTURE",

@@ -6,9 +6,11 @@
  * `say("CODE", message, hint?)`. Throw it with `throw new HoneError(area.code(…))`. Tests assert the whole message.
  * @module
  */
+export { audits } from "./audit_messages.ts";
 export { auth } from "./auth_messages.ts";
 export { chat, mcp } from "./server_messages.ts";
 export { cli } from "./cli_messages.ts";
+export { comparisons } from "./comparison_messages.ts";
 export { folders } from "./folder_messages.ts";
 export { llm } from "./llm_messages.ts";
 export { config, loader, scenarios } from "./pipeline_messages.ts";

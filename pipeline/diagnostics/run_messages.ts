@@ -130,14 +130,16 @@ export const runner = {
     ),
   no_signal: (
     step: number,
-    found: { steps: number; value: string; times: number; rewards: number },
+    found: { steps: number; value: string; times: number; rewards: number; small: number },
     run_dir: string,
   ) =>
     say(
       "NO_SIGNAL",
       `Cannot train on step ${step}: in ${
         counted(found.steps, "consecutive step")
-      }, no group had rewards that differ (in this one, ${found.times} of ${found.rewards} are ${found.value}), so there is nothing to learn from`,
+      }, no group had enough rewards that differ (in this one, ${found.times} of ${found.rewards} are ${found.value}${
+        found.small > 0 ? `, and ${counted(found.small, "group")} had fewer valid ones than train.min_group_size` : ""
+      }), so there is nothing to learn from`,
       `Give partial credit (\`partial\` of judge/state, parts of scores in the reward shaper), warm-start longer, or train on easier scenarios (train.difficulty). Then start anew, or change ${
         shellPath(join(run_dir, "pipeline.yaml"))
       }, where train.give_up_after: 0 means never to stop for this, and \`hone resume\`.`,

@@ -16,7 +16,7 @@ export interface Alteration {
   field: string;
   /** The other value. */
   to: Json;
-  /** True if the task names the value, or it is a number: an end state without it is not the wanted one. */
+  /** True if the task names the value: an end state without it is not the wanted one. */
   named: boolean;
 }
 
@@ -43,7 +43,7 @@ export function alteredCalls(
         call: index,
         field: fieldOf(path),
         to,
-        named: typeof value !== "string" || mentions(task, value),
+        named: mentions(task, value),
       });
     }
   }
@@ -106,7 +106,9 @@ function shifted(text: string): string {
   });
 }
 
-function mentions(task: string, value: string): boolean {
+function mentions(task: string, value: Json): boolean {
+  if (typeof value === "number") return (task.match(/-?\d+(\.\d+)?/g) ?? []).some((found) => Number(found) === value);
+  if (typeof value !== "string") return false;
   const name = value.split("/").at(-1)!.trim();
   return name !== "" && task.toLowerCase().includes(name.toLowerCase());
 }

@@ -19,7 +19,7 @@ import { judgedAlone, measuredAlone } from "../config/measured_alone.ts";
 import type { LoadedPipeline } from "../config/pipeline_file.ts";
 import { placed } from "../config/resolved_yaml.ts";
 import { control, HoneError, messageOf, runner as messages, store as store_messages } from "../diagnostics/mod.ts";
-import type { Catalog, Envelope, EventMap } from "../events.ts";
+import type { Envelope } from "../events.ts";
 import { EnvironmentPool } from "../mcp/pool/pool.ts";
 import { LlmClient, spentBefore } from "../llm/mod.ts";
 import type { Agent } from "../plugin.ts";
@@ -30,49 +30,20 @@ import { DATABASE, deleteOwn, recordedWeights, writeFacts } from "../store/run_f
 import { serveControl } from "../store/run_control.ts";
 import { type Row, Store } from "../store/store.ts";
 import { findTape, openTape, type TapeSource } from "../tape/mod.ts";
-import { type Verdict, writeReports } from "../verdict/mod.ts";
+import { writeReports } from "../verdict/mod.ts";
 import { bindAll, type Binding, flowOf, OPENING, REJUDGING } from "./bindings.ts";
 import { stageOf } from "./blame.ts";
 import type { Measured, Run } from "./context.ts";
 import { asMessages } from "./policies.ts";
+import { isCompleted, runSuites, verdictOf } from "./run_suites.ts";
+import type { RunOptions, RunResult } from "./run_options.ts";
 import { watchDisk } from "./disk_budget.ts";
 import { keepSpeeds } from "./progress/earlier_speeds.ts";
-import { Progress, type ProgressSnapshot } from "./progress/progress.ts";
+import { Progress } from "./progress/progress.ts";
 import { RunLog, warnLines } from "./progress/run_log.ts";
 import { createRoles, disposed } from "./roles.ts";
 
-/** Options for starting a run. */
-export interface RunOptions {
-  /** Absolute folder of the run; created if missing. */
-  run_dir: string;
-  signal: AbortSignal;
-  /** Continue the run in the folder. */
-  resume?: boolean;
-  /** With `resume`: continue although the servers' tools have changed since the run started. */
-  accept_changes?: boolean;
-  /** The catalog that the evaluated policy was trained with; differences are recorded and noted in the verdict. */
-  trained_with?: Catalog;
-  /** Evaluate these policies, or this one, instead of running the ladder. */
-  measure?: Measured | Measured[];
-  /** Time that plugins have to end once the run is stopped, in seconds; one that does not is abandoned. Default: 30. */
-  grace_secs?: number;
-  on_event?: (event: Envelope) => void;
-  /** Called at each new unit of work and message; `read` returns the current progress. */
-  on_progress?: (read: () => ProgressSnapshot) => void;
-  on_log?: (level: "debug" | "info" | "warn", message: string) => void;
-}
-
-/** How a run ended. */
-export interface RunResult {
-  status: EventMap["run.ended"]["status"];
-  run_dir: string;
-  /** False if a new run failed before its first rollout finished: its folder was deleted. */
-  kept: boolean;
-  /** Set once the ladder is complete, even if an exporter failed afterwards. */
-  verdict?: Verdict;
-  /** Set when `status` is `failed`. */
-  error?: Error;
-}
+export type { RunOptions, RunResult };
 
 /** Reason for which a run's signal was aborted. */
 class Stop extends Error {
@@ -88,8 +59,24 @@ export const STOPPED = ["DISK_LIMIT", "TRAINER_LOST", "WORKER_DIED", "STORE_WRIT
 const TRACKERS_MS = 5000;
 const GRACE_SECS = 30;
 
-/** Runs a pipeline to its verdict. Resolves with the status; throws only if it cannot start in the folder. */
+/**
+ * Runs a pipeline to its verdict, then its suites. Resolves with the status; throws only if it cannot start in the folder.
+ */
 export async function runPipeline(loaded: LoadedPipeline, options: RunOptions): Promise<RunResult> {
+  if (Object.keys(loaded.suites ?? {}).length === 0) return await runAlone(loaded, options);
+  const { run_dir } = options;
+  const { rejudging, measure } = options.resume ? await recordedPurpose(run_dir) : { rejudging: false };
+  if (rejudging) return await runAlone(loaded, options);
+  const result = options.resume && await isCompleted(run_dir)
+    ? { status: "completed" as const, run_dir, kept: true, verdict: await verdictOf(loaded, run_dir) }
+    : await runAlone(loaded, options);
+  if (result.status !== "completed") return result;
+  const measured = measure ?? (options.measure && [options.measure].flat());
+  return await runSuites(result, { loaded, options, measured, run: runAlone });
+}
+
+/** Runs a pipeline without its suites. */
+async function runAlone(loaded: LoadedPipeline, options: RunOptions): Promise<RunResult> {
   const { run_dir, resume = false } = options;
   const trainer = loaded.stages.some(({ plugin }) => plugin.kind === "trainer");
   const find = () => findTape(loaded.config, { run_dir, resumed: resume, trainer });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { dirname, join } from "node:path";
 import { scriptedEndpoint } from "../../tests/fixtures/scripted_endpoint.ts";
-import { trialRun } from "../../tests/fixtures/trial_run.ts";
+import { FILES_SERVER, trialRun } from "../../tests/fixtures/trial_run.ts";
 import type { Trial } from "../plugin.ts";
 import { trial } from "./trial.ts";
 
@@ -78,3 +79,36 @@ function called(content: string) {
     function: { name: "write_file", arguments: JSON.stringify({ path: "tree.txt", content }) },
   };
 }
+
+Deno.test("trial() finds the scenario's own fixture in the folder, over that of the server", async () => {
+  const base_dir = await Deno.makeTempDir();
+  const put = async (path: string, text: string) => {
+    await Deno.mkdir(join(base_dir, dirname(path)), { recursive: true });
+    await Deno.writeTextFile(join(base_dir, path), text);
+  };
+  await put("common/box/a.txt", "of the server");
+  await put("common/box/b.txt", "of the server");
+  await put("own/box/a.txt", "of the scenario");
+  const expected = { "box/a.txt": "of the scenario", "box/b.txt": "of the server", "box/c.txt": "a file" };
+  const checks = Object.entries(expected).map(([file, equals]) => ({ file, equals }));
+  const setup = { fixture: "own", files: { "box/c.txt": "a file" } };
+  const given = { id: "own", task: "Look.", checks, setup };
+  const servers = { files: { ...FILES_SERVER, fixture: join(base_dir, "common") } };
+  await trialRun([{ ...given, setup: { files: setup.files } }], async (run) => {
+    const [scenario] = run.scenarios;
+    const own = { ...scenario!, setup: { ...setup, fixture: "own" } };
+    assert.equal((await trial(run, scenario!, { play: "nothing" })).success, false);
+    await Deno.rename(join(base_dir, "own"), join(run.base_dir, "own"));
+    assert.deepEqual(said(await trial(run, own, { play: "nothing" })), {
+      success: true,
+      invalid: undefined,
+      reason: "state: every check passes",
+    });
+    const outside = { ...scenario!, setup: { fixture: "../own" } };
+    assert.equal(
+      (await trial(run, outside, { play: "nothing" })).invalid,
+      `Cannot copy the fixture "../own": expected a folder in that of the pipeline, ${JSON.stringify(run.base_dir)}`,
+    );
+  }, { servers });
+  await Deno.remove(base_dir, { recursive: true });
+});

@@ -16,6 +16,8 @@ export interface ScenarioOptions {
   parts?: ScenarioPart[];
   /** True if every scenario must have a part of a decisive judge. */
   must_have_part?: boolean;
+  /** Absolute folder of the pipeline file, in which fixtures must exist. Default: not checked. */
+  base_dir?: string;
   /** The pipeline's servers: scenarios that need more than these give are rejected. Default: not checked. */
   servers?: Record<string, DeclaredServer>;
 }

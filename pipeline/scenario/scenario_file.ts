@@ -3,9 +3,10 @@
  * line and frame. Also checks that the catalog has the tools that scenarios name.
  * @module
  */
-import { basename, extname } from "node:path";
+import { statSync } from "node:fs";
+import { basename, extname, resolve } from "node:path";
 import { explain } from "../config/issues.ts";
-import { codeFrame, type Diagnostic, HoneError, reasonOf, scenarios as say } from "../diagnostics/mod.ts";
+import { codeFrame, type Diagnostic, folders, HoneError, reasonOf, scenarios as say } from "../diagnostics/mod.ts";
 import type { Scenario } from "../events.ts";
 import type { ScenarioPart } from "../plugin.ts";
 import type { ScenarioOptions } from "./read_scenarios.ts";
@@ -52,7 +53,7 @@ export async function readScenarios(
 function readScenario(
   entry: Entry,
   id: string,
-  { split, catalog, parts = [], must_have_part, servers }: ScenarioOptions,
+  { split, catalog, parts = [], must_have_part, servers, base_dir }: ScenarioOptions,
   schema: Schema,
   problems: Diagnostic[],
 ): Scenario | undefined {
@@ -78,6 +79,10 @@ function readScenario(
     const wanted = places(parts.filter(({ decides }) => decides));
     problems.push(entry.locate(say.unjudged(JSON.stringify(scenario.id), places(has), wanted), []));
   }
+  const fixture = scenario.setup?.fixture;
+  if (fixture !== undefined && base_dir !== undefined && !isFolder(resolve(base_dir, fixture))) {
+    problems.push(entry.locate(folders.no_fixture(fixture, base_dir), ["setup", "fixture"]));
+  }
   for (const { diagnostic, path } of servers ? serverProblems(scenario, parts, servers) : []) {
     problems.push(entry.locate(diagnostic, path));
   }
@@ -87,6 +92,10 @@ function readScenario(
     if (!known.includes(tool)) problems.push(entry.locate(say.unknown_tool(scenario.id, field, tool, known), path));
   }
   return scenario;
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
 type Schema = ReturnType<typeof scenarioSchema>;

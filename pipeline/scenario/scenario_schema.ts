@@ -6,7 +6,10 @@
 import { z } from "zod";
 import type { Scenario } from "../events.ts";
 import type { ScenarioPart } from "../plugin.ts";
-import { call_schema, path_below } from "./part_schemas.ts";
+import { call_schema, path_below, path_beside } from "./part_schemas.ts";
+
+/** Levels of difficulty, from the lowest. */
+const LEVELS = ["easy", "medium", "hard"] as const;
 
 const loose = z.looseObject({});
 
@@ -23,7 +26,16 @@ const core = z.strictObject({
   tags: z.array(z.string()).default([]).describe(
     "Groups that the scenario belongs to. The report shows success by tag; training takes equal numbers of each first tag.",
   ).meta({ examples: [["write", "one-call"]] }),
+  difficulty: z.union([z.enum(LEVELS), z.number().min(0).max(1)]).optional().describe(
+    "How hard you expect the scenario to be: `easy`, `medium` or `hard`; or a number from 0 (every attempt succeeds) to 1 " +
+      "(none does), of which each level is a third. Becomes the last tag, as in `difficulty:hard`, so that the report " +
+      "shows success by it. How hard a policy finds it is measured by `train.difficulty`.",
+  ).meta({ examples: ["hard"] }),
   setup: z.strictObject({
+    fixture: path_beside.optional().describe(
+      "Folder, relative to the pipeline file and below its folder, whose contents are copied to `${workdir}`, after the " +
+        "`fixture` of the server.",
+    ).meta({ examples: ["./fixtures/forest"] }),
     files: z.record(path_below as z.ZodString, z.string()).optional().describe(
       "Texts of files by path, below the rollout's own folder `${workdir}`.",
     ).meta({ examples: [{ "tree.txt": "maple" }] }),
@@ -75,15 +87,29 @@ export function scenarioSchema(parts: readonly ScenarioPart[]) {
     }),
   );
   const expect = own.length > 0 && {
-    expect: z.strictObject(Object.fromEntries(own.map(({ judge, schema }) => [judge, schema.optional()]))).optional(),
+    expect: z.strictObject(Object.fromEntries(own.map(({ judge, schema }) => [judge, schema.optional()]))).optional()
+      .describe(core.shape.expect.description!).meta({ examples: own.flatMap(exampleOf) }),
   };
   return core.extend({ ...at_top, ...expect }) as unknown as typeof core;
+}
+
+/** A valid `expect` with the part of one judge, if its schema has an example. */
+function exampleOf({ judge, schema }: ScenarioPart): Record<string, unknown>[] {
+  const { examples } = (schema.meta() ?? {}) as { examples?: unknown[] };
+  return examples?.length ? [{ [judge]: examples[0] }] : [];
 }
 
 /** A parsed scenario; `id` and `split` may still be missing. */
 export type WrittenScenario = z.output<typeof core>;
 
-/** Fills in a missing id and split. */
+/** Fills in a missing id and split, and tags the scenario with its difficulty. */
 export function asScenario(written: WrittenScenario, id: string, split: Scenario["split"]): Scenario {
-  return { ...written, id: written.id ?? id, split: written.split ?? split };
+  const { difficulty } = written;
+  const tags = difficulty === undefined ? written.tags : [...written.tags, `difficulty:${levelOf(difficulty)}`];
+  return { ...written, id: written.id ?? id, split: written.split ?? split, tags };
+}
+
+function levelOf(difficulty: NonNullable<WrittenScenario["difficulty"]>): (typeof LEVELS)[number] {
+  if (typeof difficulty === "string") return difficulty;
+  return LEVELS[Math.min(2, Math.floor(difficulty * 3))]!;
 }

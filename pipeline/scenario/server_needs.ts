@@ -41,6 +41,7 @@ export function serverProblems(
 /** What names something in the rollout's own folder: the setup's files and folders, and judges' parts. */
 function folderPaths({ setup, ...scenario }: Scenario, parts: readonly ScenarioPart[]): ServerProblem["path"][] {
   return [
+    ...(setup?.fixture === undefined ? [] : [["setup", "fixture"]]),
     ...Object.keys(setup?.files ?? {}).map((file) => ["setup", "files", file]),
     ...(setup?.directories ?? []).map((_, index) => ["setup", "directories", index]),
     ...parts.flatMap((part) => {

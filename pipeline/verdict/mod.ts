@@ -3,6 +3,7 @@
  * @module
  */
 export { makeVerdict } from "./verdict.ts";
+export { withSuites } from "./suite_figures.ts";
 export { writeReports } from "./write.ts";
 export { success } from "./summary.ts";
 export type * from "./verdict_types.ts";

@@ -18,7 +18,6 @@ import type {
   PolicySummary,
   Queryable,
   Sampling,
-  TokenPrice,
   ValidationComparison,
   Verdict,
   VerdictConfig,
@@ -82,7 +81,7 @@ export function verdictOver(
   const sampling = primarySampling(rollouts, config);
   const policies: Record<string, PolicySummary> = {};
   for (const name of names) {
-    policies[name] = summarise(rollouts.filter((e) => e.policy === name), sampling, config.seed, priceOf(name, config));
+    policies[name] = summarise(rollouts.filter((e) => e.policy === name), sampling, config.seed, config.prices?.[name]);
   }
   const comparisons: Comparison[] = [];
   for (const [i, policy] of names.entries()) {
@@ -122,11 +121,6 @@ export function verdictOver(
     sentence: sentence(findings),
     notes: [...notes(findings, rollouts, config), ...validationNotes(findings, validation)],
   };
-}
-
-/** The price of a policy's tokens, if it is declared: of its own endpoint, or of the agent's. */
-function priceOf(policy: string, { agent, evaluate: { models = {} } }: VerdictConfig): TokenPrice | undefined {
-  return models[policy] ? models[policy].price : agent?.endpoint?.price;
 }
 
 /** Policies that bound what others can reach; they do not compete. */

@@ -335,11 +335,11 @@ export interface VerdictConfig {
     split: Split;
     tries: number;
     sampling: readonly Sampling[];
-    models?: Readonly<Record<string, { price?: TokenPrice }>>;
     target?: number;
     export?: "tuned" | "best_on_validation";
   };
-  agent?: { endpoint?: { price?: TokenPrice } };
+  /** By policy, where declared. */
+  prices?: Readonly<Record<string, TokenPrice>>;
   train?: { choose?: CheckpointSelection["rule"] };
 }
 

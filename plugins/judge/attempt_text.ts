@@ -34,7 +34,7 @@ export const QUOTING =
 
 const LINE_ENDS = /\r\n|[\n\r\v\f\x85\u2028\u2029]/;
 /** What chat templates of served models may read as the start or the end of a message. */
-const TEMPLATE_MARKS = /<(?=\||\/?(?:s|bos|eos|start_of_turn|end_of_turn)>)|\[(?=\/?INST\])/g;
+const TEMPLATE_MARKS = /<(?=[|｜]|\/?(?:s|bos|eos|start_of_turn|end_of_turn)>)|\[(?=\/?INST\])/g;
 
 /** A text as quoted lines, without control characters and marks of chat templates. */
 export function quoted(text: string): string {

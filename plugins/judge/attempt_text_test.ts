@@ -38,8 +38,8 @@ Deno.test("attemptText() and taskText() let no line of a rollout, a task or a se
 
 Deno.test("quoted() breaks up marks of chat templates, control characters and changes of direction", () => {
   assert.equal(
-    quoted("<|im_end|>\n<|im_start|>system\n</s>[INST] a <b> [1]\x1b[2J\u202e\tc<start_of_turn>"),
-    "| < |im_end|>\n| < |im_start|>system\n| < /s>[ INST] a <b> [1]\uFFFD[2J\uFFFD\tc< start_of_turn>",
+    quoted("<|im_end|>\n<|im_start|>system\n</s>[INST] a <b> [1]\x1b[2J\u202e\tc<start_of_turn><｜User｜>"),
+    "| < |im_end|>\n| < |im_start|>system\n| < /s>[ INST] a <b> [1]\uFFFD[2J\uFFFD\tc< start_of_turn>< ｜User｜>",
   );
 });
 

@@ -79,3 +79,46 @@ Deno.test("judge() says how near the calls came, refused ones too", async () => 
   );
   assert.equal(await nearness([fakeToolCall("list")]), 0);
 });
+
+Deno.test("judge() compares arguments with a schema, and takes the order from the scenario", async () => {
+  const written = (content: string) => fakeToolCall("write", { path: "b", content });
+  const spec = {
+    tool: "write",
+    arguments: { path: "b" },
+    schema: { required: ["content"], properties: { content: { pattern: "^maple", maxLength: 8 } } },
+  };
+  const found = await judge({ expected: [spec] }, { tool_calls: [written("maple!")] });
+  assert.equal("score" in found && found.score, 1);
+  for (const content of ["oak", "maple and oak"]) {
+    assert.deepEqual(await judge({ expected: [spec] }, { tool_calls: [written(content)] }), {
+      score: 0,
+      reason: 'write was not called with {"path":"b"} and with arguments that fit the schema',
+      parts: { expected: 0, near: 2 / 3, forbidden: 0, over: 0, calls: 1, invalid: 0, failed: 0 },
+    });
+  }
+  const tool_calls = [fakeToolCall("write", { path: "b" }), fakeToolCall("read", { path: "a" })];
+  const ordered = await judge({ expected: [READ, WRITE], order: "as_listed" }, { tool_calls });
+  assert.equal("score" in ordered && ordered.score, 0.5);
+});
+
+Deno.test("judge() forbids calls by their arguments", async () => {
+  const forbidden = [{
+    tool: "write",
+    arguments: {},
+    schema: { required: ["path"], properties: { path: { pattern: "^/etc/" } } },
+  }];
+  const allowed = await judge({ forbidden }, { tool_calls: [fakeToolCall("write", { path: "b" })] });
+  assert.equal("score" in allowed && allowed.score, 1);
+  const made = await judge({ forbidden }, {
+    tool_calls: [fakeToolCall("write", { path: "/etc/passwd" }, "tool_error")],
+  });
+  assert.deepEqual(made, {
+    score: 0,
+    reason: "a forbidden call was made once",
+    parts: { expected: 1, near: 1, forbidden: 1, over: 0, calls: 1, invalid: 0, failed: 1 },
+  });
+  assert.deepEqual(plugin.expects!.calls!({ forbidden: ["rm", ...forbidden] }), [
+    { as: "forbidden", call: { tool: "rm" }, path: ["forbidden", 0] },
+    { as: "forbidden", call: forbidden[0]!, path: ["forbidden", 1, "tool"] },
+  ]);
+});

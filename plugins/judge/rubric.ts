@@ -68,7 +68,11 @@ const plugin: Plugin<"judge"> = definePlugin({
     with: {
       endpoint: { base_url: "http://127.0.0.1:8000/v1", model: "qwen3-4b" },
       criteria: {
-        goal: { asks: "Has the agent reached the goal of the task?", weight: 2, levels: ["no", "partly", "yes"] },
+        goal: {
+          asks: "Has the agent reached the goal of the task?",
+          weight: 2,
+          levels: ["missed", "partly reached", "reached"],
+        },
         polite: "Is the closing answer polite?",
       },
     },

@@ -1,14 +1,18 @@
 /**
- * Judges the end state of a rollout: the files in its folder, and the results of read-only tool calls.
+ * Judges the end state of a rollout: the files in its folder, and the results of read-only tool calls and SQL queries.
  * The score is 1 if every check of the scenario passes, otherwise a share of `partial` for what the agent changed for
  * the better: the state before it acted is observed too. A state that was not observed is `invalid`.
  * @module
  */
-import { definePlugin, digest, mismatch, type Plugin, readTree, sameValue, treeOf, wantsValue } from "@hone/hone";
-import type { CallSpec, Environment, Json, JsonObject, Judgement, Matcher, NamedCall } from "@hone/hone";
+import { definePlugin, digest, mismatch, type Plugin, queryFile } from "@hone/hone";
+import { readTree, sameValue, treeOf, wantsValue } from "@hone/hone";
+import type { Environment, Json, JsonObject, Judgement } from "@hone/hone";
 import type { Tree, TreeEntry, TreeLimits } from "@hone/hone";
-import { call_schema, matcher_fields, one_matcher, path_below } from "@hone/hone/schemas";
 import { z } from "zod";
+import { type Check, checks_schema, isResultCheck, namedCalls, namedPaths, pathOf } from "./state_check.ts";
+import { questionOf, type ResultCheck } from "./state_check.ts";
+
+export type { Check };
 
 const config = z.strictObject({
   partial: z.number().min(0).max(0.99).default(0.4)
@@ -25,65 +29,17 @@ const config = z.strictObject({
   max_file_bytes: z.int().min(1).default(65536).describe("Larger files are compared only by their hash."),
 });
 
-/** The keys of checks that look into the rollout's folder. */
-const FILE_KEYS = ["file", "absent", "directory"];
-
-const check_schema = z.strictObject({
-  file: path_below.optional().describe(
-    "Path of a file that must exist in the end, below the rollout's own folder; its text is the compared value.",
-  ).meta({ examples: ["notes.txt"] }),
-  absent: path_below.optional().describe("Path that must not exist in the end.").meta({ examples: ["old.txt"] }),
-  directory: path_below.optional().describe("Path of a folder that must exist in the end.").meta({ examples: ["box"] }),
-  call: call_schema.optional().describe(
-    "Tool call that hone makes after the rollout, of a read-only tool; it must succeed, and its result is the compared " +
-      "value. `${workdir}` in an argument is replaced.",
-  ).meta({ examples: [{ tool: "read_text_file", arguments: { path: "notes.txt" } }] }),
-  path: z.string().optional().describe(
-    "With `call`: where in the result the compared value is, keys and list positions (from 0) joined by dots. The result " +
-      "is the tool's structured content, or else its text read as JSON. Default: the whole text.",
-  ).meta({ examples: ["items.0.name"] }),
-  ...matcher_fields,
-}).refine(
-  (value) => ["file", "absent", "directory", "call"].filter((key) => key in value).length === 1,
-  "must have exactly one of file, absent, directory and call",
-).refine(...one_matcher);
-
-/** One condition on the end state. */
-export type Check =
-  & ({ file: string } | { absent: string } | { directory: string } | { call: CallSpec; path?: string })
-  & Matcher;
-
-/** A check's form is given by its refinements, which zod's types cannot express. */
-const checks_schema = z.array(check_schema).describe(
-  "Conditions on the end state, all of which must hold; read by judge/state. Each has exactly one of `file`, `absent`, " +
-    "`directory` and `call`, and at most one of `equals`, `contains` and `matches`, which a value is compared with.",
-).meta({
-  examples: [
-    [{ file: "tree.txt", equals: "maple" }, { absent: "old.txt" }, { directory: "box" }],
-    [{ file: "log.txt", matches: "^done: \\d+ files$" }, { file: "notes.txt", contains: "maple" }],
-    [{
-      call: { server: "shop", tool: "list_orders", arguments: { customer: "Ada" } },
-      path: "orders.0.total",
-      equals: 12.5,
-      tolerance: 0.01,
-    }],
-  ],
-}) as unknown as z.ZodType<Check[]>;
-
 const plugin: Plugin<"judge"> = definePlugin({
   kind: "judge",
   name: "state",
-  summary: "Scores the end state, files and results of read-only calls, against the scenario's checks.",
+  summary: "Scores the end state, files and results of read-only calls and SQL queries, against the scenario's checks.",
   config,
   examples: [{ title: "No partial credit", with: { partial: 0, strict: true } }],
   expects: {
     field: "checks",
     schema: checks_schema,
-    calls: (checks) =>
-      checks.flatMap((check, i): NamedCall[] =>
-        "call" in check ? [{ as: "observed", call: check.call, path: [i, "call", "tool"] }] : []
-      ),
-    paths: (checks) => checks.flatMap((check, i) => FILE_KEYS.filter((key) => key in check).map((key) => [i, key])),
+    calls: namedCalls,
+    paths: namedPaths,
   },
   parts: ["checks", "held", "stray"],
   create: ({ config, log, stage }) => {
@@ -123,9 +79,9 @@ const plugin: Plugin<"judge"> = definePlugin({
 });
 export default plugin;
 
-/** The result of a check's call. */
+/** The result of a check's call or query. */
 interface CallAnswer {
-  /** Digest of the call; absent in records of earlier versions. */
+  /** Digest of the call or query; absent in records of earlier versions. */
   call?: string;
   outcome: string;
   text: string;
@@ -136,7 +92,7 @@ interface CallAnswer {
 interface State {
   /** Null if the rollout has no folder of its own. */
   tree: Tree | null;
-  /** Results of the `call` checks, in their order. */
+  /** Results of the `call` and `sql` checks, in their order. */
   calls: CallAnswer[];
   /** True if there were more files than `max_files`. */
   truncated: boolean;
@@ -158,6 +114,7 @@ const UNSEEN = new Set([
   "denied",
   "unknown_tool",
   "invalid_arguments",
+  "unseen",
 ]);
 
 /** Looks at the environment; with `read_only`, a call that may change things is `denied`. */
@@ -171,12 +128,32 @@ async function look(
   const { tree, truncated } = workdir === null ? { tree: null, truncated: false } : await readTree(workdir, limits);
   const calls: CallAnswer[] = [];
   for (const check of checks) {
-    if (!("call" in check)) continue;
-    const { outcome, text, result } = await environment.observe(check.call, options);
-    const structured = (result as JsonObject | null)?.structuredContent ?? null;
-    calls.push({ call: digest(check.call), outcome, text, structured });
+    if (!isResultCheck(check)) continue;
+    const call = digest(questionOf(check));
+    calls.push({ call, ...await ("call" in check ? called(environment, check, options) : queried(workdir, check)) });
   }
   return { tree, calls, truncated };
+}
+
+async function called(
+  environment: Environment,
+  { call }: Extract<ResultCheck, { call: unknown }>,
+  options?: { read_only: boolean },
+): Promise<CallAnswer> {
+  const { outcome, text, result } = await environment.observe(call, options);
+  return { outcome, text, structured: (result as JsonObject | null)?.structuredContent ?? null };
+}
+
+/** A query's answer in the form of a call's: the single value, or the rows, as structured content. */
+async function queried(workdir: string | null, { sql }: Extract<ResultCheck, { sql: unknown }>): Promise<CallAnswer> {
+  if (workdir === null) return { outcome: "unseen", text: "the rollout has no folder of its own", structured: null };
+  const answer = await queryFile(workdir, sql);
+  if ("unseen" in answer) return { outcome: "unseen", text: answer.unseen, structured: null };
+  if ("failed" in answer) return { outcome: "tool_error", text: answer.failed, structured: null };
+  const [row, ...rest] = answer.rows;
+  const cells = row && rest.length === 0 ? Object.values(row) : [];
+  const value = cells.length === 1 ? cells[0]! : answer.rows;
+  return { outcome: "ok", text: JSON.stringify(value), structured: value };
 }
 
 function changes(before: Tree, after: Tree): NonNullable<Observation["was"]> {
@@ -239,14 +216,41 @@ function resultsOf(
   }
   let index = 0;
   return checks.map((check) => {
-    if (!("call" in check)) {
-      return { now: pathProblem(check, tree ?? {}), before: pathProblem(check, before)?.credit ?? 1 };
+    if (!isResultCheck(check)) {
+      const now = pathProblem(check, tree ?? {}) ?? changeProblem(check, touches(Object.keys(was), pathOf(check)));
+      return { now, before: check.changed ? 0 : pathProblem(check, before)?.credit ?? 1 };
     }
     const [answer, earlier] = [calls[index]!, calls_before?.[index]];
     index++;
     const known = earlier !== undefined && earlier.outcome !== "denied";
-    return { now: callProblem(check, answer), before: known ? callProblem(check, earlier)?.credit ?? 1 : null };
+    const now = resultProblem(check, answer) ??
+      (known ? changeProblem(check, !sameResult(check, earlier, answer)) : undefined);
+    if (!known) return { now, before: null };
+    return { now, before: check.changed ? 0 : resultProblem(check, earlier)?.credit ?? 1 };
   });
+}
+
+/** Whether an entry, or anything below it, was changed. */
+function touches(changed: string[], path: string): boolean {
+  return changed.some((one) => one === path || one.startsWith(`${path}/`));
+}
+
+function sameResult({ path }: ResultCheck, before: CallAnswer, now: CallAnswer): boolean {
+  const value = ({ text, structured }: CallAnswer) =>
+    path === undefined ? [text, structured] : atPath(structured ?? text, path);
+  return before.outcome === now.outcome && sameValue(value(before) ?? null, value(now) ?? null);
+}
+
+/** Why a check that compares with the state before fails. */
+function changeProblem(check: Check, is_changed: boolean): Problem | undefined {
+  if (check.unchanged && is_changed) return { reason: `${nameOf(check)} was changed`, credit: 0 };
+  if (check.changed && !is_changed) return { reason: `${nameOf(check)} is as it was before`, credit: 0 };
+}
+
+/** What a check looks at, in words. */
+function nameOf(check: Check): string {
+  if (!isResultCheck(check)) return JSON.stringify(pathOf(check));
+  return "call" in check ? check.call.tool : `the query of ${JSON.stringify(check.sql.database)}`;
 }
 
 /** What was not observed of all that the checks need, as a sentence; undefined if nothing is missing. */
@@ -257,11 +261,12 @@ function unseenPart(
 ): string | undefined {
   const { tree, was, calls, calls_before, truncated } = seen;
   if (truncated) return `the rollout's folder has more than ${max_files} files`;
-  if (strict || checks.some((check) => !("call" in check))) {
+  if (strict || checks.some((check) => !isResultCheck(check))) {
     if (tree === null) return "the end state was not observed (the rollout has no folder of its own)";
     if (was === null) return "the state before the agent acted was not observed";
   }
-  const wanted = checks.flatMap((check) => "call" in check ? [digest(check.call)] : []);
+  const asked = checks.filter(isResultCheck);
+  const wanted = asked.map((check) => digest(questionOf(check)));
   const others = (made: CallAnswer[]) =>
     made.length !== wanted.length || made.some(({ call }, i) => call !== undefined && call !== wanted[i]);
   if (others(calls) || calls_before && others(calls_before)) {
@@ -270,8 +275,14 @@ function unseenPart(
   const said = ({ outcome, text }: CallAnswer) => `(${outcome}: ${shown(text)})`;
   const end = calls.find(({ outcome }) => UNSEEN.has(outcome));
   if (end) return `the end state was not observed ${said(end)}`;
-  const start = calls_before?.find(({ outcome }) => UNSEEN.has(outcome) && outcome !== "denied");
-  return start && `the state before the agent acted was not observed ${said(start)}`;
+  const compares = (index: number) => asked[index]!.unchanged === true || asked[index]!.changed === true;
+  const start = calls_before?.find(({ outcome }, index) =>
+    UNSEEN.has(outcome) && (outcome !== "denied" || compares(index))
+  );
+  if (start) return `the state before the agent acted was not observed ${said(start)}`;
+  return calls_before === null && asked.some((_, index) => compares(index))
+    ? "the state before the agent acted was not observed"
+    : undefined;
 }
 
 function isState(value: Json | undefined): value is Json & State {
@@ -289,8 +300,8 @@ interface Problem {
   credit: number;
 }
 
-function pathProblem(check: Exclude<Check, { call: unknown }>, tree: Tree): Problem | undefined {
-  const path = tidy("file" in check ? check.file : "directory" in check ? check.directory : check.absent);
+function pathProblem(check: Exclude<Check, ResultCheck>, tree: Tree): Problem | undefined {
+  const path = pathOf(check);
   const name = JSON.stringify(path);
   const entry = Object.hasOwn(tree, path) ? tree[path] : undefined;
   if ("absent" in check) return entry === undefined ? undefined : { reason: `${name} is still there`, credit: 0 };
@@ -307,14 +318,12 @@ function pathProblem(check: Exclude<Check, { call: unknown }>, tree: Tree): Prob
   return wanted === undefined ? undefined : { reason: `${name} is ${shown(entry)}: expected ${wanted}`, credit: 0.5 };
 }
 
-function callProblem(
-  check: Check & { call: { tool: string }; path?: string },
-  { outcome, text, structured }: CallAnswer,
-): Problem | undefined {
-  const name = check.call.tool;
-  if (outcome !== "ok") return { reason: `${name} failed: ${shown(text)}`, credit: 0 };
+function resultProblem(check: Check & ResultCheck, { outcome, text, structured }: CallAnswer): Problem | undefined {
+  const name = nameOf(check);
+  if (outcome !== "ok") return { reason: "sql" in check ? text : `${name} failed: ${shown(text)}`, credit: 0 };
   if (!wantsValue(check)) return undefined;
-  const value = check.path === undefined ? text : atPath(structured ?? text, check.path);
+  const whole = "sql" in check ? structured : text;
+  const value = check.path === undefined ? whole : atPath(structured ?? text, check.path);
   if (value === undefined) return { reason: `${name} answered nothing at ${check.path}`, credit: 0 };
   const wanted = mismatch(value, check);
   return wanted === undefined
@@ -339,16 +348,16 @@ function atPath(value: Json, path: string): Json | undefined {
   return at;
 }
 
+/** A database and the files that its engine keeps beside it. */
+const BESIDE = ["", "-wal", "-shm", "-journal", ".wal"];
+
 /** Changed paths that no check names and that are not parent folders of a named one. */
 function strayPaths(checks: Check[], changed: string[]): string[] {
-  const named = checks.flatMap((check) =>
-    "file" in check ? [check.file] : "directory" in check ? [check.directory] : "absent" in check ? [check.absent] : []
-  ).map(tidy);
+  const named = checks.flatMap((check) => {
+    if (!isResultCheck(check)) return [pathOf(check)];
+    return "sql" in check ? BESIDE.map((end) => check.sql.database + end) : [];
+  });
   return changed.filter((path) => !named.some((name) => name === path || name.startsWith(`${path}/`)));
-}
-
-function tidy(path: string): string {
-  return path.replace(/^(\.\/)+/, "").replace(/\/+$/, "");
 }
 
 function shown(value: Json): string {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import type { CallResult, Environment, JsonObject, Judgement, Scenario } from "@hone/hone";
 import { conformance, fakeContext, fakeJudgeArgs, fakeTrajectory } from "@hone/hone/testing";
 import plugin, { type Check } from "./state.ts";
@@ -297,4 +298,100 @@ Deno.test("judge() reads observations of earlier versions of hone", async () => 
   };
   const group = [fakeTrajectory({ observations: { test: observation } })];
   assert.equal(score((await role.judge(fakeJudgeArgs({ group, expected })))[0]!), 0.2);
+});
+
+Deno.test("judge() compares with the state before: unchanged and changed", async () => {
+  const before = { "a.txt": "maple", "box/b.txt": "oak" };
+  const checks: Check[] = [
+    { file: "a.txt", changed: true },
+    { directory: "box", unchanged: true },
+    { call: { tool: "notes", arguments: {} }, unchanged: true },
+    { call: { tool: "other", arguments: {} }, path: "n", changed: true },
+  ];
+  const json = (text: string) => ({ ...seen(text), result: { structuredContent: JSON.parse(text) } });
+  const earlier = { notes: seen("x"), other: json('{"n": 1, "at": 1}') };
+  const done = { notes: seen("x"), other: json('{"n": 2, "at": 2}') };
+  const after = { ...before, "a.txt": "pine" };
+  assert.equal(score(await judge({ checks, before, after, earlier, answers: done })), 1);
+  const idle = await judge({ checks, before, after: before, earlier, answers: earlier });
+  assert.deepEqual(idle, {
+    score: 0,
+    reason: '"a.txt" is as it was before',
+    parts: { checks: 4, held: 2, stray: 0 },
+  });
+  const reasons = [];
+  for (
+    const [files, answers] of [
+      [{ ...after, "box/c.txt": "" }, done],
+      [after, { ...done, notes: seen("y") }],
+      [after, { ...done, other: json('{"n": 1, "at": 2}') }],
+    ] as const
+  ) {
+    const verdict = await judge({ checks, before, after: files, earlier, answers });
+    reasons.push("reason" in verdict && verdict.reason);
+  }
+  assert.deepEqual(reasons, ['"box" was changed', "notes was changed", "other is as it was before"]);
+  // What may not be called before cannot be compared.
+  const unknown = await judge({ checks: [checks[2]!], answers: done });
+  assert.deepEqual(unknown, {
+    invalid: 'the state before the agent acted was not observed (denied: "not known to be read-only")',
+  });
+  const made = await judge({ checks: [{ file: "a.txt", changed: true }], after });
+  assert.equal(score(made), 1);
+});
+
+Deno.test("judge() queries a database file, before and after", async () => {
+  const file = async (...statements: string[]) => {
+    const path = await Deno.makeTempFile();
+    {
+      using db = new DatabaseSync(path);
+      db.exec(`CREATE TABLE t (name TEXT, n REAL); ${statements.join(";")}`);
+    }
+    const bytes = await Deno.readFile(path);
+    await Deno.remove(path);
+    return bytes;
+  };
+  const sql = (query: string) => ({ sql: { database: "shop.db", query } });
+  const checks: Check[] = [
+    { ...sql("SELECT n FROM t WHERE name = 'Ada'"), equals: 2.5, tolerance: 0.01 },
+    { ...sql("SELECT name FROM t ORDER BY name"), path: "1.name", equals: "Bob" },
+    { ...sql("SELECT count(*) FROM t"), changed: true },
+  ];
+  const [empty, filled] = [await file(), await file("INSERT INTO t VALUES ('Ada', 2.501), ('Bob', 1)")];
+  const settings = { strict: true };
+  assert.equal(
+    score(await judge({ checks, fixture: { "shop.db": empty }, after: { "shop.db": filled }, settings })),
+    1,
+  );
+  const none = await judge({ checks, after: {} });
+  assert.deepEqual(none, {
+    score: 0,
+    reason: 'there is no database "shop.db"',
+    parts: { checks: 3, held: 0, stray: 0 },
+  });
+  const untouched = await judge({ checks, fixture: { "shop.db": empty }, after: { "shop.db": empty } });
+  assert.deepEqual(untouched, {
+    score: 0,
+    reason: 'the query of "shop.db" answered []: expected 2.5 ± 0.01',
+    parts: { checks: 3, held: 0, stray: 0 },
+  });
+  const typo = await judge({ checks: [sql("SELEKT 1")], after: { "shop.db": filled } });
+  assert.deepEqual(typo, {
+    invalid: 'the end state was not observed (unseen: "the query cannot be read: near \\"SELEKT\\": syntax error")',
+  });
+});
+
+Deno.test("a check's form is refused where it says too little or too much", () => {
+  const problem = (check: unknown) =>
+    plugin.expects!.schema.safeParse([check]).error?.issues.map(({ message }) => message);
+  assert.deepEqual(problem({ file: "a", directory: "b" }), [
+    "must have exactly one of file, absent, directory, call and sql",
+  ]);
+  assert.deepEqual(problem({ file: "a", equals: "x", unchanged: true }), [
+    "must have an expected value, unchanged or changed, and not two of them",
+  ]);
+  assert.deepEqual(problem({ absent: "a", changed: true }), ["what is absent can be neither unchanged nor changed"]);
+  assert.deepEqual(problem({ sql: { database: "../a.db", query: "SELECT 1" } }), [
+    "must be a path below the rollout's own folder",
+  ]);
 });

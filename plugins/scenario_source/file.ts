@@ -20,7 +20,7 @@ const plugin: Plugin<"scenario-source"> = definePlugin({
   summary: "Reads scenarios from YAML, JSON, JSON lines or CSV files; an invalid file is rejected as a whole.",
   config,
   examples: [{ title: "One file", with: { path: "./scenarios.yaml" } }],
-  preview: ({ path, split }, { base_dir, ...judged }) => readScenarios(filesOf(path, base_dir), { split, ...judged }),
+  preview: ({ path, split }, args) => readScenarios(filesOf(path, args.base_dir), { split, ...args }),
   create: ({ config: { path, split }, base_dir }) => ({
     async *produce(catalog, parts) {
       yield* await readScenarios(filesOf(path, base_dir), { split, catalog, parts });

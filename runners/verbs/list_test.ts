@@ -18,7 +18,8 @@ Deno.test("list shows every built-in plugin with its summary", async () => {
 
 Deno.test("list shows the plugins of one kind", async () => {
   const uses = JSON.parse(await run(["judge"], "json")).map(({ use }: { use: string }) => use);
-  assert.deepEqual(uses, ["judge/state", "judge/calls", "judge/answer"]);
+  assert.deepEqual(uses, Object.keys(builtins).filter((use) => use.startsWith("judge/")));
+  assert.deepEqual(uses.slice(0, 3), ["judge/state", "judge/calls", "judge/answer"]);
 });
 
 Deno.test("list shows one plugin's settings and examples", async () => {

@@ -19,6 +19,8 @@ export const VERBS: Entry[] = [
   { name: "resume", summary: "Resume a stopped run.", load: () => import("./resume.ts") },
   { name: "evaluate", summary: "Evaluate policies on a split, without training.", load: () => import("./evaluate.ts") },
   { name: "rejudge", summary: "Judge the rollouts of a run again.", load: () => import("./rejudge.ts") },
+  { name: "compare", summary: "Have a judge compare two policies of a run.", load: () => import("./compare_pairs.ts") },
+  { name: "audit", summary: "Measure how far a judge can be trusted.", load: () => import("./audit.ts") },
   { name: "validate", summary: "Check pipelines without running them.", load: () => import("./validate.ts") },
   {
     name: "scenarios check",

@@ -3,23 +3,26 @@
  * `report.html`. Reads a live run through its socket.
  * @module
  */
+import { existsSync } from "node:fs";
 import { lstat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { textOf } from "../../pipeline/common/read_text.ts";
 import { explain } from "../../pipeline/config/issues.ts";
+import { policyPrices } from "../../pipeline/config/policy_prices.ts";
 import { pipeline_schema } from "../../pipeline/config/pipeline_schema.ts";
 import { Source } from "../../pipeline/config/source.ts";
 import { cli, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import { openRun } from "../../pipeline/store/live_run.ts";
-import { makeVerdict, writeReports } from "../../pipeline/verdict/mod.ts";
+import { suiteNames } from "../../pipeline/run/run_suites.ts";
+import { makeVerdict, type Verdict, withSuites, writeReports } from "../../pipeline/verdict/mod.ts";
 import { namedRun } from "./named_run.ts";
 import { verdict } from "./results.ts";
-import { defineVerb, terminalOnly } from "./verb.ts";
+import { type Caller, defineVerb, terminalOnly } from "./verb.ts";
 
 /** The fields of the run's own `pipeline.yaml` that the verdict needs. */
 const settings = z.object(
-  pipeline_schema.pick({ name: true, seed: true, agent: true, train: true, evaluate: true }).shape,
+  pipeline_schema.pick({ name: true, seed: true, agent: true, train: true, evaluate: true, model: true }).shape,
 );
 
 export default defineVerb({
@@ -46,7 +49,8 @@ export default defineVerb({
     if (!(await lstat(join(dir, "run.duckdb"))).isFile()) throw new HoneError(cli.not_a_run(dir));
     await using run = await openRun(dir);
     const config = await settingsIn(join(dir, "pipeline.yaml"));
-    const verdict = await makeVerdict({ store: run, config });
+    const own = await makeVerdict({ store: run, config: { ...config, prices: policyPrices(config) } });
+    const verdict = withSuites(own, await suiteVerdicts(dir, caller));
     if (run.live) verdict.notes.unshift("The run is still in progress: these figures are provisional.");
     const files = await writeReports(dir, run, verdict, { status: run.live ? "running" : "interrupted" });
     if (args.open) await caller.open(files.html);
@@ -54,6 +58,19 @@ export default defineVerb({
   },
   text: ({ files, verdict }) => [verdict.sentence, ...verdict.notes.map((note) => `- ${note}`), files.html].join("\n"),
 });
+
+/** The verdicts of the run's suites, as far as they have been evaluated. */
+async function suiteVerdicts(run_dir: string, caller: Pick<Caller, "within">): Promise<Record<string, Verdict>> {
+  const verdicts: Record<string, Verdict> = {};
+  for (const name of await suiteNames(run_dir)) {
+    const folder = join(run_dir, "suites", name);
+    if (!existsSync(join(folder, "run.duckdb"))) continue;
+    await using records = await openRun(await namedRun(folder, caller));
+    const config = await settingsIn(join(folder, "pipeline.yaml"));
+    verdicts[name] = await makeVerdict({ store: records, config: { ...config, prices: policyPrices(config) } });
+  }
+  return verdicts;
+}
 
 /** Problems are told without lines of the file, which may be a link to another one. */
 async function settingsIn(path: string): Promise<z.output<typeof settings>> {

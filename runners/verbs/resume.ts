@@ -3,6 +3,7 @@ import { join, relative } from "node:path";
 import { z } from "zod";
 import { loadPipeline } from "../../pipeline/config/pipeline_file.ts";
 import { recordedPurpose } from "../../pipeline/run/open_run.ts";
+import { suitesCompleted } from "../../pipeline/run/run_suites.ts";
 import { findRun, lockHolder, openRun } from "../../pipeline/store/live_run.ts";
 import { builtins } from "../../plugins/mod.ts";
 import { approval } from "./consent.ts";
@@ -64,5 +65,5 @@ async function isComplete(run_dir: string): Promise<boolean> {
   if ((await lockHolder(run_dir)) !== null) return false;
   await using run = await openRun(run_dir);
   const [facts] = await run.query("SELECT status FROM runs");
-  return facts?.status === "completed";
+  return facts?.status === "completed" && await suitesCompleted(run_dir);
 }

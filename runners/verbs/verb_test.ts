@@ -4,6 +4,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parse } from "yaml";
+import { scriptedStages } from "../../tests/fixtures/judged_pipeline.ts";
 import { liveRun } from "../../tests/fixtures/small_run.ts";
 import { recordingTerminal } from "../../tests/fixtures/recording_terminal.ts";
 import { TEST_SERVER } from "../../tests/fixtures/test_pool.ts";
@@ -51,6 +53,17 @@ const CASES: Record<string, (verb: Verb, dir: string) => Promise<unknown>> = {
   resume: (verb, dir) => checked(verb, [join(dir, "run")], { yes: true }),
   evaluate: (verb, dir) => checked(verb, [join(dir, "run")], { yes: true, run_dir: join(dir, "evaluation") }),
   rejudge: (verb, dir) => checked(verb, [join(dir, "run")], { yes: true, run_dir: join(dir, "rejudged") }),
+  async compare(verb, dir) {
+    const ruler = { use: "judge/ruler", with: { endpoint: { base_url: "http://127.0.0.1:9/v1", model: "none" } } };
+    const stages = await scriptedStages([{ use: "judge/state" }, ruler]);
+    const pipeline = join(dir, "ruled.yaml");
+    await Deno.writeTextFile(pipeline, JSON.stringify({ ...parse(await Deno.readTextFile(SCRIPTED)), stages }));
+    // A policy is as good as itself: nobody is asked.
+    const same = await checked(verb, [join(dir, "run"), "base", "base"], { pipeline, yes: true });
+    assert.deepEqual([same.wins, same.losses, same.invalid, same.requests, same.share.mean], [0, 0, 0, 0, 0.5]);
+    assert.ok(same.ties > 0);
+  },
+  audit: (verb, dir) => checked(verb, [join(dir, "run")], { yes: true }),
   async validate(verb, dir) {
     await Deno.writeTextFile(join(dir, "p.yaml"), "name: p\nsede: 1\n");
     await checked(verb, [SCRIPTED, join(dir, "p.yaml")]);
@@ -106,7 +119,17 @@ Deno.test("every verb says what it does to the world, and only verbs that act ar
   const names = (effect: string) => verbs.filter((verb) => verb.effect === effect).map(({ name }) => name);
   assert.deepEqual(names("reads"), ["validate", "graph", "list", "runs", "query", "watch", "doctor", "completion"]);
   assert.deepEqual(names("acts"), ["login", "new", "report", "pause", "cancel"]);
-  assert.deepEqual(names("runs"), ["run", "resume", "evaluate", "rejudge", "scenarios check", "discover", "call"]);
+  assert.deepEqual(names("runs"), [
+    "run",
+    "resume",
+    "evaluate",
+    "rejudge",
+    "compare",
+    "audit",
+    "scenarios check",
+    "discover",
+    "call",
+  ]);
 });
 
 /** The sources below a folder of runners/, by name. */

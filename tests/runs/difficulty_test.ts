@@ -10,7 +10,7 @@ const SCENARIOS: Scenario[] = [
     ["never-1", "never-2", "always", "half-1", "half-2", "half-3"].map((kind) => `${family}-${kind}`)
   ),
   "held",
-].map((id) => ({ id, task: "Do it.", split: id === "held" ? "heldout" : "train", tags: [id[0]!], checks: [] }));
+].map((id) => ({ id, task: `Do ${id}.`, split: id === "held" ? "heldout" : "train", tags: [id[0]!], checks: [] }));
 
 const judge: Roles["judge"] = {
   ...alternating,

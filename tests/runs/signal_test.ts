@@ -7,7 +7,7 @@ import { alternating, answering, pluginRun } from "../fixtures/plugin_run.ts";
 /** Training scenarios of two families, and one held-out one; groups of the named ones have equal rewards. */
 function families(...equal: string[]) {
   const of = (id: string, split: Scenario["split"] = "train"): Scenario => (
-    { id, task: "Do it.", split, tags: [id[0]!], checks: [] }
+    { id, task: `Do ${id}.`, split, tags: [id[0]!], checks: [] }
   );
   const all = ["a", "b"].flatMap((family) => Array.from({ length: 5 }, (_, i) => of(`${family}${i}`)));
   const judge: Roles["judge"] = {
@@ -112,10 +112,15 @@ Deno.test("a run whose groups all have equal rewards stops with the reason, and 
   for (const resume of [false, true]) {
     const { status, error } = await run.start({ resume });
     assert.equal(status, "failed");
-    assert.equal((error as { code?: string }).code, "NO_SIGNAL");
+    const { code, hint } = error as { code?: string; hint?: string };
+    assert.equal(code, "NO_SIGNAL");
+    assert.match(
+      hint!,
+      /^Give partial credit .* Then start anew, or change \S+pipeline\.yaml, where train\.give_up_after: 0 /,
+    );
     assert.equal(
       error!.message,
-      "Cannot train on step 3: in 3 consecutive steps, no group had rewards that differ (in this one, 8 of 8 are 0), " +
+      "Cannot train on step 3: in 3 consecutive steps, no group had enough rewards that differ (in this one, 8 of 8 are 0), " +
         "so there is nothing to learn from",
     );
   }

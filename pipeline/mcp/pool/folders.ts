@@ -4,6 +4,8 @@
  * the model. Links that a server puts there are never followed (`open_folder.ts`).
  * @module
  */
+import { existsSync } from "node:fs";
+import { isAbsolute, relative, resolve, sep } from "node:path";
 import { folders as say, HoneError } from "../../diagnostics/mod.ts";
 import type { Scenario } from "../../events.ts";
 import { emptyFolder, inFolder, makeFolder, namesBelow, OpenFolder } from "../../common/open_folder.ts";
@@ -54,6 +56,15 @@ export async function copyFixture(fixture: string, work: string): Promise<void> 
   using from = OpenFolder.open(fixture);
   using to = OpenFolder.open(work);
   await copyInto(from, to);
+}
+
+/** Copies the fixture that a scenario names. Throws where it is no folder below the pipeline's. */
+export async function copyFixtureBelow(base_dir: string, fixture: string, work: string): Promise<void> {
+  const path = resolve(base_dir, fixture);
+  const below = relative(base_dir, path);
+  const outside = below === ".." || below.startsWith(`..${sep}`) || isAbsolute(below);
+  if (outside || !existsSync(path)) throw new HoneError(say.no_fixture(fixture, base_dir));
+  await copyFixture(path, work);
 }
 
 async function copyInto(from: OpenFolder, to: OpenFolder): Promise<void> {

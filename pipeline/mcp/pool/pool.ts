@@ -290,8 +290,7 @@ export class EnvironmentPool implements AsyncDisposable {
 
 /** Throws for files of a setup that have no folder: a setup that is skipped would make the result meaningless. */
 function mustHaveFolder({ workdir }: Lease, { setup }: Scenario): void {
-  const count = Object.keys(setup?.files ?? {}).length + (setup?.directories ?? []).length;
-  if (workdir === null && count > 0) throw new HoneError(mcp.setup_without_folder());
+  if (workdir === null && writesFiles(setup ?? {})) throw new HoneError(mcp.setup_without_folder());
 }
 
 async function callSetup(lease: Lease, { setup }: Scenario): Promise<void> {

@@ -16,7 +16,7 @@ import { endpointOf, rootOf, startLimit } from "../session/server_endpoint.ts";
 import { TooManyRequests } from "../session/fetch.ts";
 import type { Scenario } from "../../events.ts";
 import { removeFolder } from "../../common/open_folder.ts";
-import { copyFixture, SlotFolders, writeSetup } from "./folders.ts";
+import { copyFixture, copyFixtureBelow, SlotFolders, writeSetup } from "./folders.ts";
 import { Session } from "../session/session.ts";
 
 /** Shared by all slots of a pool. */
@@ -118,11 +118,12 @@ export class Slot {
   }
 
   /** Writes a scenario's files. Servers that restart for each rollout are started after that, to find them there. */
-  async setUp({ files = {}, directories = [] }: NonNullable<Scenario["setup"]>): Promise<void> {
-    if (!this.has_folders || !writesFiles({ files, directories })) return;
+  async setUp(setup: NonNullable<Scenario["setup"]>): Promise<void> {
+    if (!this.has_folders || !writesFiles(setup)) return;
     const early = this.names.filter((name) => this.#isProcess(name) && this.ctx.servers[name]!.reset === "restart");
     await Promise.all(early.map((name) => this.drop(name)));
-    await writeSetup(this.folders.work, { files, directories });
+    if (setup.fixture !== undefined) await copyFixtureBelow(this.ctx.base_dir, setup.fixture, this.folders.work);
+    await writeSetup(this.folders.work, setup);
   }
 
   /** Closes the session with one server and ends its process. */
@@ -192,8 +193,8 @@ export class Slot {
 }
 
 /** Whether a setup puts anything into the rollout's folder. */
-export function writesFiles({ files, directories }: NonNullable<Scenario["setup"]>): boolean {
-  return Object.keys(files ?? {}).length > 0 || (directories ?? []).length > 0;
+export function writesFiles({ fixture, files, directories }: NonNullable<Scenario["setup"]>): boolean {
+  return fixture !== undefined || Object.keys(files ?? {}).length > 0 || (directories ?? []).length > 0;
 }
 
 /**

@@ -16,7 +16,13 @@ import type { Group, Run, StagedJudge } from "../context.ts";
 import { judgementMaker } from "../made_by.ts";
 
 /** Infrastructure failures: they say nothing about the policy. */
-const FAILURES = new Set<Outcome["end"]>(["server_failed", "endpoint_failed", "cancelled", "timeout", "tape_miss"]);
+export const FAILURES: ReadonlySet<string> = new Set<Outcome["end"]>([
+  "server_failed",
+  "endpoint_failed",
+  "cancelled",
+  "timeout",
+  "tape_miss",
+]);
 
 /** Whether the rollout can be judged. */
 export function isJudgeable({ outcome }: Pick<Trajectory, "outcome">): boolean {

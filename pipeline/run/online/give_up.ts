@@ -7,6 +7,7 @@
 import { HoneError, runner as messages } from "../../diagnostics/mod.ts";
 import { lastStepMetrics } from "../../store/step_records.ts";
 import type { Judged, Run } from "../context.ts";
+import { noSignal } from "./step_batch.ts";
 
 /** The metrics that decide: all are of `step_batch.ts`. */
 type Signal = Record<string, number>;
@@ -32,7 +33,8 @@ export class GiveUp {
     if (!isSilent(this.#last, train.give_up_after) || metrics.success_rate === 1) return;
     const values = rewards.flatMap((reward) => "invalid" in reward ? [] : [String(Number(reward.value.toFixed(4)))]);
     const [value, times] = mostFrequent(values);
-    const found = { steps: train.give_up_after, value, times, rewards: values.length };
+    const small = groups.filter((group) => noSignal(group, train) === "too_small").length;
+    const found = { steps: train.give_up_after, value, times, rewards: values.length, small };
     throw new HoneError(messages.no_signal(step, found, run_dir));
   }
 }

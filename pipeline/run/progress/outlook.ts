@@ -48,7 +48,7 @@ const SPLITS: Split[] = ["train", "validation", "heldout"];
 /** What a run of the pipeline would do; the speeds of earlier runs are in hone's cache. */
 export async function outlook(loaded: LoadedPipeline, cache_dir: string): Promise<Outlook> {
   const { scenarios } = loaded;
-  const phases = scenarios ? phasesOf(loaded, scenarios) : null;
+  const phases = scenarios ? [...phasesOf(loaded, scenarios), ...suitePhases(loaded)] : null;
   const earlier = await earlierRun(loaded.config, cache_dir);
   const groups = (wanted: (phase: Phase) => boolean) =>
     phases && sum(phases.filter(wanted), ({ groups }) => groups?.count ?? 0);
@@ -74,6 +74,17 @@ function phasesOf({ config, hosted, stages }: LoadedPipeline, scenarios: Scenari
     hosted: hosted || null,
     recorded: { step: 0, supervised_steps: 0, policies: new Map(), evaluations: new Map(), prompts: new Map() },
     roles: { exporters: stages.filter(({ plugin }) => plugin.kind === "exporter") },
+  });
+}
+
+/** The suites, whose scenarios are known. */
+function suitePhases({ config, suites = {} }: LoadedPipeline): Phase[] {
+  return Object.entries(suites).flatMap(([name, suite]) => {
+    const scenarios = (suite.scenarios ?? []).filter(({ split }) => split === suite.config.evaluate.split);
+    const { sampling, tries } = suite.config.evaluate;
+    const groups = { count: scenarios.length * config.evaluate.policies.length * sampling.length, size: tries };
+    const units = groups.count * groups.size;
+    return [{ name: `suite ${name}`, kind: "rollout" as const, counts: "rollouts" as const, units, groups }];
   });
 }
 
