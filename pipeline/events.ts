@@ -350,6 +350,16 @@ export interface Batch {
 /** How a run ends: `interrupted` by its signal (Ctrl-C), `cancelled` and `paused` by `hone cancel` and `hone pause`. */
 export const RUN_STATUSES = ["completed", "failed", "interrupted", "cancelled", "paused"] as const;
 
+/** The machine that a run is on, without names of hosts, users or folders. */
+export interface Machine {
+  /** Model of its processor. */
+  cpu: string;
+  cores: number;
+  memory_bytes: number;
+  /** Operating system with its version, and architecture. */
+  os: string;
+}
+
 /** Events by name. Payloads are plain records; long arrays of numbers are typed arrays. */
 export interface EventMap {
   /** `measured` in a run that only evaluates: the policies, and their weights (see `Measured` in run/context.ts). */
@@ -358,6 +368,7 @@ export interface EventMap {
     seed: number;
     hone_version: string;
     resumed: boolean;
+    machine?: Machine;
     measured?: {
       policy: string;
       weights?: string;

@@ -1,5 +1,5 @@
 /**
- * Writes what is generated from the schemas: plugins/README.md, and in docs/ pipeline.md, scenarios.md, cli.md,
+ * Writes what is generated from the schemas: plugins/README.md, and in docs/ pipeline.md, scenarios.md, cli.md, queries.md,
  * pipeline.schema.json, scenario.schema.json, hone.schema.json.
  * With `--check` it writes nothing and fails where a file is out of date.
  * Run: deno run -A tools/docs.ts [--check]
@@ -17,6 +17,7 @@ import type { ScenarioPart } from "../pipeline/plugin.ts";
 import { asPart } from "../pipeline/scenario/parts.ts";
 import { hone_json } from "../plugins/exporter/hone_json.ts";
 import { builtins } from "../plugins/mod.ts";
+import { READY_QUERIES } from "../pipeline/verdict/mod.ts";
 import { EFFECTS, formatsOf, type Verb } from "../runners/verbs/verb.ts";
 import { ROOT } from "./sources.ts";
 
@@ -104,6 +105,20 @@ function verbSection(verb: Verb): string {
   ].join("\n\n");
 }
 
+function queriesPage(): string {
+  const sections = Object.entries(READY_QUERIES).map(([name, { about, sql, takes }]) => {
+    const value = takes ? ` \`--value\` gives the ${takes}; in the SQL, \`:${takes}\` stands for it, or for NULL.` : "";
+    return `## @${name}\n\n${about}${value}\n\n\`\`\`sql\n${sql.trim()}\n\`\`\``;
+  });
+  return [
+    GENERATED,
+    "# Ready-made queries",
+    "`hone query <run> @<name>` answers from SQL what the report of a run shows, and what one asks next; " +
+    "`hone query --list` lists them. Their SQL, to start one's own queries from (`hone query --schema` describes the tables):",
+    ...sections,
+  ].join("\n\n") + "\n";
+}
+
 /** Every verb under runners/verbs, by name: the files whose default export is one. */
 async function verbs(): Promise<Verb[]> {
   const folder = join(ROOT, "runners/verbs");
@@ -130,6 +145,7 @@ async function generate(): Promise<Record<string, string>> {
     "docs/scenarios.md": scenarioPage(parts),
     "docs/scenario.schema.json": JSON.stringify(scenarioJsonSchema(parts), null, 2) + "\n",
     "docs/hone.schema.json": JSON.stringify(z.toJSONSchema(hone_json), null, 2) + "\n",
+    "docs/queries.md": queriesPage(),
     "docs/cli.md": [GENERATED, "# The command line", ...sections].join("\n\n") + "\n",
   };
 }

@@ -105,7 +105,14 @@ type Shapes = { [K in EventName]: Record<keyof AllKeys<EventMap[K]>, Test> };
 type AllKeys<T> = { [K in T extends unknown ? keyof T : never]: unknown };
 
 const shapes: Shapes = {
-  "run.started": { name: text, seed: number, hone_version: text, resumed: bool, measured: maybe(list) },
+  "run.started": {
+    name: text,
+    seed: number,
+    hone_version: text,
+    resumed: bool,
+    machine: maybe(object),
+    measured: maybe(list),
+  },
   "catalog.discovered": { servers: list, tools: list, schema_hash: text },
   "catalog.changed": { found: text, changes: list, schema_hash: text, catalog: maybe(object) },
   "scenario.produced": {

@@ -55,6 +55,17 @@ export const cli = {
     say("BAD_LINE", `Cannot read the command line of ${verb}: ${reason}`, `\`hone ${verb} --help\` shows the usage.`),
   bad_value: (flag: string, value: string, wanted: string) =>
     say("BAD_VALUE", `Cannot use ${quote(value)} for ${flag}: ${wanted}`),
+  unknown_query: (name: string, known: readonly string[]) => {
+    const meant = nearest(name, known);
+    return say(
+      "UNKNOWN_QUERY",
+      `No ready-made query is called ${quote(name)}: expected one of ${known.join(", ")}`,
+      meant ? `did you mean @${meant}?` : "`hone query --list` tells what each of them shows.",
+    );
+  },
+  query_without_value: (name: string) => say("QUERY_VALUE", `Cannot use --value: the query @${name} takes none`),
+  value_without_query: () =>
+    say("QUERY_VALUE", "Cannot use --value with a statement: it is for ready-made queries (`hone query --list`)"),
   missing_argument: (verb: string, name: string) =>
     say("MISSING_ARGUMENT", `Cannot ${verb}: <${name}> is missing`, `\`hone ${verb} --help\` shows the usage.`),
   missing_flag: (verb: string, flag: string, wanted: string) =>

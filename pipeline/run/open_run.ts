@@ -12,6 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Bus } from "../bus.ts";
 import { cacheDir } from "../common/cache_dir.ts";
 import { unlessAborted } from "../common/deadline.ts";
+import { machine } from "../common/machine.ts";
 import { redact } from "../common/redact.ts";
 import { VERSION } from "../common/version.ts";
 import { writeAside } from "../common/write_aside.ts";
@@ -321,6 +322,7 @@ async function toTheEnd(
       seed,
       hone_version: VERSION,
       resumed: run.resumed,
+      machine: machine(),
       ...(run.measured && { measured: run.measured }),
     });
     await unlessAborted(signal, bus.idle());

@@ -107,7 +107,7 @@ const LLM_COLUMNS = columnsOf("llm_calls").slice(1).map(([column]) => column);
 /** Events that have rows of their own; each returns the reference that `events` keeps. */
 const ROWS: Rows = {
   "run.started": (d, at, add, run_id) => {
-    add("run_starts", [run_id, d.name, d.seed, d.hone_version, at, d.resumed]);
+    add("run_starts", [run_id, d.name, d.seed, d.hone_version, at, d.resumed, json(d.machine)]);
     return run_id;
   },
   "run.ended": (d, at, add, run_id) => {

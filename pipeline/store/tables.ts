@@ -91,6 +91,7 @@ export const TABLES = {
     hone_version: ["VARCHAR", "Version of hone."],
     started_at: ["TIMESTAMP", "When it started, in UTC."],
     resumed: ["BOOLEAN", "False for the first start."],
+    machine: ["JSON", "The machine: cpu, cores, memory_bytes, os."],
   }),
   run_ends: records("run.ended", "How the run's starts ended; a killed one has no row.", {
     run_id: ["VARCHAR", "The run's id."],

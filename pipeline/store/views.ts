@@ -52,7 +52,7 @@ export const VIEWS: Record<string, View> = {
   runs: {
     about: "The run of this file: one row.",
     columns: {
-      ...of("run_starts", "seq", "started_at", "resumed"),
+      ...of("run_starts", "seq", "started_at", "resumed", "machine"),
       started_at: ["TIMESTAMP", "When the run first started, in UTC."],
       starts: ["BIGINT", "How often it was started or resumed."],
       last_started_at: ["TIMESTAMP", "When it was last started or resumed, in UTC."],

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { Store } from "../store/store.ts";
-import { gatherReport } from "./report_data.ts";
+import { gatherReport } from "./report/report_data.ts";
 import { HOSTILE } from "../../tests/fixtures/sample_report.ts";
 import { writeRun } from "../../tests/fixtures/stored_run.ts";
 import type { Verdict, VerdictConfig } from "./verdict_types.ts";

@@ -37,7 +37,7 @@ export function parseLine(verb: Verb, words: string[]): ParsedLine {
     }));
   }
   const set = parsed.data as Record<string, unknown>;
-  const wanted = verb.positional.filter(({ optional, unless }) => !optional && !(unless && set[unless]));
+  const wanted = verb.positional.filter(({ optional, unless }) => !optional && !unless?.some((flag) => set[flag]));
   if (positionals.length < wanted.length) {
     throw new HoneError(cli.missing_argument(verb.name, wanted[positionals.length]!.name));
   }

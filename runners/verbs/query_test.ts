@@ -96,6 +96,26 @@ Deno.test("query --schema lists every table and column with what it holds, and n
   });
 });
 
+Deno.test("query --list tells the ready-made queries, and @name runs one", async () => {
+  assert.deepEqual(parseLine(query, ["--list"]).positional, []);
+  const text = (await runVerb(query, { args: { list: true } })).out[0]!;
+  assert.match(text, /^@success +Success of each policy on held-out scenarios, by sampling\.\n/);
+  assert.match(text, /\n@step +Why .* --value: a step\.\n/);
+  await inFolder(async (runs_dir) => {
+    const { run_dir, end } = await liveRun(runs_dir, "files-1");
+    const ask = (sql: string, value?: string) =>
+      runVerb(query, { positional: [run_dir, sql], args: { ...(value && { value }) }, format: "json" });
+    const [start] = JSON.parse((await ask("@starts")).out[0]!);
+    assert.deepEqual([start.resumed, start.status], [false, null]);
+    await assert.rejects(ask("@stap"), { code: "UNKNOWN_QUERY", hint: "did you mean @step?" });
+    await assert.rejects(ask("@toString"), { code: "UNKNOWN_QUERY" });
+    await assert.rejects(ask("@costs", "1"), { message: "Cannot use --value: the query @costs takes none" });
+    await assert.rejects(ask("@step", "1 OR 1"), { code: "BAD_VALUE" });
+    await assert.rejects(ask("FROM metrics", "1"), { code: "QUERY_VALUE" });
+    await end("completed");
+  });
+});
+
 Deno.test("runs tells a live run, a finished one, one whose process is gone and one that is no run apart", async () => {
   await inFolder(async (runs_dir) => {
     const live = await liveRun(runs_dir, "live");

@@ -23,8 +23,8 @@ export interface Positional {
   name: string;
   description: string;
   optional?: boolean;
-  /** A flag (a field of `args`) with which it is not needed. */
-  unless?: string;
+  /** Flags (fields of `args`) with which it is not needed. */
+  unless?: readonly string[];
   /** Takes all remaining words; only the last argument may. */
   variadic?: boolean;
   /** May be a command with its own flags, written after `--`. */

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Page } from "playwright-core";
 import { launchBrowser } from "./browser.ts";
-import { htmlReport } from "../../pipeline/verdict/html.ts";
+import { htmlReport } from "../../pipeline/verdict/report/html.ts";
 import { HOSTILE, sampleReport } from "../fixtures/sample_report.ts";
 
 /** Opens a report in a page and returns what the browser complained of. */

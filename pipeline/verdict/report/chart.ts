@@ -7,7 +7,7 @@
 import { scaleLinear } from "d3-scale";
 // @ts-types="npm:@types/d3-shape@3.2.0"
 import { curveMonotoneX, line } from "d3-shape";
-import type { Interval } from "../events.ts";
+import type { Interval } from "../../events.ts";
 import { type Markup, markup } from "./markup.ts";
 
 /** A line to draw; `x` are steps. */

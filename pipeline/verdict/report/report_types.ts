@@ -3,8 +3,8 @@
  * store by `report_data.ts` and drawn by `markdown.ts` and `html.ts`.
  * @module
  */
-import type { Interval } from "../events.ts";
-import type { Verdict } from "./verdict_types.ts";
+import type { Interval } from "../../events.ts";
+import type { Verdict } from "../verdict_types.ts";
 
 /** The run as its report names it. */
 export interface RunFacts {

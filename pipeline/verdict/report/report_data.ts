@@ -3,8 +3,8 @@
  * Works on a live run as well.
  * @module
  */
-import type { Interval, Shortened } from "../events.ts";
-import { evaluatedRollouts, literal, TURN_COUNTS } from "./evaluated_rollouts.ts";
+import type { Interval, Shortened } from "../../events.ts";
+import { evaluatedRollouts, literal, TURN_COUNTS } from "../evaluated_rollouts.ts";
 import type {
   CurvePoint,
   Report,
@@ -15,8 +15,8 @@ import type {
   TagRow,
   ValidationPoint,
 } from "./report_types.ts";
-import { success } from "./summary.ts";
-import type { EvaluatedRollout, Queryable, Verdict } from "./verdict_types.ts";
+import { success } from "../summary.ts";
+import type { EvaluatedRollout, Queryable, Verdict } from "../verdict_types.ts";
 
 /** Scenarios whose trajectories a report shows. */
 const SAMPLES = 12;

@@ -3,14 +3,14 @@
  * Every text from outside is escaped by `markup.ts`.
  * @module
  */
-import { counted } from "../diagnostics/mod.ts";
-import type { Interval } from "../events.ts";
+import { counted } from "../../diagnostics/mod.ts";
+import type { Interval } from "../../events.ts";
 import { type Bar, intervalBars, lineChart, percent, type Series, significant } from "./chart.ts";
 import { clip, type Markup, markup, trusted } from "./markup.ts";
 import type { CurvePoint, Report, Sample, SampleRun } from "./report_types.ts";
-import { plain, signed } from "./sentence.ts";
+import { plain, signed } from "../sentence.ts";
 import { STYLE } from "./style.ts";
-import type { Comparison, PolicySummary, Verdict } from "./verdict_types.ts";
+import type { Comparison, PolicySummary, Verdict } from "../verdict_types.ts";
 
 /** Characters of one text that a sample shows. */
 const SAMPLE_TEXT = 1600;

@@ -3,9 +3,9 @@ import { lineChart, significant } from "./chart.ts";
 import { htmlReport } from "./html.ts";
 import { markdownReport } from "./markdown.ts";
 import { clip, escape, markup, visible } from "./markup.ts";
-import { HOSTILE, sampleReport } from "../../tests/fixtures/sample_report.ts";
+import { HOSTILE, sampleReport } from "../../../tests/fixtures/sample_report.ts";
 import type { Report } from "./report_types.ts";
-import { verdictOver } from "./verdict.ts";
+import { verdictOver } from "../verdict.ts";
 
 Deno.test("markup() escapes every string and leaves markup as it is", () => {
   const inner = markup`<b>${"<i> & \"'`"}</b>`;

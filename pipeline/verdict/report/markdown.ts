@@ -7,7 +7,7 @@ import { significant } from "./chart.ts";
 import { causeRows, policyRows, shortenedNote, title, validationRows } from "./html.ts";
 import { clip, visible } from "./markup.ts";
 import type { Report, Sample } from "./report_types.ts";
-import { label, plain, signed } from "./sentence.ts";
+import { label, plain, signed } from "../sentence.ts";
 
 const SAMPLE_TEXT = 800;
 

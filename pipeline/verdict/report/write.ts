@@ -3,11 +3,11 @@
  * @module
  */
 import { join } from "node:path";
-import { writeAside } from "../common/write_aside.ts";
+import { writeAside } from "../../common/write_aside.ts";
 import { htmlReport } from "./html.ts";
 import { markdownReport } from "./markdown.ts";
 import { gatherReport } from "./report_data.ts";
-import type { Queryable, Verdict } from "./verdict_types.ts";
+import type { Queryable, Verdict } from "../verdict_types.ts";
 
 /** The files that were written, absolute where `run_dir` is. */
 export interface ReportFiles {
