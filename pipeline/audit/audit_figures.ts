@@ -7,7 +7,7 @@
 import type { Interval, Judgement, Trajectory } from "../events.ts";
 import { agreement, type Ratings } from "../stats/agreement.ts";
 import { bootstrapMean } from "../stats/bootstrap.ts";
-import { clusteredProportion } from "../stats/proportion.ts";
+import { clusteredProportion, wilson } from "../stats/proportion.ts";
 import { tally } from "../verdict/summary.ts";
 import type { AgreementFigures, AuditFigures, CanaryFigures } from "./audit_types.ts";
 import { CANARIES, type Canary, confidentWrong, decorated, empty, padded } from "./canaries.ts";
@@ -145,8 +145,11 @@ async function canaryFigures(args: AuditArgs, mine: Rater) {
   for (const kind of CANARIES) {
     const made = await args.all(args.groups, (audited) => judgedCanary(args, kind, audited, mine));
     judgements.push(...made.map((one) => one.judgements));
-    const values = made.map(({ value }) => value === null ? [] : [value]);
-    const interval = bootstrapMean(values, { seed: args.seed });
+    const values = made.flatMap(({ value }) => value === null ? [] : [value]);
+    const interval = isIdle(kind)
+      // Of scores from 0 to 1, none vary more than those that are all 0 or 1: too wide, if anything.
+      ? wilson(values.reduce((sum, value) => sum + value, 0), values.length)
+      : bootstrapMean(values.map((value) => [value]), { seed: args.seed });
     const above = made.flatMap((one) => one.above === null ? [] : [one.above]);
     const share = above.length > 0 ? above.reduce((sum, one) => sum + one, 0) / above.length : null;
     figures[kind] = interval.n === 0 ? null : { ...interval, above: share };
@@ -161,7 +164,7 @@ async function judgedCanary(
   mine: Rater,
 ): Promise<JudgedCanary> {
   const nothing = { value: null, above: null, judgements: [] };
-  if (kind === "empty" || kind === "confident_wrong") {
+  if (isIdle(kind)) {
     const canary = kind === "empty" ? empty(group[0]!) : confidentWrong(group[0]!, otherAnswer(args, scenario.id));
     const judgements = await args.judge.ask({ scenario, group: [...group, named(canary, kind)] });
     const value = scoreOf(judgements.at(-1));
@@ -176,6 +179,10 @@ async function judgedCanary(
   const judgements = await args.judge.ask({ scenario, group: group.with(index, changed) });
   const [before, after] = [mine.value(group[index]!.rollout_id), scoreOf(judgements[index])];
   return { value: before === null || after === null ? null : after - before, above: null, judgements };
+}
+
+function isIdle(kind: Canary): kind is "empty" | "confident_wrong" {
+  return kind === "empty" || kind === "confident_wrong";
 }
 
 function named(canary: Trajectory, kind: Canary): Trajectory {

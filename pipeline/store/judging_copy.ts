@@ -4,7 +4,7 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import { copyFile, mkdir, rename, rm } from "node:fs/promises";
+import { chmod, copyFile, mkdir, readdir, rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { control, HoneError } from "../diagnostics/mod.ts";
@@ -18,13 +18,17 @@ import type { TableName } from "./tables.ts";
 const MADE_ANEW: TableName[] = ["judgement_records", "reward_records", "evaluations", "llm_calls"];
 
 /**
- * Copies the records of the run in `source` to the new folder `run_dir`. Throws a HoneError if the run is live or
- * `source` is not a run.
+ * Copies the records of the run in `source` to the new folder `run_dir`. Throws a HoneError if the run is live,
+ * `source` is not a run, or the folder is not empty.
  */
 export async function copyForJudging(source: string, run_dir: string): Promise<void> {
   if ((await lockHolder(source)) !== null) throw new HoneError(control.rejudged_live(source));
   const path = join(source, DATABASE);
   await mkdir(run_dir, { recursive: true, mode: 0o700 });
+  const names = await readdir(run_dir);
+  if (names.length > 0) throw new HoneError(control.folder_in_use(run_dir, names.sort()));
+  // Trajectories may be confidential.
+  await chmod(run_dir, 0o700);
   // Renamed when it is ready: a half-made copy is not a run.
   const part = join(run_dir, `${DATABASE}.part`);
   try {

@@ -9,6 +9,7 @@ import type { AuditForecast } from "../../pipeline/audit/audit_forecast.ts";
 import type { AgreementFigures, CanaryFigures } from "../../pipeline/audit/audit_types.ts";
 import { auditRun } from "../../pipeline/audit/audited_run.ts";
 import { notesOf, warningsOf } from "../../pipeline/audit/warnings.ts";
+import { visible } from "../../pipeline/common/visible.ts";
 import { loadPipeline } from "../../pipeline/config/pipeline_file.ts";
 import { audits, counted, HoneError } from "../../pipeline/diagnostics/mod.ts";
 import type { Interval } from "../../pipeline/events.ts";
@@ -206,7 +207,8 @@ function inWords(audited: Result): string {
     ...line("score of a confident wrong answer", canaries.confident_wrong),
     ...line("gain by formatting", canaries.decorated),
     ...line("gain by length", canaries.padded),
-    ...warnings.map((warning) => `warning: ${warning}`),
+    // Causes may come from a judge's program or endpoint.
+    ...warnings.map((warning) => `warning: ${visible(warning).replaceAll("\n", "\\n")}`),
     ...(warnings.length === 0 ? ["no warning"] : []),
     ...notes.map((note) => `- ${note}`),
     `${counted(cost.requests, "request")} sent, ${cost.cached} answered from the cache, ${cost.tokens} tokens${usd}`,

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { LIMITS } from "../../pipeline/audit/warnings.ts";
+import { Store } from "../../pipeline/store/store.ts";
 import audit from "../../runners/verbs/audit.ts";
 import run from "../../runners/verbs/run.ts";
 import { asking, type JudgedPipeline, judgedPipeline, scriptedStages } from "../fixtures/judged_pipeline.ts";
@@ -61,6 +62,17 @@ async function recordedRun(judged: JudgedPipeline): Promise<string> {
 async function stagesWith(judges: Record<string, unknown>[], path: string) {
   const source = { use: "scenario-source/file", with: { path } };
   return (await scriptedStages(judges)).map((stage) => stage.use === source.use ? source : stage);
+}
+
+/** Has somebody label every evaluation rollout with the opposite of its success. */
+async function contradict(run_dir: string): Promise<void> {
+  await using store = await Store.open(join(run_dir, "run.duckdb"), { run_id: "run", mode: "resume" });
+  const rows = await store.query("SELECT rollout_id, success FROM rewards JOIN rollouts USING (rollout_id)");
+  for (const [index, { rollout_id, success }] of rows.entries()) {
+    const data = { rollout_id: String(rollout_id), score: success ? 0 : 1, reason: "" };
+    const at = { seq: store.next_seq + index, at: 1, run_id: store.run_id, source: "label" };
+    await store.append({ ...at, type: "label.given", data });
+  }
 }
 
 async function audited(judged: JudgedPipeline, run_dir: string, judge: Record<string, unknown>, args = {}) {
@@ -159,6 +171,12 @@ Deno.test("audit works with any judge, and says what it cannot measure", async (
     "no agreement with checks: no sampled rollout has both a judgement of this judge and a decision of checks",
     "no canaries: the judge reads an observation of the environment, of which they have none",
   ]);
+  // People who say the opposite of what the checks say.
+  await contradict(run_dir);
+  await using honest = startRuleJudge();
+  const labelled = await audited(judged, run_dir, { use: "judge/rubric", with: { endpoint: honest.endpoint } });
+  assert.deepEqual([labelled.agreement, labelled.human_agreement], [1, 0]);
+  assert.match(labelled.warnings.join("\n"), /^The judge agrees with people's labels on 0\.00 of \d+ /);
   // A program.
   const program = join(import.meta.dirname!, "../fixtures/programs/judge.py");
   const { judge, warnings } = await audited(judged, run_dir, { use: `exec:${program}` }, { judge: "asked" });

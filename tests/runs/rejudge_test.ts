@@ -73,6 +73,11 @@ Deno.test("rejudge scores what a run recorded with other judges, in a folder of 
   assert.equal(await digestOf(run_dir), before);
   assert.deepEqual((await readdir(run_dir)).filter((name) => /lock|part|wal/.test(name)), []);
 
+  const full = join(judged.dir, "cache");
+  await assert.rejects(
+    runVerb(rejudge, { positional: [run_dir], args: { pipeline, yes: true, run_dir: full } }),
+    { code: "FOLDER_NOT_EMPTY" },
+  );
   assert.deepEqual(await rows(result.run_dir, ROLLOUTS), await rows(run_dir, ROLLOUTS));
   assert.deepEqual(await rows(result.run_dir, rewarded), [valid]);
   assert.deepEqual(
