@@ -108,6 +108,19 @@ export const cli = {
     ),
   weights_twice: () =>
     say("WEIGHTS_TWICE", "Cannot evaluate with both --adapter and --checkpoint: they are synonyms", "Give one."),
+  model_is_address: (address: string) =>
+    say(
+      "MODEL_IS_ADDRESS",
+      `Cannot use ${quote(address)} for --model: expected the name of a model`,
+      "Give the address with --base-url, and the model's name at this endpoint with --model.",
+    ),
+  servers_twice: () => say("SERVERS_TWICE", "Cannot use both --servers and --mcp-url", "Give one."),
+  no_gpu_trainer: (count: number) =>
+    say(
+      "NO_GPU_TRAINER",
+      `Cannot train on ${count} ${count === 1 ? "GPU" : "GPUs"}: hone has no trainer for CUDA yet`,
+      "Leave --num-gpus out: trainer/mlx uses this machine's CPU, or Metal on a Mac.",
+    ),
   policy_named_twice: (policy: string) =>
     say("POLICY_TWICE", `Cannot evaluate ${quote(policy)} twice: two of the named policies have this name`),
   prompt_missing: () =>

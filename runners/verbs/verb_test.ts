@@ -52,6 +52,25 @@ const CASES: Record<string, (verb: Verb, dir: string) => Promise<unknown>> = {
   },
   resume: (verb, dir) => checked(verb, [join(dir, "run")], { yes: true }),
   evaluate: (verb, dir) => checked(verb, [join(dir, "run")], { yes: true, run_dir: join(dir, "evaluation") }),
+  async eval(verb, dir) {
+    const dataset = join(dir, "tasks.json");
+    await Deno.writeTextFile(dataset, JSON.stringify([{ task: "Say yes.", answer: { equals: "yes" } }]));
+    const set = ["agent.endpoint.context_tokens=4096"];
+    const args = {
+      model: "m",
+      base_url: "http://127.0.0.1:9/v1",
+      dataset,
+      output_dir: join(dir, "eval"),
+      set,
+      yes: true,
+    };
+    const { status, verdict } = await checked(verb, [], args);
+    assert.deepEqual([status, verdict.policies.base.success.n], ["completed", 0]);
+  },
+  async train(verb, dir) {
+    const args = { base_model: "smollm2-135m", dataset: join(dir, "tasks.json"), num_gpus: 1, yes: true };
+    await assert.rejects(checked(verb, [], args), { code: "NO_GPU_TRAINER" });
+  },
   rejudge: (verb, dir) => checked(verb, [join(dir, "run")], { yes: true, run_dir: join(dir, "rejudged") }),
   async compare(verb, dir) {
     const ruler = { use: "judge/ruler", with: { endpoint: { base_url: "http://127.0.0.1:9/v1", model: "none" } } };
@@ -123,6 +142,8 @@ Deno.test("every verb says what it does to the world, and only verbs that act ar
     "run",
     "resume",
     "evaluate",
+    "eval",
+    "train",
     "rejudge",
     "compare",
     "audit",
