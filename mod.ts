@@ -28,6 +28,7 @@ export { type QueryAnswer } from "./pipeline/sql/query_answer.ts";
 export { readTree, treeOf } from "./pipeline/common/folder_tree.ts";
 export type { Tree, TreeEntry, TreeLimits } from "./pipeline/common/folder_tree.ts";
 export { cacheDir } from "./pipeline/common/cache_dir.ts";
+export { OneShot, type OneShotOptions } from "./pipeline/program/one_shot.ts";
 export { Worker } from "./pipeline/program/worker.ts";
 export { ensureWorkerEnv } from "./pipeline/program/worker_env.ts";
 

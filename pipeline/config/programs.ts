@@ -10,6 +10,7 @@ import { dirname, relative, resolve } from "node:path";
 import { isSecretName } from "../common/redact.ts";
 import { visibleWord } from "../common/visible.ts";
 import { type Builtins, pluginSource } from "../loader.ts";
+import type { z } from "zod";
 import { jsonSchema } from "./issues.ts";
 import type { PipelineConfig, ServerConfig } from "./pipeline_schema.ts";
 import { asWritten } from "./resolved_yaml.ts";
@@ -108,24 +109,47 @@ export async function pluginProgram(use: string, base_dir: string): Promise<Prog
   return { plugin: use, shown: lines, digest: digestOf(base_dir, [use, own, ...imported]) };
 }
 
-/** Programs that the settings of built-in plugins name: fields marked with `.meta({ program: true })`. */
+/**
+ * Programs that the settings of built-in plugins name: fields marked with `.meta({ program: true })`, a path or a
+ * command. What a command runs may be in a file that it names: those belong to it.
+ */
 async function settingPrograms(stages: unknown[], builtins: Builtins, base_dir: string): Promise<Program[]> {
   const found: Program[] = [];
   for (const stage of stages) {
     const [use, given] = [valueAt(stage, ["use"]), valueAt(stage, ["with"])];
     if (typeof use !== "string" || !Object.hasOwn(builtins, use) || typeof given !== "object") continue;
     const { config } = (await builtins[use]!()).default;
-    const fields = (jsonSchema(config).properties ?? {}) as Record<string, { program?: boolean }>;
-    for (const [key, value] of Object.entries(given ?? {})) {
-      if (!Object.hasOwn(fields, key) || fields[key]!.program !== true || typeof value !== "string") continue;
-      const shown = [`${use}: ${visibleWord(value)} (its ${key})`];
-      found.push({ shown, digest: digestOf(base_dir, [use, key, value]) });
+    for (const [key, value] of programFields(config, given)) {
+      if (typeof value === "string") {
+        const shown = [`${use}: ${visibleWord(value)} (its ${key})`];
+        found.push({ shown, digest: digestOf(base_dir, [use, key, value]) });
+        continue;
+      }
+      const files = await filesOfCommand(value, base_dir);
+      const lines = files.map(({ path, sha256 }) => `with ${visibleWord(relative(base_dir, path))} (sha256 ${sha256})`);
+      const shown = [`${use}: ${words(value)} (its ${key})`, ...lines];
+      found.push({ shown, digest: digestOf(base_dir, [use, key, value, files]) });
     }
   }
   return found;
 }
 
-interface CodeFile {
+/** The settings that name a program, each with its value: a path, or the words of a command. */
+export function programFields(config: z.ZodType, given: unknown): [key: string, value: string | string[]][] {
+  const fields = (jsonSchema(config).properties ?? {}) as Record<string, { program?: boolean }>;
+  const isWords = (value: unknown) => Array.isArray(value) && value.every((word) => typeof word === "string");
+  return Object.entries((given ?? {}) as Record<string, string | string[]>).filter(([key, value]) =>
+    Object.hasOwn(fields, key) && fields[key]!.program === true && (typeof value === "string" || isWords(value))
+  );
+}
+
+/** The files that a command names, and the local code that those name, below the folder of the pipeline or not. */
+export async function filesOfCommand(command: readonly string[], base_dir: string): Promise<CodeFile[]> {
+  return (await Promise.all(command.map((word) => codeFiles(resolve(base_dir, word))))).flat();
+}
+
+/** A file of code, known by its contents. */
+export interface CodeFile {
   path: string;
   sha256: string;
 }
