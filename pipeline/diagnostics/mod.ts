@@ -12,6 +12,7 @@ export { chat, mcp } from "./server_messages.ts";
 export { cli } from "./cli_messages.ts";
 export { comparisons } from "./comparison_messages.ts";
 export { folders } from "./folder_messages.ts";
+export { labels } from "./label_messages.ts";
 export { llm } from "./llm_messages.ts";
 export { config, loader, scenarios } from "./pipeline_messages.ts";
 export { scenarioChecks } from "./scenario_check_messages.ts";

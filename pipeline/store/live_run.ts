@@ -11,7 +11,7 @@ import { TimeUp, within } from "../common/deadline.ts";
 import { boundedLines } from "../common/bounded_lines.ts";
 import { readText } from "../common/read_text.ts";
 import { control as messages, HoneError, messageOf, reasonOf } from "../diagnostics/mod.ts";
-import type { Envelope } from "../events.ts";
+import type { Envelope, Label } from "../events.ts";
 import { CONTROL, QUERY_LIMITS } from "./run_control.ts";
 import { DATABASE, readFacts, startedByName } from "./run_folder.ts";
 import { type QueryLimits, type Row, Store } from "./store.ts";
@@ -114,6 +114,8 @@ export interface RunClient extends AsyncDisposable {
   watch(signal?: AbortSignal): AsyncGenerator<Envelope>;
   pause(): Promise<void>;
   cancel(): Promise<void>;
+  /** Records people's labels of a live run's rollouts (`labels.ts` does so for any run). */
+  label(labels: Label[]): Promise<void>;
 }
 
 /** Opens a run for reading: through its process while the run is live, otherwise from its file. */
@@ -131,6 +133,7 @@ export async function openRun(run_dir: string): Promise<RunClient> {
     async *watch() {},
     pause: ended,
     cancel: ended,
+    label: ended,
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
   };
 }
@@ -185,7 +188,8 @@ function liveClient(run_dir: string, pid: number, control: Control): RunClient {
       const response = await send(control, path, { ...asked, signal });
       return await read(response);
     });
-  const post = (path: string) => ask(path, { method: "POST" }, async ({ body }) => void await body?.cancel());
+  const post = (path: string, body?: string) =>
+    ask(path, { method: "POST", body }, async (answer) => void await answer.body?.cancel());
   return {
     run_dir,
     live: true,
@@ -215,6 +219,7 @@ function liveClient(run_dir: string, pid: number, control: Control): RunClient {
     },
     pause: () => post("/pause"),
     cancel: () => post("/cancel"),
+    label: (labels) => post("/label", JSON.stringify(labels)),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }

@@ -251,12 +251,13 @@ export async function storedLabels(
   const rows = await store.query(`SELECT * FROM labels WHERE ${among("$1")} ORDER BY seq`, [
     JSON.stringify(rollout_ids),
   ]);
-  return rows.map(({ rollout_id, score, reason, labelled_by }) => ({
-    rollout_id: String(rollout_id),
-    score: Number(score),
-    reason: String(reason),
-    ...(typeof labelled_by === "string" && { labelled_by }),
-  }));
+  return rows.map(asLabel);
+}
+
+/** A row of `labels`. */
+export function asLabel({ rollout_id, score, reason, labelled_by }: Row): Label {
+  const by = typeof labelled_by === "string" ? { labelled_by } : {};
+  return { rollout_id: String(rollout_id), score: Number(score), reason: String(reason), ...by };
 }
 
 function judgement(row: Row): Judgement {

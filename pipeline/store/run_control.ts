@@ -10,7 +10,7 @@ import { Semaphore } from "../common/semaphore.ts";
 import { shutDown } from "../common/shut_down.ts";
 import { writeText } from "../common/write_aside.ts";
 import type { HoneError } from "../diagnostics/mod.ts";
-import type { Envelope } from "../events.ts";
+import type { Envelope, Label } from "../events.ts";
 import type { QueryLimits, Row, Store } from "./store.ts";
 
 /** The file in a live run's folder that says where its service listens. */
@@ -76,6 +76,9 @@ async function answer(
       return watched(options.bus, closing);
     case "POST /pause":
       options.on_pause();
+      return Response.json({});
+    case "POST /label":
+      for (const label of await request.json() as Label[]) await options.bus.publish("label", "label.given", label);
       return Response.json({});
     case "POST /cancel":
       options.on_cancel();

@@ -21,6 +21,11 @@ export const VERBS: Entry[] = [
   { name: "eval", summary: "Measure a model on a dataset.", load: () => import("./eval.ts") },
   { name: "train", summary: "Train a model on a dataset.", load: () => import("./train.ts") },
   { name: "rejudge", summary: "Judge the rollouts of a run again.", load: () => import("./rejudge.ts") },
+  {
+    name: "label",
+    summary: "Record what a person says of a run's rollouts.",
+    load: () => import("./label.ts"),
+  },
   { name: "compare", summary: "Have a judge compare two policies of a run.", load: () => import("./compare_pairs.ts") },
   { name: "audit", summary: "Measure how far a judge can be trusted.", load: () => import("./audit.ts") },
   { name: "validate", summary: "Check pipelines without running them.", load: () => import("./validate.ts") },

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
 import { scriptedStages } from "../../tests/fixtures/judged_pipeline.ts";
+import { openRun } from "../../pipeline/store/live_run.ts";
 import { liveRun } from "../../tests/fixtures/small_run.ts";
 import { recordingTerminal } from "../../tests/fixtures/recording_terminal.ts";
 import { TEST_SERVER } from "../../tests/fixtures/test_pool.ts";
@@ -72,6 +73,12 @@ const CASES: Record<string, (verb: Verb, dir: string) => Promise<unknown>> = {
     await assert.rejects(checked(verb, [], args), { code: "NO_GPU_TRAINER" });
   },
   rejudge: (verb, dir) => checked(verb, [join(dir, "run")], { yes: true, run_dir: join(dir, "rejudged") }),
+  async label(verb, dir) {
+    const rollout_id = await firstRollout(join(dir, "run"));
+    const given = await checked(verb, [join(dir, "run"), rollout_id, "up"], { reason: "right" });
+    assert.deepEqual(given.labels, [{ rollout_id, score: 1, reason: "right" }]);
+    assert.deepEqual((await checked(verb, [join(dir, "run")], { list: true })).labels, given.labels);
+  },
   async compare(verb, dir) {
     const ruler = { use: "judge/ruler", with: { endpoint: { base_url: "http://127.0.0.1:9/v1", model: "none" } } };
     const stages = await scriptedStages([{ use: "judge/state" }, ruler]);
@@ -119,6 +126,12 @@ const CASES: Record<string, (verb: Verb, dir: string) => Promise<unknown>> = {
   completion: (verb) => checked(verb, ["bash"]),
 };
 
+async function firstRollout(run_dir: string): Promise<string> {
+  await using run = await openRun(run_dir);
+  const [row] = await run.query("SELECT rollout_id FROM rollouts ORDER BY seq LIMIT 1");
+  return String(row!.rollout_id);
+}
+
 Deno.test("every verb's value is what its result says, field by field", async (t) => {
   const dir = await mkdtemp(join(tmpdir(), "hone-verbs-"));
   // A login needs an authorization server: tests/oauth has one.
@@ -137,7 +150,7 @@ Deno.test("every verb says what it does to the world, and only verbs that act ar
   }
   const names = (effect: string) => verbs.filter((verb) => verb.effect === effect).map(({ name }) => name);
   assert.deepEqual(names("reads"), ["validate", "graph", "list", "runs", "query", "watch", "doctor", "completion"]);
-  assert.deepEqual(names("acts"), ["login", "new", "report", "pause", "cancel"]);
+  assert.deepEqual(names("acts"), ["label", "login", "new", "report", "pause", "cancel"]);
   assert.deepEqual(names("runs"), [
     "run",
     "resume",
