@@ -31,7 +31,7 @@ export function sentence(findings: Findings): string {
 
 /** The name of a policy as a sentence uses it. */
 export function label(policy: string): string {
-  return { warm_start: "the warm start", prompt: "the prompt with examples" }[policy] ?? policy;
+  return { warm_start: "the warm start", prompt: "the prompt" }[policy] ?? policy;
 }
 
 /** A signed figure with two decimals: `+0.64`, `-0.03`, `0.00`. */
@@ -64,6 +64,8 @@ function main(findings: Findings, difference: Difference): string {
     case "improved":
       return capital(figures);
     case "worse":
+      // Another model, or a prompt, has no adapter.
+      if (!["warm_start", "tuned"].includes(policy)) return `${capital(label(policy))} is worse: ${figures}`;
       return `Training made it worse: ${figures} Do not use this adapter.`;
     default:
       return `No measurable gain: ${figures}`;

@@ -205,13 +205,13 @@ Deno.test("verdictOver() warns when base never made a valid call", () => {
   );
 });
 
-Deno.test("verdictOver() says do not train when the prompt with examples is enough", () => {
+Deno.test("verdictOver() says do not train when the prompt is enough", () => {
   const evaluate = { ...CONFIG.evaluate, policies: ["base", "prompt", "tuned"] };
   const prompted = [...solved("base", 0, 20), ...solved("prompt", 0, 61)];
   const untrained = verdictOver(prompted, { ...CONFIG, evaluate });
   assert.match(
     untrained.sentence,
-    /^Do not train: prompting is enough, the prompt with examples solves 61 of 64 held-out scenarios; .*base 20: \+0\.64/,
+    /^Do not train: prompting is enough, the prompt solves 61 of 64 held-out scenarios; .*base 20: \+0\.64/,
   );
   const trained = verdictOver([...prompted, ...solved("tuned", 0, 62)], { ...CONFIG, evaluate });
   assert.match(trained.sentence, /^Do not train: prompting is enough, the prompt .*; tuned solves 62 of 64 .*base 20/);

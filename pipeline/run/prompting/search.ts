@@ -162,7 +162,8 @@ class Search {
 
   /** The best of the finalists on validation scenarios, or on the sample if there are none. */
   async *#choose(finals: Candidate[]): Steps<{ best: Candidate; facts: Omit<PromptFacts, "made_of"> }> {
-    const { validation } = this.#extent;
+    // Of one candidate there is nothing to choose.
+    const validation = finals.length > 1 ? this.#extent.validation : 0;
     const figures: number[] = [];
     for (const { policy, success } of finals) {
       figures.push(validation === 0 ? success : yield* this.#evaluate(policy, "validation", undefined, validation));
