@@ -64,7 +64,9 @@ export async function isCompleted(run_dir: string): Promise<boolean> {
 
 /** The names of a run's suites, as its own pipeline file has them. */
 export async function suiteNames(run_dir: string): Promise<string[]> {
-  const { evaluate, tape } = parse(await textOf(join(run_dir, "pipeline.yaml"))) ?? {};
+  const file = join(run_dir, "pipeline.yaml");
+  if (!existsSync(file)) return [];
+  const { evaluate, tape } = parse(await textOf(file)) ?? {};
   // The file may have been edited: a name is not to lead to another folder.
   const names = Object.keys(evaluate?.suites ?? {}).filter((name) => /^[a-z][a-z0-9_-]*$/.test(name));
   return tape?.mode === "replay" ? [] : names;

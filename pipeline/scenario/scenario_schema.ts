@@ -45,7 +45,7 @@ const core = z.strictObject({
       "Tool calls that hone makes after that, in order; `${workdir}` in an argument is replaced.",
     ).meta({ examples: [[]] }),
   }).optional().describe("State of the rollout's environment before the agent starts.").meta({
-    examples: [{ files: { "tree.txt": "maple" }, directories: ["box"] }, {
+    examples: [{ files: { "tree.txt": "maple" }, directories: ["box"] }, { fixture: "./fixtures/forest" }, {
       calls: [{
         server: "memory",
         tool: "create_entities",

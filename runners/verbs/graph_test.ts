@@ -61,8 +61,9 @@ Deno.test("graph shows what waits for what, a tracker beside it, and no event th
 catalog.discovered   → scenario-source                    → scenario.produced
                          file: scenario-source/file         scenarios.completed
 
-scenarios.completed  → ladder                             → evaluation.requested
-evaluation.completed                                        demonstrations.requested
+scenarios.completed  → ladder                             → prompt.proposed
+evaluation.completed                                        evaluation.requested
+                                                            demonstrations.requested
                                                             rung.started
                                                             policy.requested
                                                             ladder.completed

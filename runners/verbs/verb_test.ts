@@ -102,6 +102,18 @@ const CASES: Record<string, (verb: Verb, dir: string) => Promise<unknown>> = {
       message: 'Cannot check scenarios: the pipeline has none of split "validation"',
     });
   },
+  async "scenarios generate"(verb, dir) {
+    const { name, agent, servers, stages } = parse(await Deno.readTextFile(SCRIPTED));
+    const kept = stages.filter(({ use }: { use: string }) => /^(discoverer|rollout|judge|reward-shaper)\//.test(use));
+    const pipeline = join(dir, "generated.yaml");
+    const endpoint = { base_url: "http://127.0.0.1:9/v1", model: "none" };
+    const all = [...kept, { use: "scenario-source/generate", with: { count: 12 } }];
+    await Deno.writeTextFile(pipeline, JSON.stringify({ name, agent: { ...agent, endpoint }, servers, stages: all }));
+    const out = join(dir, "generated.jsonl");
+    const { scenarios } = await checked(verb, [pipeline], { yes: true, out });
+    assert.ok(scenarios > 0);
+    assert.equal((await Deno.readTextFile(out)).trim().split("\n").length, scenarios);
+  },
   graph: (verb) => checked(verb, [SCRIPTED]),
   discover: (verb) => checked(verb, ["deno", "run", "-A", TEST_SERVER]),
   call: (verb) => checked(verb, ["deno", "run", "-A", TEST_SERVER], { tool: "append", input: '{"text": "x"}' }),
@@ -161,6 +173,7 @@ Deno.test("every verb says what it does to the world, and only verbs that act ar
     "compare",
     "audit",
     "scenarios check",
+    "scenarios generate",
     "discover",
     "call",
   ]);

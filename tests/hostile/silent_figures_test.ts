@@ -284,7 +284,7 @@ Deno.test("one result has one interval: in the log, the store, the verdict, and 
   const { success } = JSON.parse(await readFile(join(run_dir, "verdict.json"), "utf8")).policies.base;
   assert.deepEqual(await rows(run_dir, "SELECT mean, low, high, n FROM evaluations"), [success]);
   const [low, high] = [success.low.toFixed(2), success.high.toFixed(2)];
-  assert.deepEqual([success.mean, success.n, low, high], [0.5, 12, "0.15", "0.85"]);
+  assert.deepEqual([success.mean, success.n, low, high], [0.5, 12, "0.09", "0.91"]);
   assert.match(await readFile(join(run_dir, "run.log"), "utf8"), new RegExp(`6 of 12 \\(${low} to ${high}\\)`));
   assert.match(out, new RegExp(`0\\.50 \\(95 % interval ${low} to ${high}, n 12\\)`));
   assert.match(await readFile(join(run_dir, "report.md"), "utf8"), new RegExp(`${low} to ${high}`));

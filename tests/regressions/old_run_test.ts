@@ -26,7 +26,7 @@ Deno.test("a run of before can be queried and reported", async () => {
   ]);
   await ok("report", run_dir);
   const { sentence, policies } = JSON.parse(await readFile(join(run_dir, "verdict.json"), "utf8"));
-  assert.match(sentence, /^No measurable gain: tuned solves 2 of 2 held-out scenarios, base 0/);
+  assert.match(sentence, /^Too few scenarios for a claim: tuned solves 2 of 2 held-out scenarios, base 0\./);
   assert.equal(policies.tuned.success.mean, 1);
 });
 

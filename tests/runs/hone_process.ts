@@ -39,7 +39,7 @@ export interface Running {
 /** Starts `hone <words>` in a process group of its own; consent is remembered in a folder of the tests. */
 export function start(words: string[], cache: string = CACHE): Running {
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", join(ROOT, "mod.ts"), ...words],
+    args: ["run", "--frozen", "-A", join(ROOT, "mod.ts"), ...words],
     cwd: ROOT,
     env: { NO_COLOR: "1", HONE_CACHE_DIR: cache },
     stdin: "null",

@@ -59,7 +59,7 @@ function assertVerdict({ policies, comparisons, difference }: VerdictFile) {
   assert.deepEqual((policies.base!.success as { mean: number }).mean, 0);
   assert.deepEqual((policies.tuned!.success as { mean: number }).mean, 1);
   for (const one of comparisons) {
-    assert.deepEqual(Object.keys(one), ["policy", "against", "metric", "mean", "low", "high", "n"]);
+    assert.deepEqual(Object.keys(one), ["policy", "against", "metric", "mean", "low", "high", "n", "scenarios"]);
   }
   const pairs = new Set(comparisons.map(({ policy, against }) => `${policy} ${against}`));
   assert.deepEqual([...pairs].sort(), ["tuned base", "tuned warm_start", "warm_start base"]);

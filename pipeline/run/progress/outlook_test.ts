@@ -17,7 +17,7 @@ const SCENARIOS = [
   ...["a", "b", "a"].map((tag, i) => ({ id: `t${i}`, tags: [tag], solution: { calls: [] } })),
   { id: "v", split: "validation" },
   ...[0, 1].map((i) => ({ id: `h${i}`, split: "heldout" })),
-].map((one) => ({ task: "Write.", checks: [{ file: "a" }], ...one }));
+].map((one) => ({ task: `Write ${one.id}.`, checks: [{ file: "a" }], ...one }));
 
 const TRAINED = `warm_start: { batch_size: 2 }
 train: { steps: 4, groups_per_step: 3, group_size: 5, validate_every: 2 }
@@ -108,6 +108,10 @@ Deno.test("outlook() has scenarios by split and tag, the phases of the ladder, a
     ],
     judges: [{ stage: "state", calls: 23, llm_calls: null }],
     time: null,
+    warnings: [
+      'split "heldout" has 2 scenarios, too few for the verdict to support any claim: at least 6 are needed, and more if ' +
+      "the gain is not large",
+    ],
   });
 });
 
