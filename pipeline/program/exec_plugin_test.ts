@@ -100,7 +100,13 @@ for line in sys.stdin:
         kind = os.path.basename(sys.argv[0])[:-3]
         result = {"kind": kind, "name": "any", "summary": "Plays any role."}
     if method == "discover": result = back(call_id, "connect", params["servers"][0])["result"]
-    if method == "produce": result = [{"id": tool["name"]} for tool in params["catalog"]["tools"]]
+    if method == "produce":
+        leased = [back(call_id, "lease", {"setup": {"files": {}}})["result"]["id"] for _ in range(2)]
+        seen = back(call_id, "observe", leased[0], {"tool": "a", "arguments": {}})["result"]["outcome"]
+        tried = back(call_id, "trial", {"id": "t"}, {"play": "nothing"})["result"]["reason"]
+        gone = back(call_id, "release", leased[0]) and back(call_id, "call", leased[0], "a", {})["error"]["message"]
+        names = [tool["name"] for tool in params["catalog"]["tools"]] + [*leased, seen, tried, gone, str(params["seed"])]
+        result = [{"id": name} for name in names]
     if method == "shape": result = {"value": params["judgements"]["state"]["score"] / 2, "parts": {}}
     if method == "export":
         answer = back(call_id, "write_adapter", params["dir"])
@@ -144,11 +150,19 @@ Deno.test("a program produces scenarios from the catalog", () =>
       annotations: {},
       tokens: 1,
     }));
+    const released: string[] = [];
+    let count = 0;
+    const lease = async () => {
+      const id = `e${++count}`;
+      const disposed = () => Promise.resolve(void released.push(id));
+      return { ...await fakeSourceTools().lease(), id, [Symbol.asyncDispose]: disposed };
+    };
+    const given = fakeSourceTools({ lease });
     const made = [];
-    for await (const { id } of role.produce({ servers: [], tools, schema_hash: "h" }, [], fakeSourceTools())) {
-      made.push(id);
-    }
-    assert.deepEqual(made, ["a", "b"]);
+    for await (const { id } of role.produce({ servers: [], tools, schema_hash: "h" }, [], given)) made.push(id);
+    const gone = 'no environment "e1" is leased';
+    assert.deepEqual(made, ["a", "b", "e1", "e2", "unknown_tool", "no server", gone, "7"]);
+    assert.deepEqual(released, ["e1", "e2"], "what the program leaves is released after it");
   }));
 
 Deno.test("a program shapes rewards", () =>

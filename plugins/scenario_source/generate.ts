@@ -6,11 +6,13 @@
  */
 import { type Catalog, definePlugin, digest, type Log, type Plugin, type Scenario } from "@hone/hone";
 import type { JsonObject, ScenarioPart, SourceTools } from "@hone/hone";
+import { llm_endpoint, llm_sampling } from "@hone/hone/schemas";
 import { z } from "zod";
 import { compose, type Draft, type Judged, judgedBy } from "./generate/compose.ts";
 import { Coverage, matrixLines, matrixOf, type Outline } from "./generate/coverage_matrix.ts";
 import { Journal } from "./generate/journal.ts";
 import { signature, similarity } from "./generate/minhash.ts";
+import { proposed } from "./generate/model_tasks.ts";
 import { perform } from "./generate/performance.ts";
 import { probe, type Probed, readForms, storedForms } from "./generate/probe.ts";
 import { FAMILIES, type Recipe, recipesOf } from "./generate/recipes.ts";
@@ -34,6 +36,17 @@ const config = z.strictObject({
   ),
   probe_calls: z.int().min(1).default(300).describe("Maximum number of calls for finding out what the tools accept."),
   rounds: z.int().min(1).default(8).describe("How often new tasks are made from the templates to reach `count`."),
+  model: llm_endpoint.optional().describe(
+    "A language model that proposes further tasks, which are validated like the others. Default: none; nothing leaves " +
+      "this machine.",
+  ).meta({ examples: [{ base_url: "http://127.0.0.1:8000/v1", model: "qwen3-4b" }] }),
+  solver: llm_endpoint.optional().describe(
+    "A stronger model, which attempts tasks that were proposed without calls. Default: `model`.",
+  ).meta({ examples: [{ base_url: "http://127.0.0.1:8000/v1", model: "qwen3-32b" }] }),
+  per_family: z.int().min(0).max(100).default(8).describe("With `model`: tasks asked for of each kind."),
+  temperature: z.number().min(0).max(2).default(0.7).describe("With `model`: sampling temperature of its proposals."),
+  max_tokens: z.int().min(1).default(4096).describe("With `model`: maximum tokens of a reply."),
+  timeout_secs: llm_sampling.timeout_secs,
 });
 type Settings = z.output<typeof config>;
 
@@ -45,6 +58,10 @@ const plugin: Plugin<"scenario-source"> = definePlugin({
   config,
   examples: [
     { title: "Without a language model", with: { count: 40 } },
+    {
+      title: "With tasks that a model on this machine proposes",
+      with: { model: { base_url: "http://127.0.0.1:8000/v1", model: "qwen3-4b" }, per_family: 12 },
+    },
     { title: "Only calls of several tools", with: { families: ["multi_tool"], heldout: 0.3 } },
   ],
   create: ({ config, log }) => ({
@@ -82,7 +99,11 @@ async function generate(settings: Settings, given: Given): Promise<Scenario[]> {
   const maker = new Maker(settings, given, journal, probed, judged);
   const drafts = await maker.drafts();
   const { scenarios, note } = split(drafts, settings, seed);
-  await report(drafts, scenarios, note, { catalog, tools, log, probed, dropped: maker.dropped });
+  await report(drafts, scenarios, note, {
+    ...{ catalog, tools, log, probed },
+    dropped: maker.dropped,
+    wanted: settings.count,
+  });
   return scenarios;
 }
 
@@ -103,11 +124,18 @@ class Maker {
 
   async drafts(): Promise<Draft[]> {
     const { count, families, rounds } = this.settings;
+    const { catalog, tools, log } = this.given;
+    const asking = { catalog, tools, log, journal: this.journal, probed: this.probed };
+    // What was paid for comes first.
+    await this.#add(await proposed(this.settings, families, asking));
     for (let round = 0; round < rounds && this.#kept.length < count; round++) {
-      const left = recipesOf(this.probed, families, this.given.tools.seed, round);
-      while (left.length > 0 && this.#kept.length < count) await this.#batch(this.#next(left));
+      await this.#add(recipesOf(this.probed, families, tools.seed, round));
     }
     return this.#kept;
+  }
+
+  async #add(left: Recipe[]): Promise<void> {
+    while (left.length > 0 && this.#kept.length < this.settings.count) await this.#batch(this.#next(left));
   }
 
   /** Takes the recipes that are needed most, as though all of them will be kept. */
@@ -126,7 +154,10 @@ class Maker {
   async #batch(recipes: Recipe[]): Promise<void> {
     const { tools } = this.given;
     tools.progress(`${this.#kept.length} of ${this.settings.count} scenarios`);
-    const results = await Promise.all(recipes.map((recipe) => this.#made(recipe)));
+    const work = recipes.map((recipe) => this.#made(recipe));
+    // None may outlive the run's servers.
+    await Promise.allSettled(work);
+    const results = await Promise.all(work);
     for (const [i, result] of results.entries()) {
       const flaw = "flaw" in result
         ? result.flaw
@@ -170,19 +201,30 @@ function outlineOf({ family, steps }: Recipe): Outline {
 }
 
 /** What a recipe's result depends on, besides the journal's own key. */
-function keyOf({ family, setup, steps, variant, answer }: Recipe): string {
+function keyOf({ family, setup, steps, variant, answer, text, closing }: Recipe): string {
   const calls = steps.map(({ filled: { form, arguments: args }, takes, fails = false }) => [
     form.tool.model_name,
     args,
     takes ? takes.leaf.path : null,
     fails,
   ]);
-  return digest([family, setup ?? null, calls, variant, answer?.text ?? null] as unknown as JsonObject);
+  return digest(
+    [
+      family,
+      setup ?? null,
+      calls,
+      variant,
+      answer?.text ?? null,
+      text ?? null,
+      closing ?? null,
+    ] as unknown as JsonObject,
+  );
 }
 
 interface Reported extends Omit<Given, "parts"> {
   probed: Probed;
   dropped: Map<string, number>;
+  wanted: number;
 }
 
 /** Logs what was made, and writes it to the run's folder. */
@@ -190,7 +232,7 @@ async function report(
   drafts: Draft[],
   scenarios: Scenario[],
   note: string,
-  { catalog, tools, log, probed, dropped }: Reported,
+  { catalog, tools, log, probed, dropped, wanted }: Reported,
 ): Promise<void> {
   const matrix = matrixOf(drafts, catalog.tools.map(({ model_name }) => model_name));
   const counted = (keys: string[]) =>
@@ -198,7 +240,7 @@ async function report(
   const lines = matrixLines(matrix);
   const reasons = [...dropped].sort(([a], [b]) => a < b ? -1 : 1);
   const lost = [...dropped.values()].reduce((sum, one) => sum + one, 0);
-  log.info(`${drafts.length} scenarios generated and validated, ${lost} dropped; ${note}`);
+  log.info(`${drafts.length} of ${wanted} scenarios generated and validated, ${lost} dropped; ${note}`);
   for (const [reason, count] of reasons) log.info(`dropped: ${count}, ${reason}`);
   for (const { tool, reason } of probed.unused) log.info(`not used: ${tool}, ${reason}`);
   for (const line of lines) log.info(line);

@@ -57,12 +57,15 @@ export interface Filled {
 }
 
 const MOST_FORMS = 8;
+/** A schema may have any number of fields. */
+const MOST_COMBINATIONS = 64;
+const MOST_LEAVES = 32;
 const DEPTH = 4;
 
 /** Forms to try, the likelier ones first; required arguments only, and one more form for each optional scalar. */
 export function formsOf(tool: ToolSpec, world: World): Form[] {
   const leaves = leavesOf(tool.input_schema, [], true);
-  if (!leaves) return [];
+  if (!leaves || leaves.length > MOST_LEAVES) return [];
   const forms = combinations(leaves.map((leaf) => kindsOf(tool, leaf, world))).slice(0, MOST_FORMS)
     .map((kinds): Form => ({ tool, leaves: leaves.map((leaf, i) => ({ ...leaf, kind: kinds[i]! })) }));
   const optional = Object.entries(objectOf(tool.input_schema.properties)).filter(([name, schema]) =>
@@ -245,12 +248,15 @@ function numberIn({ minimum, maximum }: JsonObject, name: string, words: Words):
   const slow = SLOW.test(name);
   const few = /head|tail|limit|count|id$/.test(name);
   const most = slow ? low : few ? low + 8 : low + 98;
-  return words.number(low, typeof maximum === "number" ? Math.min(Math.floor(maximum), most) : most);
+  return words.number(low, Math.max(low, typeof maximum === "number" ? Math.min(Math.floor(maximum), most) : most));
 }
 
-/** All combinations of one element each, the first ones first. */
+/** Combinations of one element each, the first ones first. */
 function combinations<T>(lists: T[][]): T[][] {
-  return lists.reduce<T[][]>((made, list) => made.flatMap((start) => list.map((next) => [...start, next])), [[]]);
+  return lists.reduce<T[][]>(
+    (made, list) => made.flatMap((start) => list.map((next) => [...start, next])).slice(0, MOST_COMBINATIONS),
+    [[]],
+  );
 }
 
 function objectOf(value: Json | undefined): JsonObject {

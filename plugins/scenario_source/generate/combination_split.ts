@@ -29,7 +29,7 @@ export function split(items: Combined[], shares: Shares, seed: number): { scenar
     ? heldoutCombinations(combinations, shares.heldout * items.length, random)
     : new Set(shuffled(items, random).slice(0, Math.round(shares.heldout * items.length)));
   const rest = items.filter((item) => !heldout.has(item));
-  const validation = new Set(shuffled(rest, random).slice(0, Math.round(shares.validation * items.length)));
+  const validation = validationOf(shuffled(rest, random), Math.round(shares.validation * items.length));
   const scenarios = items.map((item): Scenario => ({
     ...item.scenario,
     split: heldout.has(item) ? "heldout" : validation.has(item) ? "validation" : "train",
@@ -44,11 +44,27 @@ export function split(items: Combined[], shares: Shares, seed: number): { scenar
   return { scenarios, note };
 }
 
+/** At most so many of the items, whose combinations all stay in training too. */
+function validationOf(rest: Combined[], most: number): Set<Combined> {
+  const left = new Map(
+    [...Map.groupBy(rest, ({ combination }) => combination)].map(([name, all]) => [name, all.length]),
+  );
+  const chosen = new Set<Combined>();
+  for (const item of rest) {
+    const others = left.get(item.combination)! - 1;
+    if (chosen.size >= most || others === 0) continue;
+    left.set(item.combination, others);
+    chosen.add(item);
+  }
+  return chosen;
+}
+
 /** Whole combinations: those of several tools first, whose tools training sees in others. */
 function heldoutCombinations(combinations: [string, Combined[]][], wanted: number, random: () => number) {
   const order = shuffled(combinations, random);
   const several = order.filter(([name]) => name.includes("+"));
   const chosen: Combined[] = [];
+  if (wanted === 0) return new Set(chosen);
   for (const [, items] of [...several, ...order.filter((one) => !several.includes(one))]) {
     if (chosen.length > 0 && chosen.length + items.length > Math.max(wanted, 1) * 1.25) continue;
     chosen.push(...items);

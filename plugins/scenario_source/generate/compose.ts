@@ -1,7 +1,6 @@
 /** Makes a scenario of a recipe and of what performing it has shown. @module */
 import { digest, type Scenario, type ScenarioPart, type ToolSpec } from "@hone/hone";
 import type { ArgumentKind } from "./argument_forms.ts";
-import type { Fact } from "./facts.ts";
 import type { Performed } from "./performance.ts";
 import type { Recipe } from "./recipes.ts";
 import { specOf, type Stage } from "./scene.ts";
@@ -39,17 +38,20 @@ export function judgedBy(parts: readonly ScenarioPart[]): Judged {
 /** Values of these kinds exist only on the server: an answer that depends on one cannot be made up. */
 const ON_SERVER: ArgumentKind[] = ["file", "folder", "entity", "pattern"];
 
+/** A question in return. */
+const ASKS_BACK = "\\b(which|what|where|who|could|can|do you|please)\\b[^?]*\\?";
+
 /** The scenario, or why there is none. */
 export function compose(recipe: Recipe, performed: Performed, judged: Judged, stage: Context): Draft | string {
   const asked = recipe.asks === undefined ? undefined : performed.facts[recipe.asks]?.[0];
   if (recipe.asks !== undefined && !asked) return "no fact to ask for";
   const task = recipe.task(performed, asked, recipe.variant);
   if (task === null) return "no fact to ask for";
-  const solved = recipe.answer
-    ? withoutCalls(recipe, judged, stage)
-    : withCalls(recipe, performed, asked, judged, stage);
-  if (typeof solved === "string") return solved;
-  const { needs_calls: _, ...parts } = solved;
+  const failed = performed.failed.some(Boolean);
+  if (recipe.family === "error_recovery" && (!failed || performed.failed.at(-1))) return "no error to recover from";
+  const stated = recipe.closing === undefined ? asked?.value : valueOf(recipe.closing);
+  const parts = recipe.answer ? withoutCalls(recipe, judged, stage) : withCalls(performed, stated, judged, stage);
+  if (typeof parts === "string") return parts;
   const cells = performed.made.flatMap(({ form: { tool }, values }): Cell[] =>
     values.length === 0
       ? [{ tool: tool.model_name, kind: "none" }]
@@ -63,7 +65,7 @@ export function compose(recipe: Recipe, performed: Performed, judged: Judged, st
     family: recipe.family,
     combination,
     cells,
-    ...(asked && { stated: asked.value }),
+    ...(stated !== undefined && { stated }),
   };
 }
 
@@ -75,30 +77,28 @@ export interface Context extends Pick<Stage, "shared_names"> {
 type Parts = Pick<Scenario, "checks" | "answer" | "calls" | "solution">;
 
 function withCalls(
-  { steps }: Recipe,
   performed: Performed,
-  asked: Fact | undefined,
+  stated: string | number | undefined,
   judged: Judged,
   stage: Context,
-): Parts & { needs_calls: boolean } | string {
+): Parts | string {
   const calls = performed.made.map((made) => specOf(made, stage));
   const changing = performed.made.some(({ form: { tool }, values }) =>
     tool.annotations.read_only === false && values.length > 0
   );
   if (changing && performed.checks.length === 0) return "nothing changes that can be observed";
   const checks = judged.checks ? performed.checks : [];
-  if (asked && !judged.answer) return "no judge of answers decides success";
+  if (stated !== undefined && !judged.answer) return "no judge of answers decides success";
   const free = !performed.made.some(({ values }) => values.some(({ leaf }) => ON_SERVER.includes(leaf.kind)));
   // Without a trace on the server, what counts is that the call was made.
-  const needs_calls = checks.length === 0 && (free || !asked);
+  const needs_calls = checks.length === 0 && (free || stated === undefined);
   if (needs_calls && !judged.calls) return "no judge of calls decides success";
-  const right = calls.filter((_, i) => !steps[i]?.fails);
+  const right = calls.filter((_, i) => !performed.failed[i]);
   return {
     checks,
-    ...(asked && { answer: typeof asked.value === "number" ? { equals: asked.value } : { contains: asked.value } }),
+    ...(stated !== undefined && { answer: typeof stated === "number" ? { equals: stated } : { contains: stated } }),
     ...(needs_calls && { calls: { expected: right } }),
-    solution: { calls, answer: asked ? String(asked.value) : "Done." },
-    needs_calls,
+    solution: { calls, answer: stated === undefined ? "Done." : String(stated) },
   };
 }
 
@@ -107,13 +107,21 @@ function withoutCalls(
   { family, answer }: Recipe,
   judged: Judged,
   { tools }: Context,
-): Parts & { needs_calls: boolean } | string {
+): Parts | string {
   if (!judged.answer) return "no judge of answers decides success";
   if (!judged.calls) return "no judge of calls decides success";
   const writes = tools.filter(({ annotations }) => !annotations.read_only).map(({ name }) => name);
-  const calls = family === "no_tool" ? { max: 0 } : { forbidden: [...new Set(writes)] };
+  const calls = family === "no_tool"
+    ? { max: 0 }
+    : { forbidden: [...new Set([...writes, answer!.forbids ?? []].flat())] };
   const solution = { calls: [], answer: answer!.text };
-  return { checks: [], answer: answer!.expected, calls, solution, needs_calls: true };
+  const expected = answer!.expected === "asks_back" ? { matches: ASKS_BACK } : answer!.expected;
+  return { checks: [], answer: expected, calls, solution };
+}
+
+/** A number where the text is one. */
+function valueOf(text: string): string | number {
+  return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
 }
 
 function combinationOf(tools: ToolSpec[]): string {

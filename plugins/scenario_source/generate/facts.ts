@@ -36,6 +36,11 @@ export function isFailure(text: string): boolean {
     /\berror\b|\bfailed\b|no such|not found|no matches|no results|denied|ENOENT|EISDIR/i.test(text);
 }
 
+/** True for a text with a time or a date, which may be another one in the next moment. */
+export function tellsTime(text: string): boolean {
+  return /\d{1,2}:\d{2}|\d{4}-\d{2}-\d{2}|\bGMT\b/.test(text);
+}
+
 /** True if the results support a value: one of them states it, or a fact of one equals it. */
 export function isGrounded(
   value: string | number,
@@ -44,6 +49,7 @@ export function isGrounded(
 ): boolean {
   return results.some((one) =>
     typeof value === "string" && withoutFolder(one.text, workdir).includes(value) ||
+    typeof value === "number" && numbersIn(one.text).includes(value) ||
     factsOf(one, workdir).some((fact) => fact.value === value)
   );
 }
@@ -96,11 +102,15 @@ function factsOfText(text: string): Fact[] {
     return [...item, { form: "count", label: "entries", value: lines.length }];
   }
   if (lines.length !== 1) return [];
-  const numbers = lines[0]!.match(/(?<![\w.])-?\d+(?:\.\d+)?(?![\w])/g) ?? [];
+  const numbers = numbersIn(lines[0]!);
   const number: Fact[] = numbers.length > 0 && lines[0]!.includes(" ")
-    ? [{ form: "number", label: "", value: Number(numbers.at(-1)) }]
+    ? [{ form: "number", label: "", value: numbers.at(-1)! }]
     : [];
   return [...number, { form: "text", label: "", value: lines[0]! }];
+}
+
+function numbersIn(text: string): number[] {
+  return (text.match(/(?<![\w.])-?\d+(?:\.\d+)?(?![\w])/g) ?? []).map(Number);
 }
 
 function isShort(value: string): boolean {

@@ -3,7 +3,15 @@
  * and in the rollout's folder: from that come the checks of a scenario.
  * @module
  */
-import { type CallResult, type CallSpec, type Json, type LeasedEnvironment, readTree, type Scenario } from "@hone/hone";
+import {
+  type CallResult,
+  type CallSpec,
+  HoneError,
+  type Json,
+  type LeasedEnvironment,
+  readTree,
+  type Scenario,
+} from "@hone/hone";
 import type { SourceTools, ToolSpec, Tree } from "@hone/hone";
 import { type Filled, type Leaf, withValue } from "./argument_forms.ts";
 import { type Fact, factsOf, isFailure, withoutFolder } from "./facts.ts";
@@ -13,8 +21,8 @@ export interface Step {
   filled: Filled;
   /** A leaf whose value is the first fact of the step before, if its form is one of these. */
   takes?: { leaf: Leaf; forms: Fact["form"][] };
-  /** The call must fail: the agent has to recover from that. */
-  fails?: boolean;
+  /** The call must fail: the agent has to recover from that. Default: it must succeed. */
+  fails?: boolean | "either";
 }
 
 /** What performing has shown. */
@@ -22,6 +30,8 @@ export interface Performed {
   /** The calls as they were made. */
   made: Filled[];
   results: CallResult[];
+  /** Whether each call failed. */
+  failed: boolean[];
   /** Facts of each result. */
   facts: Fact[][];
   /** Conditions that the calls made true, and that were not true before. */
@@ -39,19 +49,27 @@ export async function perform(
   steps: Step[],
   observers: readonly CallSpec[],
 ): Promise<Performed | string> {
-  await using environment = await tools.lease({ setup });
+  let leased: LeasedEnvironment;
+  try {
+    leased = await tools.lease({ setup });
+  } catch (error) {
+    if (error instanceof HoneError && error.code === "SETUP_FAILED") return "a call of its setup failed";
+    throw error;
+  }
+  await using environment = leased;
   const writes = steps.some(({ filled }) => !filled.form.tool.annotations.read_only);
   const before = writes ? await snapshot(environment, observers) : null;
-  const performed: Performed = { made: [], results: [], facts: [], checks: [] };
+  const performed: Performed = { made: [], results: [], failed: [], facts: [], checks: [] };
   for (const { filled, takes, fails = false } of steps) {
     const fact = takes && performed.facts.at(-1)?.find(({ form }) => takes.forms.includes(form));
     if (takes && !fact) return "no result to use in the next call";
     const call = takes ? withValue(filled, takes.leaf, fact!.value) : filled;
     const result = await called(environment, filled.form.tool, call, tools.signal);
     const failed = result.outcome !== "ok" || isFailure(result.text) && call.form.tool.annotations.read_only === true;
-    if (failed !== fails) return fails ? "a call that must fail did not" : "a call failed";
+    if (fails !== "either" && failed !== fails) return fails ? "a call that must fail did not" : "a call failed";
     performed.made.push(call);
     performed.results.push(result);
+    performed.failed.push(failed);
     // What the call was given is no news.
     const given = call.values.map(({ value }) => value);
     performed.facts.push(factsOf(result, environment.workdir).filter(({ value }) => !given.includes(value)));

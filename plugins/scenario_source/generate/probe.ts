@@ -15,7 +15,7 @@ import {
 } from "@hone/hone";
 import { stream, type ToolSpec } from "@hone/hone";
 import { fill, type Filled, type Form, formsOf, type World } from "./argument_forms.ts";
-import { type Fact, factsOf, isFailure } from "./facts.ts";
+import { type Fact, factsOf, isFailure, tellsTime, withoutFolder } from "./facts.ts";
 import { perform } from "./performance.ts";
 import { makeScene, NOWHERE, sharedNames, specOf, type Stage } from "./scene.ts";
 import { Words } from "./words.ts";
@@ -41,6 +41,8 @@ export interface Probed extends Stage {
   /** Read-only calls whose results show changes. */
   observers: CallSpec[];
   calls: number;
+  /** Model names of tools that are not called at all. */
+  unfit: string[];
   /** Tools that no form was found for, with the reason. */
   unused: { tool: string; reason: string }[];
 }
@@ -62,12 +64,14 @@ export async function probe(catalog: Catalog, tools: SourceTools, seed: number, 
     entities: [],
     observers: [],
     calls: 0,
+    unfit: [],
     unused: [],
   };
   const unfit = catalog.tools.flatMap((tool) => ({ tool, reason: unfitness(tool) })).filter(({ reason }) => reason);
   const usable = catalog.tools.filter((tool) => !unfit.some((one) => one.tool === tool));
   const [reads, writes] = [usable.filter(isRead), usable.filter((tool) => !isRead(tool))];
   tools.progress("probing the servers' tools");
+  state.unfit = unfit.map(({ tool }) => tool.model_name);
   const prober = new Prober(state, tools, seed, most_calls);
   await prober.read(reads);
   await prober.write(writes);
@@ -140,7 +144,7 @@ class Prober {
     const { setup, world } = makeScene(this.state, this.#words);
     const calls = tools.flatMap((tool) => this.#untried(tool, world));
     const first = await this.#answers(setup, calls);
-    const second = await this.#answers(setup, calls);
+    const second = await this.#answers(setup, calls.map((call, i) => first[i] ? call : null));
     for (const [i, filled] of calls.entries()) {
       const [one, two] = [first[i], second[i]];
       if (!one || !two) continue;
@@ -150,8 +154,8 @@ class Prober {
         two.facts.some((other) => other.form === form && other.label === label && other.value === value)
       );
       this.#know(filled, { facts: [...new Set(facts.map(({ form }) => form))], changes: false });
-      const call = specOf(filled, this.state);
-      if (filled.values.length === 0) this.#observe(call);
+      const is_stable = one.text === two.text && !tellsTime(one.text);
+      if (filled.values.length === 0 && is_stable) this.#observe(specOf(filled, this.state));
       this.#name(one.result, filled.form.tool.name);
     }
   }
@@ -199,18 +203,26 @@ class Prober {
     });
   }
 
-  async #answers(setup: Scenario["setup"], calls: Filled[]) {
+  /** What the calls answer in a fresh environment; undefined for one that fails, and for none. */
+  async #answers(setup: Scenario["setup"], calls: (Filled | null)[]) {
     await using environment = await this.tools.lease({ setup });
-    const answers: ({ facts: Fact[]; result: Json } | undefined)[] = [];
-    for (const { form: { tool }, arguments: given } of calls) {
+    const answers: ({ facts: Fact[]; text: string; result: Json } | undefined)[] = [];
+    for (const call of calls) {
       if (this.#isSpent()) break;
+      if (!call) {
+        answers.push(undefined);
+        continue;
+      }
+      const { form: { tool }, arguments: given } = call;
       this.state.calls++;
       const limit = AbortSignal.any([this.tools.signal, AbortSignal.timeout(5000)]);
       const { outcome, text, result } = await environment.call(tool.model_name, given, { signal: limit });
       this.tools.signal.throwIfAborted();
       const fails = outcome !== "ok" || isFailure(text);
       if (fails) this.failures.set(tool.name, `its calls failed (${outcome})`);
-      answers.push(!fails ? { facts: factsOf({ text, result }, environment.workdir), result } : undefined);
+      const shown = withoutFolder(text, environment.workdir);
+      const facts = factsOf({ text, result }, environment.workdir);
+      answers.push(fails ? undefined : { facts, text: shown, result });
     }
     return answers;
   }

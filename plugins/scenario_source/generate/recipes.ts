@@ -39,13 +39,15 @@ export interface Recipe {
   asks?: number;
   /** The task; null if the results do not allow one. `fact` is the one that is asked for. */
   task(performed: Performed, fact: Fact | undefined, variant: number): string | null;
-  /** The answer of a solution without calls, and what is expected of it. */
-  answer?: { text: string; expected: object };
+  /** The answer of a solution without calls, and what is expected of it: a matcher, or that it asks back;
+   * `forbids` names a tool that must not be called, besides all that change something. */
+  answer?: { text: string; expected: object | "asks_back"; forbids?: string };
+  /** Of a proposed task: its text, and the closing answer that a result must support. */
+  text?: string;
+  closing?: string;
 }
 
 const MOST_OF_A_FAMILY = 60;
-/** A question in return. */
-const ASKS_BACK = "\\b(which|what|where|who|could|can|do you|please)\\b[^?]*\\?";
 const TEXTS: Fact["form"][] = ["text", "item", "field"];
 const NUMBERS: Fact["form"][] = ["number", "field", "count"];
 
@@ -92,7 +94,7 @@ class Cook {
       case "no_tool":
         return this.#withoutTool();
       case "ambiguous":
-        return this.#writes.flatMap((form) => this.#ambiguous(form));
+        return [...this.#writes, ...this.#reads].flatMap((form) => this.#ambiguous(form));
     }
   }
 
@@ -290,7 +292,13 @@ class Cook {
     const shown: Shown = new Map([[leaf, vague(leaf.kind)]]);
     const text = `Which ${name} do you mean? Please tell me, and I will do it.`;
     const task: Recipe["task"] = (_, _fact, variant) => request(filled, variant, shown);
-    return [{ family: "ambiguous", setup, steps: [], task, answer: { text, expected: { matches: ASKS_BACK } } }];
+    return [{
+      family: "ambiguous",
+      setup,
+      steps: [],
+      task,
+      answer: { text, expected: "asks_back", forbids: form.tool.name },
+    }];
   }
 }
 
