@@ -32,7 +32,7 @@ Deno.test("hone run leaves verdict, reports, records and log when it is done", a
   assert.match(await readFile(join(run_dir, "run.log"), "utf8"), /^\d{4}-.*Z info +2 tools, scenarios: 4 train/m);
   assert.match(
     await readFile(join(run_dir, "run.log"), "utf8"),
-    / base on heldout, greedy: 0 of 2 \(0\.00 to 0\.66\), 0 could not be judged, \d+\.\d s\n/,
+    / base on heldout, greedy: 0 of 2 \(0\.00 to 0\.78\), 0 could not be judged, \d+\.\d s\n/,
   );
   await assertCounts(run_dir);
   const ended = (await record(run_dir)).at(-1)!;
