@@ -20,6 +20,8 @@ import { valueAt } from "./source.ts";
 export interface Program {
   /** For a plugin: the `use:` that names it. */
   plugin?: string;
+  /** True for a program that a judge starts. */
+  judges?: true;
   /** A line that says what it is, and lines of details: literal secrets redacted, no character hidden. */
   shown: string[];
   /** Changes with everything that decides what is run: command, arguments, environment, contents of code files. */
@@ -119,16 +121,17 @@ async function settingPrograms(stages: unknown[], builtins: Builtins, base_dir: 
     const [use, given] = [valueAt(stage, ["use"]), valueAt(stage, ["with"])];
     if (typeof use !== "string" || !Object.hasOwn(builtins, use) || typeof given !== "object") continue;
     const { config } = (await builtins[use]!()).default;
+    const by = use.startsWith("judge/") ? { judges: true as const } : {};
     for (const [key, value] of programFields(config, given)) {
       if (typeof value === "string") {
         const shown = [`${use}: ${visibleWord(value)} (its ${key})`];
-        found.push({ shown, digest: digestOf(base_dir, [use, key, value]) });
+        found.push({ ...by, shown, digest: digestOf(base_dir, [use, key, value]) });
         continue;
       }
       const files = await filesOfCommand(value, base_dir);
       const lines = files.map(({ path, sha256 }) => `with ${visibleWord(relative(base_dir, path))} (sha256 ${sha256})`);
       const shown = [`${use}: ${words(value)} (its ${key})`, ...lines];
-      found.push({ shown, digest: digestOf(base_dir, [use, key, value, files]) });
+      found.push({ ...by, shown, digest: digestOf(base_dir, [use, key, value, files]) });
     }
   }
   return found;

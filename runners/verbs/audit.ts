@@ -141,7 +141,7 @@ export default defineVerb({
     const { judge, second, sample, usd } = args;
     const run_dir = await findRun(positional[0]!);
     const path = args.pipeline ?? join(run_dir, "pipeline.yaml");
-    const approve = approval(call, relative(Deno.cwd(), path), { of: "plugins" });
+    const approve = approval(call, relative(Deno.cwd(), path), { of: "judging" });
     const overrides = overridesOf(args.set);
     const loaded = await loadPipeline(path, { builtins, signal, overrides, trains: false, approve });
     const line = (message: string) => caller.log("info", message);

@@ -61,7 +61,7 @@ export default defineVerb({
     const { args, positional: [word, policy, against], signal, caller } = call;
     const run_dir = await namedRun(word!, caller);
     const path = args.pipeline === undefined ? join(run_dir, "pipeline.yaml") : await caller.within(args.pipeline);
-    const approve = approval(call, relative(Deno.cwd(), path), { of: "plugins" });
+    const approve = approval(call, relative(Deno.cwd(), path), { of: "judging" });
     const overrides = overridesOf(args.set);
     const loaded = await loadPipeline(path, { builtins, signal, overrides, trains: false, approve });
     const { comparePolicies } = await import("../../pipeline/run/compare_policies.ts");

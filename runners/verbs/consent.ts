@@ -21,8 +21,8 @@ export const yes = terminalOnly(
 
 /** What the verb needs approval for, and what it does without. */
 export interface Wanted {
-  /** `plugins`: nothing but plugins is loaded. */
-  of?: "everything" | "plugins";
+  /** `plugins`: nothing but plugins is loaded. `judging`: plugins are loaded and judges start what they name. */
+  of?: "everything" | "plugins" | "judging";
   /** `skip`: plugins that are not approved yet are left out, and nobody is asked. */
   otherwise?: "ask" | "skip";
 }
@@ -35,7 +35,9 @@ export function approval(
 ): Approve {
   return async (programs, { sound, base_dir }) => {
     if (call.caller.loads_code === true) return programs;
-    const needed = programs.filter(({ plugin }) => of === "everything" || plugin !== undefined);
+    const needed = programs.filter(({ plugin, judges }) =>
+      of === "everything" || plugin !== undefined || of === "judging" && judges
+    );
     const fresh = needed.filter(({ digest }) => !existsSync(record(digest)));
     if (fresh.length === 0) return programs;
     const shown = [

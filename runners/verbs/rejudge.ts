@@ -57,7 +57,7 @@ export default defineVerb({
     const source = await findRun(positional[0]!);
     const path = args.pipeline ?? join(source, "pipeline.yaml");
     // No server is started.
-    const approve = approval(call, relative(Deno.cwd(), path), { of: "plugins" });
+    const approve = approval(call, relative(Deno.cwd(), path), { of: "judging" });
     const overrides = overridesOf(args.set);
     const loaded = await loadPipeline(path, { builtins, signal, overrides, trains: false, approve });
     const run_dir = args.run_dir === undefined ? beside(source, loaded.config.name) : resolve(args.run_dir);
