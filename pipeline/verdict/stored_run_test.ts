@@ -49,20 +49,35 @@ Deno.test("makeVerdict() and writeReports() read a real store", async (t) => {
       );
     });
 
-    await t.step("the report has the learning curve, tags and samples", async () => {
-      const report = await gatherReport(store, verdict, "running");
-      const { run, curve, tags, samples } = report;
+    await t.step("the report has the learning curve, failures, costs and samples", async () => {
+      await Deno.writeTextFile(join(dir, "pipeline.yaml"), "model: small\ntrain: { steps: 2 }\nladder: [rl]\n");
+      const report = await gatherReport(store, verdict, { run_dir: dir, status: "running" });
+      const { run, curve, samples } = report;
       assert.deepEqual([run.id, run.name, run.seed, run.status], ["files-1", "files", 7, "running"]);
-      assert.deepEqual(curve.map((p) => [p.kind, p.step, p.success, p.invalid_calls, p.rollouts]), [
-        ["supervised", 1, null, null, 0],
+      assert.deepEqual(curve.map((p) => [p.kind, p.step, p.success?.mean, p.invalid_calls, p.rollouts]), [
+        ["supervised", 1, undefined, null, 0],
         ["rl", 1, 0.25, 0.5, 4],
         ["rl", 2, 0.5, 0.25, 4],
       ]);
-      assert.deepEqual(tags.map((row) => [row.tag, row.scenarios, row.policies.tuned!.n]), [["move", 4, 4], [
-        "write",
-        4,
-        4,
-      ]]);
+      assert.deepEqual(report.failures.map((one) => [one.policy, one.rollouts, one.tags]), [
+        ["base", 7, ["move", "write"]],
+        ["base", 1, ["write"]],
+        ["warm_start", 5, ["move", "write"]],
+        ["tuned", 2, ["move", "write"]],
+      ]);
+      assert.deepEqual(report.confusion.map(({ expected, taken, policies }) => [expected, taken, policies]), [
+        ["read_file", "write_file", { warm_start: 3, tuned: 1 }],
+        ["read_file", null, { base: 4 }],
+        ["write_file", null, { base: 4 }],
+      ]);
+      assert.deepEqual(report.costs.map(({ spent_on, times }) => [spent_on, times]), [
+        ["rollouts, evaluation", 50],
+        ["rollouts, train", 8],
+        ["training, RL", 2],
+        ["training, warm start", 1],
+      ]);
+      assert.deepEqual(report.setup.settings, [["model", "small"], ["ladder", "rl"], ["RL", "steps 2"]]);
+      assert.deepEqual([samples.filter(({ kind }) => kind === "gained").length, samples.length], [6, 9]);
       const first = samples.find((sample) => sample.scenario_id === "h0")!;
       assert.equal(first.task, HOSTILE);
       assert.deepEqual(first.runs.map((r) => [r.policy, r.success, r.events.length]), [
@@ -79,7 +94,7 @@ Deno.test("makeVerdict() and writeReports() read a real store", async (t) => {
       const saved = JSON.parse(await Deno.readTextFile(files.verdict)) as Verdict;
       assert.deepEqual(saved, JSON.parse(JSON.stringify(verdict)));
       const page = await Deno.readTextFile(files.html);
-      assert.ok(page.includes("Samples, side by side") && !page.includes("<script"));
+      assert.ok(page.includes("Samples, side by side") && page.match(/<script/g)?.length === 1);
       assert.ok((await Deno.readTextFile(files.markdown)).includes(verdict.sentence));
       const names = [...Deno.readDirSync(dir)].map((entry) => entry.name).filter((name) => name.endsWith(".tmp"));
       assert.deepEqual(names, []);

@@ -100,6 +100,8 @@ async function assertCounts(run_dir: string) {
     run_ends: 1,
   };
   for (const [table, wanted] of Object.entries(expected)) assert.equal(await count(table), wanted, table);
+  const [start] = await rows(run_dir, "SELECT machine FROM run_starts");
+  assert.deepEqual(Object.keys(JSON.parse(String(start!.machine))), ["cpu", "cores", "memory_bytes", "os"]);
   const types = await rows(run_dir, "SELECT type, count(*) AS n FROM events GROUP BY ALL");
   const events = new Map(types.map(({ type, n }) => [type as keyof EventMap, Number(n)]));
   assert.equal(events.get("turn.completed"), 68);

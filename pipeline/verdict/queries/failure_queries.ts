@@ -20,7 +20,7 @@ WITH ${evaluated(split)}, ${FAILED}, invalid AS (
   SELECT rollout_id, arg_max(outcome || ': ' || text, turn * 1000 + index) AS detail
   FROM tool_calls WHERE outcome <> 'ok' GROUP BY ALL
 ), judged AS (
-  SELECT rollout_id, string_agg(judge || ': ' || reason, '; ' ORDER BY score, judge) AS detail
+  SELECT rollout_id, string_agg(judge || ': ' || reason, '; ' ORDER BY judge DESC) AS detail
   FROM judgements WHERE score < 1 GROUP BY ALL
 ), explained AS (
   SELECT f.*, s.tags, substr(coalesce(

@@ -6,14 +6,15 @@
 // @ts-types="npm:@types/d3-scale@4.0.9"
 import { scaleLinear } from "d3-scale";
 // @ts-types="npm:@types/d3-shape@3.2.0"
-import { curveMonotoneX, line } from "d3-shape";
+import { area, curveMonotoneX, line } from "d3-shape";
 import type { Interval } from "../../events.ts";
 import { type Markup, markup } from "./markup.ts";
+import type { Point } from "./report_types.ts";
 
 /** A line to draw; `x` are steps. */
 export interface Series {
   name: string;
-  points: readonly { x: number; y: number }[];
+  points: readonly Point[];
 }
 
 /** What one line chart shows. */
@@ -27,25 +28,31 @@ export interface LineChart {
 
 const WIDTH = 360;
 const HEIGHT = 210;
+/** Beyond so many points, lines have no dots. */
+const MOST_DOTS = 80;
 const MARGIN = { top: 12, right: 14, bottom: 34, left: 42 };
 
-/** Draws lines with a dot on each point and the last value beside it. */
+/** Draws lines with their intervals as bands, a dot on each point, and the last value beside the title. */
 export function lineChart({ title, unit, x_label, series }: LineChart): Markup {
   const points = series.flatMap((one) => one.points);
-  const xs = points.map((p) => p.x), ys = points.map((p) => p.y);
+  const xs = points.map((p) => p.x), ys = points.flatMap((p) => [p.y, p.low ?? p.y, p.high ?? p.y]);
   const x = scaleLinear().domain(widen(Math.min(...xs), Math.max(...xs))).range([MARGIN.left, WIDTH - MARGIN.right]);
   const y = scaleLinear().range([HEIGHT - MARGIN.bottom, MARGIN.top]);
   if (unit === "share") y.domain([0, 1]);
   else y.domain(widen(Math.min(0, ...ys), Math.max(...ys))).nice(4);
+  const shown = unit === "share" ? percent : significant;
   const format = unit === "share" ? percent : y.tickFormat(4);
-  const path = line<{ x: number; y: number }>().x((p) => x(p.x)).y((p) => y(p.y)).curve(curveMonotoneX);
+  const path = line<Point>().x((p) => x(p.x)).y((p) => y(p.y)).curve(curveMonotoneX);
+  const band = area<Point>().x((p) => x(p.x)).y0((p) => y(p.low ?? p.y)).y1((p) => y(p.high ?? p.y)).curve(
+    curveMonotoneX,
+  );
   const steps = x.ticks(6).filter(Number.isInteger);
   const last = series[0]?.points.at(-1);
   return markup`
     <figure class="chart">
       <figcaption>${title}${
     last && markup`
-        <b>${unit === "share" ? percent(last.y) : significant(last.y)}</b>
+        <b>${shown(last.y)}</b>
       `
   }</figcaption>
       <svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${describe(title, unit, series)}">
@@ -68,12 +75,16 @@ export function lineChart({ title, unit, x_label, series }: LineChart): Markup {
   }" text-anchor="middle">${x_label}</text>
     ${
     series.map((one, i) =>
-      markup`<g class="line c${i}"><path d="${path([...one.points]) ?? ""}"/>
+      markup`<g class="line c${i}">${
+        one.points.some((p) => p.low !== undefined) && markup`<path class="band" d="${band([...one.points]) ?? ""}"/>`
+      }<path d="${path([...one.points]) ?? ""}"/>
 ${
-        one.points.map((p) =>
+        one.points.slice(0, one.points.length > MOST_DOTS ? 0 : undefined).map((p) =>
           markup`
             <circle cx="${x(p.x)}" cy="${y(p.y)}" r="2.6">
-              <title>${x_label} ${p.x}: ${unit === "share" ? percent(p.y) : significant(p.y)}</title>
+              <title>${x_label} ${p.x}: ${shown(p.y)}${
+            p.low !== undefined && ` (${shown(p.low)} to ${shown(p.high ?? p.y)})`
+          }</title>
             </circle>
           `
         )
@@ -101,7 +112,7 @@ export interface Bar {
 export function intervalBars(bars: readonly Bar[], domain: [number, number], unit: "share" | "difference"): Markup {
   const x = scaleLinear().domain(domain).range([0, 100]).clamp(true);
   const at = (value: number) => `${x(value).toFixed(2)}%`;
-  const ticks = x.ticks(unit === "share" ? 3 : 5);
+  const ticks = x.ticks(unit === "share" ? 3 : 4);
   return markup`
     <div class="bars">
     ${

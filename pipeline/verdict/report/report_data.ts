@@ -1,54 +1,62 @@
 /**
- * Gathers what a report shows from a run's store: the run, the learning curve, tags and sample trajectories.
- * Works on a live run as well.
+ * Gathers what a report shows from a run's store and folder. Failures, confusions, the learning signal and costs are the
+ * rows of ready-made queries (`hone query --list`). Works on a live run as well.
  * @module
  */
-import type { Interval, Shortened } from "../../events.ts";
-import { evaluatedRollouts, literal, TURN_COUNTS } from "../evaluated_rollouts.ts";
-import type {
-  CurvePoint,
-  Report,
-  RunFacts,
-  Sample,
-  SampleEvent,
-  SampleRun,
-  TagRow,
-  ValidationPoint,
-} from "./report_types.ts";
+import { wilson } from "../../stats/proportion.ts";
+import { wallClock } from "../../store/recorded.ts";
+import { evaluatedRollouts } from "../evaluated_rollouts.ts";
+import { confusion, failureClusters } from "../queries/failure_queries.ts";
+import { READY_QUERIES } from "../queries/ready_queries.ts";
+import { INVALID, SIGNAL_PER_STEP } from "../queries/signal_queries.ts";
 import { success } from "../summary.ts";
-import type { EvaluatedRollout, Queryable, Verdict } from "../verdict_types.ts";
+import type { Queryable, Verdict } from "../verdict_types.ts";
+import type { Confusion, Cost, CurvePoint, FailureCluster, Report, RunFacts, ValidationPoint } from "./report_types.ts";
+import { gatherSamples } from "./samples.ts";
+import { gatherSetup, maxStaleness, runSettings } from "./setup.ts";
+import { type InvalidRow, signalHealth, type SignalStep } from "./signal_health.ts";
 
-/** Scenarios whose trajectories a report shows. */
-const SAMPLES = 12;
-
-interface ScenarioFacts {
-  task: string;
-  tags: string[];
-}
+type Row = Record<string, unknown>;
 
 /**
  * Gathers a report.
+ * @param run_dir Holds the run's own pipeline.yaml.
  * @param status Of the run where the store has no closing record: `running`, `interrupted`, or "" to say nothing.
  */
-export async function gatherReport(store: Queryable, verdict: Verdict, status: string): Promise<Report> {
-  const rollouts = (await evaluatedRollouts(store, verdict.split))
-    .filter((e) => e.sampling === verdict.sampling && verdict.policies[e.policy]);
-  const scenarios = await scenarioFacts(store);
+export async function gatherReport(
+  store: Queryable,
+  verdict: Verdict,
+  { run_dir, status }: { run_dir: string; status: string },
+): Promise<Report> {
+  const settings = await runSettings(run_dir);
+  const rollouts = await evaluatedRollouts(store, verdict.split);
+  const signal = await store.query(SIGNAL_PER_STEP) as unknown as SignalStep[];
+  const tuned = verdict.policies.tuned;
   return {
     run: await runFacts(store, status),
+    setup: await gatherSetup(store, settings),
     verdict,
-    curve: await learningCurve(store),
+    curve: await learningCurve(store, signal),
     validation: await validationPoints(store, verdict),
-    tags: tagRows(rollouts, scenarios, Object.keys(verdict.policies)),
-    samples: await samples(store, chooseSamples(rollouts, verdict), rollouts, scenarios, verdict),
+    health: signalHealth({
+      steps: signal.map((row) => numbers(row) as SignalStep),
+      invalid: (await store.query(INVALID)).map(invalidRow),
+      unseen: tuned?.sampled_success ?? null,
+      max_staleness: maxStaleness(settings),
+    }),
+    failures: await failures(store, verdict),
+    confusion: await confusions(store, verdict),
+    samples: await gatherSamples(store, rollouts, verdict),
+    costs: (await store.query(READY_QUERIES.costs!.sql)).map(cost),
   };
 }
 
 async function runFacts(store: Queryable, status: string): Promise<RunFacts> {
   const [row = {}] = await store.query("SELECT * FROM runs");
   const [times = {}] = await store.query(
-    `SELECT epoch_ms(arg_min(recorded_at, seq)) AS first, epoch_ms(arg_max(recorded_at, seq)) AS last FROM events`,
+    `SELECT epoch_ms(arg_min(recorded_at, seq)) AS first, (${wallClock()}) AS seconds FROM events`,
   );
+  const starts = await store.query(READY_QUERIES.starts!.sql);
   return {
     id: String(row.run_id ?? ""),
     name: String(row.name ?? ""),
@@ -56,43 +64,32 @@ async function runFacts(store: Queryable, status: string): Promise<RunFacts> {
     hone_version: String(row.hone_version ?? ""),
     status: typeof row.status === "string" && row.status !== "running" ? row.status : status,
     started_at: numeric(times.first),
-    ended_at: numeric(times.last),
+    minutes: numeric(times.first) === null ? null : Number(times.seconds) / 60,
+    interruptions: starts.slice(0, -1).map(({ status: how }) => typeof how === "string" ? how : "killed"),
   };
 }
 
-async function scenarioFacts(store: Queryable): Promise<Map<string, ScenarioFacts>> {
-  const rows = await store.query("SELECT scenario_id, task, tags FROM scenarios");
-  return new Map(rows.map((row) => [
-    String(row.scenario_id),
-    { task: String(row.task), tags: list(row.tags).map(String) },
-  ]));
-}
-
 /** Steps with what the trainer said; RL steps with the rollouts that fed them. */
-async function learningCurve(store: Queryable): Promise<CurvePoint[]> {
-  const rows = await store.query(`
-    WITH fed AS (
-      SELECT r.step, count(*) AS rollouts, avg(w.value) AS reward,
-        avg(CASE WHEN w.success THEN 1 ELSE 0 END) AS success,
-        sum(n.invalid_calls) / nullif(sum(n.call_turns), 0) AS invalid_calls
-      FROM (FROM rollouts WHERE purpose = 'train' QUALIFY attempt = max(attempt) OVER (PARTITION BY group_id)) r
-      JOIN rewards w USING (rollout_id) LEFT JOIN (${TURN_COUNTS}) n USING (rollout_id)
-      WHERE w.invalid IS NULL
-      GROUP BY r.step
-    )
-    SELECT s.kind, s.step, s.loss, s.seconds, f.rollouts, f.reward, f.success, f.invalid_calls
-    FROM train_steps s LEFT JOIN fed f ON s.kind = 'rl' AND f.step = s.step
-    ORDER BY s.seq`);
-  return rows.map((row) => ({
-    step: Number(row.step),
-    kind: row.kind === "rl" ? "rl" : "supervised",
-    loss: numeric(row.loss),
-    reward: numeric(row.reward),
-    success: numeric(row.success),
-    invalid_calls: numeric(row.invalid_calls),
-    rollouts: Number(row.rollouts ?? 0),
-    seconds: numeric(row.seconds),
-  }));
+async function learningCurve(store: Queryable, signal: readonly Row[]): Promise<CurvePoint[]> {
+  const rows = await store.query("SELECT kind, step, loss, seconds FROM train_steps ORDER BY seq");
+  const fed = new Map(signal.map((row) => [Number(row.step), row]));
+  return rows.map((row): CurvePoint => {
+    const kind = row.kind === "rl" ? "rl" : "supervised";
+    const from = kind === "rl" ? numbers(fed.get(Number(row.step)) ?? {}) : {};
+    const judged = (from.rollouts ?? 0) - (from.invalid ?? 0);
+    const { reward = null, reward_margin } = from;
+    const margin = reward_margin ?? 0;
+    return {
+      step: Number(row.step),
+      kind,
+      loss: numeric(row.loss),
+      reward: reward === null ? null : { mean: reward, low: reward - margin, high: reward + margin, n: judged },
+      success: judged > 0 ? wilson(from.successes ?? 0, judged) : null,
+      invalid_calls: from.call_turns ? (from.invalid_calls ?? 0) / from.call_turns : null,
+      rollouts: judged,
+      seconds: numeric(row.seconds),
+    };
+  });
 }
 
 /** The policies between the steps of RL, and others where validation is the verdict's own split. */
@@ -102,6 +99,7 @@ async function validationPoints(store: Queryable, { split, sampling }: Verdict):
     `SELECT DISTINCT policy, policy_version FROM rollouts
      WHERE purpose = 'evaluation' AND split = 'validation' ${which} ORDER BY ALL`,
   );
+  if (rollouts.length === 0) return [];
   const all = (await evaluatedRollouts(store, "validation")).filter((e) => e.sampling === sampling);
   return rollouts.map((row) => ({
     policy: String(row.policy),
@@ -110,108 +108,60 @@ async function validationPoints(store: Queryable, { split, sampling }: Verdict):
   })).sort((a, b) => a.version - b.version);
 }
 
-function tagRows(rollouts: EvaluatedRollout[], scenarios: Map<string, ScenarioFacts>, policies: string[]): TagRow[] {
-  const counted = rollouts.filter((e) => e.invalid === null);
-  const tagsOf = (e: EvaluatedRollout) => scenarios.get(e.scenario_id)?.tags ?? [];
-  return [...new Set(counted.flatMap(tagsOf))].sort().map((tag) => {
-    const tagged = counted.filter((e) => tagsOf(e).includes(tag));
-    const rows = policies.map((
+/** Clusters of each policy, its most frequent first, under the verdict's sampling. */
+async function failures(store: Queryable, { split, sampling, policies }: Verdict): Promise<FailureCluster[]> {
+  const rows = (await store.query(failureClusters(split))).filter((row) => row.sampling === sampling);
+  return Object.keys(policies).flatMap((policy) =>
+    rows.filter((row) => row.policy === policy).map((row) => ({
       policy,
-    ): [string, Interval] => [policy, success(tagged.filter((e) => e.policy === policy))]);
-    return { tag, scenarios: new Set(tagged.map((e) => e.scenario_id)).size, policies: Object.fromEntries(rows) };
-  });
-}
-
-/** Scenarios to show: kinds of outcome in turn (gained, lost, never solved, always solved…), each in order of id. */
-function chooseSamples(rollouts: EvaluatedRollout[], { policies }: Verdict): string[] {
-  const first = rollouts.filter((e) => e.try === 0);
-  const kinds = new Map<string, string[]>();
-  for (const [id, tries] of Map.groupBy(first, (e) => e.scenario_id)) {
-    const pattern = Object.keys(policies).map((policy) => {
-      const e = tries.find((t) => t.policy === policy);
-      return !e || e.invalid !== null ? "-" : e.success ? "1" : "0";
-    }).join("");
-    kinds.set(pattern, [...kinds.get(pattern) ?? [], id]);
-  }
-  const queues = [...kinds].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, ids]) => ids.sort());
-  const longest = Math.max(0, ...queues.map((ids) => ids.length));
-  return Array.from({ length: longest }, (_, i) => queues.flatMap((ids) => ids[i] ?? [])).flat().slice(0, SAMPLES);
-}
-
-async function samples(
-  store: Queryable,
-  chosen: string[],
-  rollouts: EvaluatedRollout[],
-  scenarios: Map<string, ScenarioFacts>,
-  { policies }: Verdict,
-): Promise<Sample[]> {
-  const shown = chosen.map((id) =>
-    Object.keys(policies).flatMap((policy) =>
-      rollouts.find((one) => one.scenario_id === id && one.policy === policy && one.try === 0) ?? []
-    )
+      outcome: String(row.outcome),
+      pattern: String(row.pattern),
+      rollouts: Number(row.rollouts),
+      scenarios: Number(row.scenarios),
+      tags: JSON.parse(String(row.tags ?? "[]")) as string[],
+      example_scenario: String(row.example_scenario),
+      example: String(row.example),
+    }))
   );
-  const records = await recordsOf(store, shown.flat().map((e) => e.rollout_id));
-  return chosen.map((id, i) => {
-    const { task = "", tags = [] } = scenarios.get(id) ?? {};
-    return { scenario_id: id, task, tags, runs: shown[i]!.map((e) => sampleRun(e, records)) };
-  });
 }
 
-type Rows = Record<string, unknown>[];
-
-interface Records {
-  turns: Rows;
-  calls: Rows;
-  judgements: Rows;
+/** Most frequent first, after them those without a call. */
+async function confusions(store: Queryable, { split, sampling, policies }: Verdict): Promise<Confusion[]> {
+  const rows = (await store.query(confusion(split)))
+    .filter((row) => row.sampling === sampling && policies[String(row.policy)]);
+  const total = (c: Confusion) => Object.values(c.policies).reduce((a, b) => a + b, 0);
+  return [...Map.groupBy(rows, ({ expected, taken }) => JSON.stringify([expected, taken]))].map(([, mine]) => ({
+    expected: String(mine[0]!.expected),
+    taken: typeof mine[0]!.taken === "string" ? mine[0]!.taken : null,
+    policies: Object.fromEntries(mine.map((row) => [String(row.policy), Number(row.rollouts)])),
+    example_scenario: String(mine.at(-1)!.example_scenario),
+  })).sort((a, b) => Number(a.taken === null) - Number(b.taken === null) || total(b) - total(a));
 }
 
-async function recordsOf(store: Queryable, rollout_ids: string[]): Promise<Records> {
-  if (rollout_ids.length === 0) return { turns: [], calls: [], judgements: [] };
-  const mine = `rollout_id IN (${rollout_ids.map(literal).join(", ")})`;
+function cost(row: Row): Cost {
   return {
-    turns: await store.query(
-      `SELECT * EXCLUDE (prompt_suffix, output_ids, logprobs) FROM turns WHERE ${mine} ORDER BY turn`,
-    ),
-    calls: await store.query(
-      `SELECT rollout_id, turn, tool, arguments, outcome, text FROM tool_calls WHERE ${mine} ORDER BY turn, index`,
-    ),
-    judgements: await store.query(
-      `SELECT * FROM judgements WHERE ${mine} ORDER BY judge`,
-    ),
+    spent_on: String(row.spent_on),
+    times: Number(row.times),
+    seconds: Number(row.seconds ?? 0),
+    prompt_tokens: numeric(row.prompt_tokens),
+    output_tokens: numeric(row.output_tokens),
+    usd: numeric(row.usd),
   };
 }
 
-function sampleRun(e: EvaluatedRollout, records: Records): SampleRun {
-  const own = (rows: Rows) => rows.filter((row) => row.rollout_id === e.rollout_id);
-  const calls = own(records.calls);
-  const events = own(records.turns).flatMap((turn): SampleEvent[] => [
-    {
-      kind: "model",
-      text: String(turn.text ?? ""),
-      invalid: turn.invalid_call === null ? null : String(turn.invalid_call),
-      ...(typeof turn.shortened === "string" && { shortened: (JSON.parse(turn.shortened) as Shortened[]).length }),
-    },
-    ...calls.filter((call) => Number(call.turn) === Number(turn.turn)).map((call): SampleEvent => ({
-      kind: "tool",
-      call: `${call.tool} ${typeof call.arguments === "string" ? call.arguments : JSON.stringify(call.arguments)}`,
-      outcome: String(call.outcome),
-      text: String(call.text ?? ""),
-    })),
-  ]);
-  const { policy, success, invalid, end, reward } = e;
-  const reasons = own(records.judgements).map((j) => `${j.judge}: ${judgementText(j)}`);
-  return { policy, success, invalid, end, reward, reasons, events };
+function invalidRow(row: Row): InvalidRow {
+  return {
+    what: row.what === "judge" ? "judge" : "reward",
+    stage: typeof row.stage === "string" ? row.stage : null,
+    purpose: String(row.purpose),
+    rollouts: Number(row.rollouts),
+    of_rollouts: Number(row.of_rollouts),
+    example: String(row.example),
+  };
 }
 
-/** Records of earlier versions have no column for abstaining. */
-function judgementText({ score, reason, invalid, abstain = null }: Rows[number]): string {
-  if (invalid !== null) return String(invalid);
-  return abstain === null ? `${Number(score)}, ${reason}` : `abstains (${abstain})`;
-}
-
-function list(value: unknown): unknown[] {
-  if (Array.isArray(value)) return value;
-  return typeof value === "string" && value.startsWith("[") ? JSON.parse(value) as unknown[] : [];
+function numbers(row: Row): Record<string, number | null> {
+  return Object.fromEntries(Object.entries(row).map(([name, value]) => [name, numeric(value)]));
 }
 
 function numeric(value: unknown): number | null {

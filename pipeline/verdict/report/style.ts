@@ -31,7 +31,7 @@ p{margin:0 0 10px}
 .tick{fill:var(--soft);font-size:11px;font-variant-numeric:tabular-nums}
 .grid{stroke:var(--grid)}.zero{stroke:var(--soft)}
 .line path{fill:none;stroke:currentColor;stroke-width:2.2;stroke-linejoin:round;stroke-linecap:round}
-.line circle{fill:currentColor}
+.line circle{fill:currentColor}.line .band{stroke:none;fill:currentColor;opacity:.16}
 .c0{color:var(--tuned)}.c1{color:var(--warm)}.c2{color:var(--other)}
 .bar{display:grid;grid-template-columns:132px minmax(80px,1fr) 9.8em;gap:0 14px;align-items:center}
 .bar>span{line-height:1.15}.bar .value{white-space:nowrap}
@@ -64,7 +64,32 @@ pre{white-space:pre-wrap;overflow-wrap:anywhere;font:12.5px/1.45 ui-monospace,SF
 background:var(--code);border-radius:6px;padding:7px 9px;margin:0 0 6px}
 pre.tool{border-left:3px solid var(--edge);background:none;color:var(--soft)}
 pre.bad{border-left-color:var(--bad)}
+.list{margin:0 0 6px;padding:0;list-style:none;font-size:.92rem}
+.list li{padding:7px 0;border-bottom:1px solid var(--edge);display:grid;grid-template-columns:2.6em 1fr;gap:0 10px}
+.list li:last-child{border-bottom:0}
+.list b{text-align:right;font-variant-numeric:tabular-nums;font-weight:600}
+.list small{color:var(--soft);display:block;font-size:.84rem}
+.health{display:grid;gap:0 14px;margin:0}
+.health div{display:grid;grid-template-columns:4.6em minmax(150px,1fr) minmax(160px,1.1fr) 3fr;gap:0 14px;padding:8px 0;border-bottom:1px solid var(--edge);font-size:.9rem}
+.health div:last-child{border-bottom:0}.health dt,.health dd{margin:0;min-width:0}.health dt{order:1}
+.health .state{order:0}.health .figure{order:2;color:var(--soft);font-variant-numeric:tabular-nums}.health .words{order:3}
+.chip{font-size:.76rem;font-weight:600;border:1px solid currentColor;border-radius:99px;padding:1px 9px;white-space:nowrap}
+.chip.ok{color:var(--good)}.chip.watch{color:var(--warm)}.chip.act{color:var(--bad)}
+.setup{display:grid;grid-template-columns:max-content 1fr;gap:5px 18px;margin:0;font-size:.9rem}
+.setup dt{color:var(--soft)}.setup dd{margin:0;min-width:0}
+@media(max-width:720px){.health div{grid-template-columns:auto 1fr}.health .figure,.health .words{grid-column:1/-1}
+.setup{grid-template-columns:1fr;gap:0}.setup dd{margin-bottom:8px}}
+.kind{font-size:.76rem;color:var(--soft);text-transform:uppercase;letter-spacing:.04em;min-width:7.2em}
+.thumbs{border:0;padding:0;margin:8px 0 0;display:flex;flex-wrap:wrap;gap:6px;min-width:0}
+.thumbs[hidden],#labels[hidden],.thumbs input[hidden]{display:none}
+button{font:inherit;font-size:.84rem;color:var(--ink);background:none;border:1px solid var(--edge);border-radius:8px;padding:3px 12px;cursor:pointer}
+button[aria-pressed=true]{border-color:currentColor;background:var(--code);font-weight:600}
+.thumbs .up[aria-pressed=true]{color:var(--good)}.thumbs .down[aria-pressed=true]{color:var(--bad)}
+.thumbs input{flex:1 1 12em;min-width:0;font:inherit;font-size:.84rem;color:var(--ink);background:var(--bg);border:1px solid var(--edge);border-radius:8px;padding:3px 10px}
+#labels{position:sticky;bottom:12px;margin:16px 0 0;background:var(--card);border:1px solid var(--soft);border-radius:10px;padding:10px 16px;
+display:flex;flex-wrap:wrap;gap:6px 16px;align-items:center;font-size:.88rem}
 .why{font-size:.84rem;color:var(--soft);margin:0 0 4px}
+.under{margin-top:8px}.health code{font-size:.88em}
 .tag{font-size:.78rem;color:var(--soft);border:1px solid var(--edge);border-radius:99px;padding:0 8px}
 footer{margin-top:44px;color:var(--soft);font-size:.84rem}
 code{font:.92em ui-monospace,Menlo,Consolas,monospace}

@@ -26,7 +26,7 @@ export async function writeReports(
   verdict: Verdict,
   options: { status?: string } = {},
 ): Promise<ReportFiles> {
-  const report = await gatherReport(store, verdict, options.status ?? "");
+  const report = await gatherReport(store, verdict, { run_dir, status: options.status ?? "" });
   const files = {
     verdict: join(run_dir, "verdict.json"),
     markdown: join(run_dir, "report.md"),
