@@ -42,10 +42,6 @@ export function lineChart({ title, unit, x_label, series }: LineChart): Markup {
   else y.domain(widen(Math.min(0, ...ys), Math.max(...ys))).nice(4);
   const shown = unit === "share" ? percent : significant;
   const format = unit === "share" ? percent : y.tickFormat(4);
-  const path = line<Point>().x((p) => x(p.x)).y((p) => y(p.y)).curve(curveMonotoneX);
-  const band = area<Point>().x((p) => x(p.x)).y0((p) => y(p.low ?? p.y)).y1((p) => y(p.high ?? p.y)).curve(
-    curveMonotoneX,
-  );
   const steps = x.ticks(6).filter(Number.isInteger);
   const last = series[0]?.points.at(-1);
   return markup`
@@ -73,27 +69,33 @@ export function lineChart({ title, unit, x_label, series }: LineChart): Markup {
     HEIGHT -
     4
   }" text-anchor="middle">${x_label}</text>
-    ${
-    series.map((one, i) =>
-      markup`<g class="line c${i}">${
-        one.points.some((p) => p.low !== undefined) && markup`<path class="band" d="${band([...one.points]) ?? ""}"/>`
-      }<path d="${path([...one.points]) ?? ""}"/>
-${
-        one.points.slice(0, one.points.length > MOST_DOTS ? 0 : undefined).map((p) =>
-          markup`
-            <circle cx="${x(p.x)}" cy="${y(p.y)}" r="2.6">
-              <title>${x_label} ${p.x}: ${shown(p.y)}${
-            p.low !== undefined && ` (${shown(p.low)} to ${shown(p.high ?? p.y)})`
-          }</title>
-            </circle>
-          `
-        )
-      }</g>`
-    )
-  }
+    ${series.map((one, i) => seriesMarkup(one, { x, y }, `c${i}`, (p) => `${x_label} ${p.x}: ${told(p, shown)}`))}
       </svg>
     </figure>
   `;
+}
+
+type Scale = (value: number) => number;
+
+/** @param name What is shown where the pointer is over a point. */
+function seriesMarkup(
+  { points }: Series,
+  { x, y }: { x: Scale; y: Scale },
+  colour: string,
+  name: (point: Point) => string,
+): Markup {
+  const path = line<Point>().x((p) => x(p.x)).y((p) => y(p.y)).curve(curveMonotoneX);
+  const band = area<Point>().x((p) => x(p.x)).y0((p) => y(p.low ?? p.y)).y1((p) => y(p.high ?? p.y));
+  const dots = points.length > MOST_DOTS ? [] : points;
+  return markup`<g class="line ${colour}">${
+    points.some((p) => p.low !== undefined) &&
+    markup`<path class="band" d="${band.curve(curveMonotoneX)([...points]) ?? ""}"/>`
+  }<path d="${path([...points]) ?? ""}"/>
+${dots.map((p) => markup`<circle cx="${x(p.x)}" cy="${y(p.y)}" r="2.6"><title>${name(p)}</title></circle>`)}</g>`;
+}
+
+function told({ y, low, high }: Point, shown: (value: number) => string): string {
+  return low === undefined ? shown(y) : `${shown(y)} (${shown(low)} to ${shown(high ?? y)})`;
 }
 
 /** One row of interval bars. `tone` is a CSS class. */
