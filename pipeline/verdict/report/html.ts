@@ -26,7 +26,7 @@ import {
   tagTables,
   title,
   toolTables,
-} from "./tables.ts";
+} from "./report_tables.ts";
 import { CONTENT_POLICY, SCRIPT } from "./thumbs.ts";
 
 /** Draws the report. */

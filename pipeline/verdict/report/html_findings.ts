@@ -2,7 +2,7 @@
 import { card, tableMarkup, words } from "./html_parts.ts";
 import { clip, type Markup, markup } from "./markup.ts";
 import type { FailureCluster, HealthCheck, Report } from "./report_types.ts";
-import { confusionTable, title } from "./tables.ts";
+import { confusionTable, title } from "./report_tables.ts";
 
 /** Clusters of a policy that are shown, and characters of a text in them. */
 export const CLUSTERS = 6;

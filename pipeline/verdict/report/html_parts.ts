@@ -1,6 +1,6 @@
 /** Parts of the page that several of its sections share. @module */
 import { type Markup, markup } from "./markup.ts";
-import type { ReportTable } from "./tables.ts";
+import type { ReportTable } from "./report_tables.ts";
 
 /** A section that is left out. */
 export const noSection = false as const;

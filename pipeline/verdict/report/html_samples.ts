@@ -4,7 +4,7 @@ import { significant } from "./chart.ts";
 import { tone } from "./html_parts.ts";
 import { clip, type Markup, markup } from "./markup.ts";
 import type { Report, Sample, SampleRun } from "./report_types.ts";
-import { title } from "./tables.ts";
+import { title } from "./report_tables.ts";
 
 /** Characters of one text that a sample shows. */
 const SAMPLE_TEXT = 1600;

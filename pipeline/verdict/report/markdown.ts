@@ -24,7 +24,7 @@ import {
   tagTables,
   title,
   toolTables,
-} from "./tables.ts";
+} from "./report_tables.ts";
 
 const SAMPLE_TEXT = 800;
 

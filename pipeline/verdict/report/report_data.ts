@@ -12,7 +12,7 @@ import { INVALID, SIGNAL_PER_STEP } from "../queries/signal_queries.ts";
 import { success } from "../summary.ts";
 import type { Queryable, Verdict } from "../verdict_types.ts";
 import type { Confusion, Cost, CurvePoint, FailureCluster, Report, RunFacts, ValidationPoint } from "./report_types.ts";
-import { gatherSamples } from "./samples.ts";
+import { gatherSamples } from "./report_samples.ts";
 import { gatherSetup, maxStaleness, runSettings } from "./setup.ts";
 import { type InvalidRow, signalHealth, type SignalStep } from "./signal_health.ts";
 
