@@ -154,17 +154,14 @@ export function exportChoice(
 ): ExportChoice {
   const better = nominallyBetter(policies, split, validation?.policies);
   if (policy === "warm_start" && policies.tuned) {
-    return { policy, reason: `Its success on validation is higher than that of tuned (\`evaluate.export\`).` };
+    return { policy, reason: "its success on validation is higher than that of tuned (`evaluate.export`)." };
   }
-  if (policy !== "tuned") return { policy, reason: "No policy was trained further." };
-  if (!better) return { policy, reason: "It is the result of the last rung." };
-  const instead = evaluate.export === "best_on_validation"
-    ? "validation does not prefer the warm start"
-    : "`evaluate.export` is `tuned`; `best_on_validation` would export the warm start if validation prefers it";
-  return {
-    policy,
-    reason: `It is the result of the last rung. The warm start is nominally better ${better}: ${instead}.`,
-  };
+  if (policy !== "tuned" || !better) return { policy, reason: "it is the result of the last rung." };
+  const why = evaluate.export === "best_on_validation"
+    ? "on validation it is not"
+    : "`evaluate.export` is `tuned`; with `best_on_validation` the success on validation decides";
+  const reason = `it is the result of the last rung, although the warm start is nominally better ${better}; ${why}.`;
+  return { policy, reason, better_elsewhere: "warm_start" };
 }
 
 /** Where the warm start has the higher success, in words; undefined if nowhere. */

@@ -153,9 +153,12 @@ function primarySampling(rollouts: readonly EvaluatedRollout[], config: VerdictC
   return rollouts[0]!.sampling;
 }
 
-/** Tuned against base where both exist, else the last trained policy against the first. */
+/** Policies of the ladder, the most trained first. */
+const RUNGS = ["tuned", "warm_start", "prompt"];
+
+/** The last rung against base where both exist, else the last policy against the first. */
 function principal(names: string[], comparisons: readonly Comparison[]): Verdict["difference"] {
-  const policy = names.includes("tuned") ? "tuned" : names.at(-1);
+  const policy = RUNGS.find((rung) => names.includes(rung)) ?? names.at(-1);
   const against = names.includes("base") ? "base" : names[0];
   const found = comparisons.find((c) => c.metric === "success" && c.policy === policy && c.against === against);
   if (!found) return null;
@@ -204,8 +207,21 @@ function validationNotes({ validation, sampling }: Findings, rollouts: readonly 
 
 function notes(findings: Findings, rollouts: readonly EvaluatedRollout[], config: VerdictConfig): string[] {
   const found: string[] = [];
-  const missing = config.evaluate.policies.filter((name) => !findings.policies[name]);
+  const present = [
+    ...Object.keys(findings.policies),
+    ...(findings.floor ? ["nothing"] : []),
+    ...(findings.ceiling ? ["reference"] : []),
+  ];
+  const missing = config.evaluate.policies.filter((name) => !present.includes(name));
   if (missing.length > 0) found.push(`Not evaluated: ${missing.map(label).join(", ")}.`);
+  const { floor, ceiling } = findings;
+  if (floor && floor.satisfied.length > 0) found.push(`Doing nothing satisfies: ${floor.satisfied.join(", ")}.`);
+  if (ceiling && ceiling.unsolved.length > 0) {
+    found.push(`The reference solution fails in: ${ceiling.unsolved.join(", ")}.`);
+  }
+  if (findings.export?.better_elsewhere) {
+    found.push(`Exported is ${label(findings.export.policy)}: ${findings.export.reason}`);
+  }
   for (const [name, summary] of Object.entries(findings.policies)) {
     const mine = rollouts.filter((e) => e.policy === name);
     const { total, counted, excluded } = summary.rollouts;
@@ -213,10 +229,10 @@ function notes(findings: Findings, rollouts: readonly EvaluatedRollout[], config
       const causes = Object.entries(excluded).map(([cause, n]) => `${cause}: ${n}`).join("; ");
       const worst = summary.success.n > 0 ? Math.round(summary.success.mean * summary.success.n) : 0;
       const asked = mine.filter((e) => e.sampling === findings.sampling).length;
-      found.push(
-        `${total - counted} of ${total} rollouts of ${label(name)} are left out (${causes}). ` +
-          `If all of them counted as failures, its ${findings.sampling} success would be ${worst} of ${asked}.`,
-      );
+      const rest = summary.success.n === 0
+        ? ""
+        : ` If all of them counted as failures, its ${findings.sampling} success would be ${worst} of ${asked}.`;
+      found.push(`${total - counted} of ${total} rollouts of ${label(name)} are left out (${causes}).${rest}`);
     }
     const seen = new Set(mine.map((e) => e.scenario_id)).size;
     if (seen < findings.scenarios) {

@@ -1,52 +1,7 @@
 import assert from "node:assert/strict";
-import type { EvaluatedRollout, VerdictConfig } from "./verdict_types.ts";
+import { CONFIG, rollout, solved } from "../../tests/fixtures/evaluated_rollouts_of.ts";
+import type { EvaluatedRollout } from "./verdict_types.ts";
 import { verdictOver } from "./verdict.ts";
-
-const CONFIG: VerdictConfig = {
-  name: "files",
-  seed: 7,
-  evaluate: { policies: ["base", "warm_start", "tuned"], split: "heldout", tries: 1, sampling: ["greedy"] },
-};
-
-function rollout(policy: string, index: number, change: Partial<EvaluatedRollout> = {}): EvaluatedRollout {
-  return {
-    rollout_id: `${policy}-${index}`,
-    policy,
-    scenario_id: `s${index}`,
-    try: 0,
-    sampling: "greedy",
-    end: "answered",
-    success: false,
-    reward: 0,
-    invalid: null,
-    turns: 2,
-    tool_calls: 1,
-    failed_calls: 0,
-    invalid_calls: 0,
-    hallucinated_tools: 0,
-    call_turns: 1,
-    prompt_tokens: 100,
-    output_tokens: 20,
-    shortened_turns: 0,
-    seconds: 1,
-    tools: [],
-    ...change,
-  };
-}
-
-/** `n` rollouts of a policy; those with an index in [from, to) succeed. */
-function solved(
-  policy: string,
-  from: number,
-  to: number,
-  n = 64,
-  change: Partial<EvaluatedRollout> = {},
-): EvaluatedRollout[] {
-  return Array.from(
-    { length: n },
-    (_, i) => rollout(policy, i, { success: i >= from && i < to, reward: i >= from && i < to ? 1 : 0, ...change }),
-  );
-}
 
 Deno.test("verdictOver() says the gain and what RL added when both intervals lie above zero", () => {
   const verdict = verdictOver(

@@ -216,8 +216,10 @@ export interface CheckpointSelection {
 /** The exported policy. */
 export interface ExportChoice {
   policy: string;
-  /** Why it is this one, as a sentence. */
+  /** Why it is this one, as the end of a sentence. */
   reason: string;
+  /** Another policy with a nominally higher success under some sampling or on validation. */
+  better_elsewhere?: string;
 }
 
 /** Requests to language models. Tokens are those of replies that did not come from the cache. */
@@ -286,6 +288,7 @@ export interface Verdict {
   needed_scenarios: NeededScenarios | null;
   /** In alphabetical order. */
   by_tag: TagBreakdown[];
+  /** In a fixed order. */
   by_tools: ToolsBreakdown[];
   /** Of the difference's policies. */
   worse: Worse[];

@@ -114,7 +114,8 @@ const further_fields = {
   }).optional().describe(
     "The checkpoints that were evaluated on validation, and the one that became the tuned policy.",
   ),
-  export: z.object({ policy: z.string(), reason: z.string() }).optional().describe("The exported policy."),
+  export: z.object({ policy: z.string(), reason: z.string(), better_elsewhere: z.string().optional() }).optional()
+    .describe("The exported policy."),
   costs: z.object({
     llm: llm_cost.describe("Requests of judges and other stages to language models."),
     llm_by_stage: z.record(z.string(), llm_cost),
