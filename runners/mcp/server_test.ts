@@ -47,6 +47,7 @@ Deno.test("serve() offers only tools that read, or write reports anew, when --al
     assert.deepEqual(Object.keys(query.inputSchema.properties!), [
       "run",
       "sql",
+      "value",
       "max_rows",
       "max_result_rows",
       "max_result_mb",

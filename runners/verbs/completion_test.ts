@@ -18,7 +18,7 @@ Deno.test("completion bash completes verbs, flags and values in a real bash", as
     ask("hone", "scenarios", "check", "--spl") + ask("hone", "scenarios", "check", "--split", "v");
   const { stdout, stderr } = spawnSync("bash", ["-c", program], { encoding: "utf8", cwd: "/" });
   assert.equal(stderr, "");
-  assert.equal(stdout, "evaluate\n--split\nheldout validation\ngithub\nscenarios\ncheck\n--split\nvalidation\n");
+  assert.equal(stdout, "evaluate eval\n--split\nheldout validation\ngithub\nscenarios\ncheck\n--split\nvalidation\n");
 });
 
 Deno.test("completion zsh and fish name every verb, and quote what descriptions contain", async () => {
