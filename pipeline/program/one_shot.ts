@@ -70,17 +70,24 @@ export class OneShot {
     const last = lastLine(child.stderr);
     const asked = written(child.stdin, question);
     const output = textOf(child.stdout);
-    try {
-      const [said, { code, signal: killed }] = await Promise.race([
-        Promise.all([output, child.status]),
-        stopped.promise,
-      ]);
+    let ending: Promise<void> | undefined;
+    const end = () => ending ??= killProcess(child);
+    const answered = async () => {
+      // One that says too much is not waited for.
+      const { code, signal: killed } = await Promise.race([child.status, output.then(() => child.status)]);
+      // What it left running would hold its streams open.
+      await end();
       if (code !== 0) throw new Error(`it ended with ${killed ?? `exit code ${code}`}${await last}`);
-      return said;
+      return await output;
+    };
+    const work = answered();
+    work.catch(() => {});
+    try {
+      return await Promise.race([work, stopped.promise]);
     } finally {
       signal.removeEventListener("abort", stop);
-      await killProcess(child);
-      await Promise.allSettled([output, asked, last]);
+      await end();
+      await Promise.allSettled([work, output, asked, last]);
     }
   }
 

@@ -40,6 +40,10 @@ Deno.test("judge() says why there is no judgement: prose, an exit code, too much
     ["head -c 11000000 /dev/zero", "it wrote more than 10 MB"],
   ];
   for (const [code, message] of cases) await assert.rejects(judged(code), { message }, code);
+  // What a program leaves running does not delay its answer.
+  const left = 'sleep 300 & echo \'[{"abstain": "none"}]\'';
+  assert.deepEqual(await judged(left), [{ abstain: "none" }]);
+  await assert.rejects(judged("sleep 300 & exit 4"), { message: "it ended with exit code 4" });
   await assert.rejects(judged("sleep 60", { timeout_secs: 0.5 }), { message: "no answer within 0.5 s" });
 });
 
