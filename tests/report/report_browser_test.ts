@@ -4,6 +4,7 @@ import { pathToFileURL } from "node:url";
 import type { Page } from "playwright-core";
 import { launchBrowser } from "./browser.ts";
 import { htmlReport } from "../../pipeline/verdict/report/html.ts";
+import { labelsIn } from "../../pipeline/store/labels.ts";
 import { SCRIPT } from "../../pipeline/verdict/report/thumbs.ts";
 import { HOSTILE, sampleReport } from "../fixtures/sample_report.ts";
 
@@ -63,13 +64,12 @@ Deno.test("htmlReport() opens in a browser without complaint, fits a telephone a
       const [download] = await Promise.all([page.waitForEvent("download"), bar.getByRole("button").click()]);
       assert.equal(download.suggestedFilename(), "labels.json");
       await download.saveAs(join(dir, "labels.json"));
-      assert.deepEqual(JSON.parse(await Deno.readTextFile(join(dir, "labels.json"))), {
-        run_id: "files-20261121-104500-a1b2",
-        labels: [
-          { rollout_id: "base-greedy-0", score: 0, reason: '</script> wrote "nothing"' },
-          { rollout_id: "tuned-greedy-1", score: 1, reason: "" },
-        ],
-      });
+      const text = await Deno.readTextFile(join(dir, "labels.json"));
+      // What `hone label --import` reads of it.
+      assert.deepEqual(labelsIn(text, "labels.json", "files-20261121-104500-a1b2"), [
+        { rollout_id: "base-greedy-0", score: 0, reason: '</script> wrote "nothing"' },
+        { rollout_id: "tuned-greedy-1", score: 1, reason: "" },
+      ]);
       assert.deepEqual(complaints.filter((text) => !text.startsWith("fetched blob:")), []);
       await page.close();
     });

@@ -52,16 +52,32 @@ Deno.test("htmlReport() has its own script only, no address to fetch and every s
     "Learning curve",
     "Signal health",
     "Learned, and carried over",
+    "Checkpoints",
     "Policies",
     "Failures by cause",
     "Wrong tools",
     "Success by tag",
     "Success by tools",
+    "Suites",
     "Samples, side by side",
     "Costs",
     "Setup",
   ]);
   assert.equal(page.match(/<details>/g)?.length, 12);
+  for (
+    const said of [
+      "Exported: tuned.",
+      "Success on validation reached 60 % after 5.0 minutes and 240 rollouts (step-5).",
+      "The rule is the highest success on validation.",
+      "2 starts (before: interrupted)",
+      "AMD EPYC, 2 cores, 25 GB; Linux 6.18 (x64)",
+    ]
+  ) {
+    assert.ok(page.includes(said), said);
+    if (!said.startsWith("AMD") && !said.startsWith("2 starts")) {
+      assert.ok(markdownReport(sampleReport()).includes(said), said);
+    }
+  }
 });
 
 Deno.test("htmlReport() and markdownReport() are readable when a run has nothing yet", () => {

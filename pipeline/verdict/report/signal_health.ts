@@ -73,6 +73,9 @@ export const THRESHOLDS = {
 /** Steps at the end of training that stand for its outcome. */
 const LAST_STEPS = 3;
 
+/** Attempts that nearly all succeed may well call the same. */
+const SOLVED = 0.9;
+
 /** The checks that the records allow, in order of the way from rollouts to weights. */
 export function signalHealth(facts: SignalFacts): HealthCheck[] {
   const { steps } = facts;
@@ -199,14 +202,19 @@ function invalidCalls(steps: readonly SignalStep[]): HealthCheck | null {
 }
 
 function diversity(steps: readonly SignalStep[]): HealthCheck | null {
-  const value = means(steps.slice(-LAST_STEPS), "call_sequences");
-  return value === null ? null : check(
+  const last = steps.slice(-LAST_STEPS);
+  const value = means(last, "call_sequences");
+  if (value === null) return null;
+  const solved = sum(last, "successes") >= SOLVED * sum(last, "rollouts");
+  return check(
     "Different call sequences per group",
     value,
-    THRESHOLDS.call_sequences,
+    solved ? { watch: 0, act: -1 } : THRESHOLDS.call_sequences,
     `${significant(value)} in the last steps`,
     {
-      fine: "The attempts of a group differ in what they call.",
+      fine: solved
+        ? "Nearly all attempts succeed, so they may call the same."
+        : "The attempts of a group differ in what they call.",
       meaning: "The attempts of a group call the same tools in the same order: there is little left to compare.",
       action: "Raise `train.temperature`, or lower `train.learning_rate`, before the policy collapses.",
     },

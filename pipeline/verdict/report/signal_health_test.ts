@@ -75,6 +75,10 @@ Deno.test("signalHealth() tells too easy scenarios from too hard ones", () => {
   assert.match(action(0), /too hard/);
 });
 
+Deno.test("signalHealth() accepts equal calls where nearly all attempts succeed", () => {
+  assert.deepEqual(problems({ call_sequences: 1, successes: 78 }), []);
+});
+
 Deno.test("signalHealth() names the first cause of invalid rewards, and the judge that failed", () => {
   const invalid: SignalFacts["invalid"] = [
     {
