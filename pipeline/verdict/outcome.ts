@@ -69,8 +69,8 @@ export function enoughPrompt({ policies, comparisons, difference }: Omit<Finding
   const { policy } = difference!;
   const of = (mine: string, theirs: string) =>
     comparisons.find((c) => c.metric === "success" && c.policy === mine && c.against === theirs);
-  const prompted = Object.keys(policies).filter((name) => name.startsWith("prompt"));
-  const untrained = prompted.length > 0 ? prompted : ["base"].filter((name) => policies[name]);
+  const untrained = [...Object.keys(policies).filter((name) => name.startsWith("prompt")), "base"]
+    .filter((name) => policies[name]);
   return untrained.find((name) => {
     const beyond = policy === name ? undefined : of(policy, name);
     if (policy !== name && (!beyond || beyond.n === 0 || beyond.low > 0)) return false;

@@ -19,6 +19,10 @@ Deno.test("verdictOver() claims nothing from two held-out scenarios, whatever th
     "Too few scenarios for a claim: tuned solves 2 of 2 held-out scenarios, base 0. More scenarios needed: at least 6.",
   );
   assert.deepEqual(verdict.needed_scenarios, { scenarios: 6, discordant: 1, power: 0.8 });
+  assert.equal(
+    verdictOver([...solved("base", 0, 1, 2), ...solved("tuned", 0, 1, 2)], PAIR).sentence,
+    "Too few scenarios for a claim: tuned solves 1 of 2 held-out scenarios, base 1. More scenarios needed: at least 6.",
+  );
 });
 
 Deno.test("verdictOver() claims nothing from many tries at few scenarios, nor where few pairs are left", () => {

@@ -28,7 +28,8 @@ export async function runFacts(
   const selection = await checkpointSelection(store, config);
   const time_to_target = await timeToTarget(store, config);
   const [ladder] = await store.query(
-    "SELECT payload FROM events WHERE type = 'ladder.completed' ORDER BY seq DESC LIMIT 1",
+    `SELECT payload FROM events WHERE type = 'ladder.completed' AND EXISTS (FROM train_steps)
+      ORDER BY seq DESC LIMIT 1`,
   );
   const exported = ladder ? (JSON.parse(String(ladder.payload)) as { policy: string }).policy : undefined;
   return {

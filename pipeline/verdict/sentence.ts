@@ -74,9 +74,12 @@ function main(findings: Findings, difference: Difference): string {
 
 /** The number of scenarios that would be enough, where these are not. */
 function more({ outcome, difference, needed_scenarios }: Findings): string {
-  if (!needed_scenarios || outcome === "prompting_is_enough") return "";
+  if (outcome === "prompting_is_enough" || difference!.n === 0) return "";
+  if (difference!.scenarios < MIN_SCENARIOS) {
+    return ` More scenarios needed: at least ${needed_scenarios?.scenarios ?? MIN_SCENARIOS}.`;
+  }
+  if (!needed_scenarios) return "";
   const { scenarios } = needed_scenarios;
-  if (difference!.scenarios < MIN_SCENARIOS) return ` More scenarios needed: at least ${scenarios}.`;
   return ` More scenarios needed: about ${rounded(scenarios)} would show a difference of this size.`;
 }
 

@@ -2,6 +2,7 @@
  * Suites in a verdict: success on further scenarios, beside the verdict's own figures and never part of them.
  * @module
  */
+import { significant } from "./outcome.ts";
 import { plain, signed } from "./sentence.ts";
 import type { SuiteSummary, Verdict, Worse } from "./verdict_types.ts";
 
@@ -11,7 +12,7 @@ export function withSuites(verdict: Verdict, suites: Record<string, Verdict>): V
   if (names.length === 0) return verdict;
   const worse = names.flatMap((name): Worse[] => {
     const difference = suites[name]!.difference;
-    return difference && difference.high < 0 ? [{ kind: "suite", name, difference }] : [];
+    return difference && significant(difference) && difference.high < 0 ? [{ kind: "suite", name, difference }] : [];
   });
   const these = worse.length === 1 ? "this suite" : `these ${worse.length} suites`;
   const said = worse.length > 0 ? ` Measurably worse on ${these}: ${worse.map(({ name }) => name).join(", ")}.` : "";

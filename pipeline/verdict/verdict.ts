@@ -41,7 +41,7 @@ async function scenarioFacts(store: Queryable, split: Split): Promise<NonNullabl
   const rows = await store.query(`
     SELECT scenario_id, to_json(tags) AS tags, to_json(scenario->>'$.solution.calls[*].tool') AS tools,
       (scenario->'$.solution') IS NOT NULL AS solved
-    FROM scenarios WHERE split = ${literal(split)}`);
+    FROM scenarios WHERE split = ${literal(split)} ORDER BY seq`);
   return new Map(rows.map(({ scenario_id, tags, tools, solved }) => [
     String(scenario_id),
     { tags: strings(tags), ...(solved === true && { tools: strings(tools) }) },
@@ -98,7 +98,7 @@ export function verdictOver(
     split: config.evaluate.split,
     sampling,
     scenarios: new Set(rollouts.map((e) => e.scenario_id)).size,
-    tries: Math.max(1, ...rollouts.map((e) => e.try + 1)),
+    tries: rollouts.reduce((most, e) => Math.max(most, e.try + 1), 1),
     policies,
     comparisons,
     difference,
@@ -205,6 +205,11 @@ function validationNotes({ validation, sampling }: Findings, rollouts: readonly 
   return found;
 }
 
+/** The first names of many. */
+function listed(names: readonly string[], most = 10): string {
+  return names.slice(0, most).join(", ") + (names.length > most ? `, and ${names.length - most} more` : "");
+}
+
 function notes(findings: Findings, rollouts: readonly EvaluatedRollout[], config: VerdictConfig): string[] {
   const found: string[] = [];
   const present = [
@@ -215,9 +220,9 @@ function notes(findings: Findings, rollouts: readonly EvaluatedRollout[], config
   const missing = config.evaluate.policies.filter((name) => !present.includes(name));
   if (missing.length > 0) found.push(`Not evaluated: ${missing.map(label).join(", ")}.`);
   const { floor, ceiling } = findings;
-  if (floor && floor.satisfied.length > 0) found.push(`Doing nothing satisfies: ${floor.satisfied.join(", ")}.`);
+  if (floor && floor.satisfied.length > 0) found.push(`Doing nothing satisfies: ${listed(floor.satisfied)}.`);
   if (ceiling && ceiling.unsolved.length > 0) {
-    found.push(`The reference solution fails in: ${ceiling.unsolved.join(", ")}.`);
+    found.push(`The reference solution fails in: ${listed(ceiling.unsolved)}.`);
   }
   if (findings.export?.better_elsewhere) {
     found.push(`Exported is ${label(findings.export.policy)}: ${findings.export.reason}`);
