@@ -4,10 +4,7 @@
  * @module
  */
 import type { Split } from "../../events.ts";
-import { evaluated, FAILED, masked } from "./query_parts.ts";
-
-/** Characters of a text that decide its cluster. */
-const COMPARED_TEXT = 300;
+import { COMPARED_TEXT, evaluated, FAILED, masked } from "./query_parts.ts";
 
 /**
  * Failed rollouts by how they ended and by what went wrong, in which quoted texts, paths and numbers are masked: the

@@ -33,7 +33,13 @@ export const TRAINED = `trained AS (
 /** How closely the rewards of a group may agree before it has no learning signal (see run/online/advantage.ts). */
 export const EQUAL = 1e-9;
 
-/** Replaces what differs between two texts that mean the same: quoted words, paths, file names, numbers. */
+/** Characters of a text that are compared. */
+export const COMPARED_TEXT = 300;
+
+/**
+ * Replaces what differs between two texts that mean the same: quoted words, paths, file names, numbers. Further characters
+ * than the compared ones are left out.
+ */
 export function masked(text: string): string {
   const steps: [pattern: string, by: string][] = [
     [`"[^"]*"|\`[^\`]*\``, `"…"`],
@@ -42,5 +48,8 @@ export function masked(text: string): string {
     [`\\b[\\w-]+\\.[A-Za-z]\\w{0,4}\\b`, `<file>`],
     [`[0-9]+`, `#`],
   ];
-  return steps.reduce((sql, [pattern, by]) => `regexp_replace(${sql}, ${literal(pattern)}, ${literal(by)}, 'g')`, text);
+  return steps.reduce(
+    (sql, [pattern, by]) => `regexp_replace(${sql}, ${literal(pattern)}, ${literal(by)}, 'g')`,
+    `substr(${text}, 1, ${COMPARED_TEXT})`,
+  );
 }

@@ -59,7 +59,7 @@ function settingRows(settings: Fields): [string, string][] {
   const ladder = list(settings.ladder).map(String);
   const of = (name: string) => uses.filter((use) => use.startsWith(`${name}/`)).join(", ");
   const rows: [string, unknown][] = [
-    ["model", typeof settings.model === "string" ? withoutFolders(settings.model) : settings.model],
+    ["model", settings.model],
     ["agent", agent],
     ["judges", of("judge")],
     ["reward shaper", of("reward-shaper")],
@@ -77,9 +77,9 @@ function settingRows(settings: Fields): [string, string][] {
   });
 }
 
-/** A model in a folder is told by its name: reports are passed on. */
-function withoutFolders(model: string): string {
-  return isAbsolute(model) ? basename(model) : model;
+/** Of an absolute path, its last name: reports are passed on. */
+function withoutFolders(text: string): string {
+  return isAbsolute(text) ? basename(text) : text;
 }
 
 /** What a report does not repeat: long texts, and what may name people, keys or folders. */
@@ -90,7 +90,7 @@ function inWords(value: unknown): string {
   if (value === undefined || value === null || value === false || value === "") return "";
   if (Array.isArray(value)) return value.map(inWords).filter(Boolean).join(" ");
   const entries = fields(value);
-  if (!entries) return String(value);
+  if (!entries) return withoutFolders(String(value));
   return Object.entries(entries).flatMap(([name, inner]) => {
     if (LEFT_OUT.has(name)) return [];
     const nested = fields(inner);
