@@ -6,6 +6,7 @@
  */
 import assert from "node:assert/strict";
 import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { jsonSchema } from "./config/issues.ts";
 import { pipeline_schema } from "./config/pipeline_schema.ts";
 import type { CallOutcome, Catalog, JsonObject, Scenario, ToolCallRecord, Trajectory, TurnRecord } from "./events.ts";
@@ -107,6 +108,7 @@ export function fakeSourceTools(given: Partial<SourceTools> = {}): SourceTools {
       }),
     trial: () =>
       Promise.resolve({ trajectory: fakeTrajectory(), judgements: {}, success: false, invalid: reason, reason }),
+    cache_dir: join(tmpdir(), "hone-source-cache"),
     llm,
     signal,
     progress: () => {},

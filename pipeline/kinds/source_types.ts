@@ -56,6 +56,8 @@ export interface SourceTools {
   lease(scenario?: Pick<Scenario, "setup" | "tools">): Promise<LeasedEnvironment>;
   /** Plays a scenario and has the run's judges judge it. Nothing of it is recorded in the run's tables. */
   trial(scenario: Scenario, options: TrialOptions): Promise<Trial>;
+  /** Absolute folder, in hone's cache, for what the next run need not find out again; may not exist yet. */
+  cache_dir: string;
   llm: Llm;
   /** Aborted when the run ends. */
   signal: AbortSignal;

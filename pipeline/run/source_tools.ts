@@ -5,6 +5,7 @@
  */
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { cacheDir } from "../common/cache_dir.ts";
 import { digest } from "../common/digest.ts";
 import { readTree } from "../common/folder_tree.ts";
 import { Semaphore } from "../common/semaphore.ts";
@@ -29,6 +30,7 @@ export function sourceTools(run: Run): (stage: string, cause: number | undefined
     world: () => world ??= worldOf(run),
     lease: leases(run, stage, places),
     trial: (scenario, options) => places.use(() => trial(run, scenario, options), options.signal ?? run.signal),
+    cache_dir: join(cacheDir(), "generated"),
     llm: run.llm(stage, run.signal, cause),
     signal: run.signal,
     progress: (message) => run.progress.say(message),

@@ -90,7 +90,7 @@ async function generate(settings: Settings, given: Given): Promise<Scenario[]> {
   const { seed } = tools;
   const judged = judgedBy(given.parts);
   const key = digest([VERSION, catalog as unknown as JsonObject, await tools.world(), settings, seed, { ...judged }]);
-  const journal = await Journal.open(key);
+  const journal = await Journal.open(tools.cache_dir, key);
   const stored = await journal.once(
     "probe",
     async () => storedForms(await probe(catalog, tools, seed, settings.probe_calls)),

@@ -6,23 +6,21 @@
  */
 import { chmod, mkdir, open } from "node:fs/promises";
 import { join } from "node:path";
-import { cacheDir, type Json, type JsonObject, readText } from "@hone/hone";
+import { type Json, type JsonObject, readText } from "@hone/hone";
 
 /** Finished work by key. */
 export class Journal {
   readonly #known = new Map<string, Json>();
   readonly #path: string;
   #last: Promise<void> = Promise.resolve();
-  /** Entries that were read, not made. */
-  recalled = 0;
 
   private constructor(private readonly folder: string, key: string) {
     this.#path = join(folder, `${key}.jsonl`);
   }
 
-  /** Opens the journal with this key, a digest. */
-  static async open(key: string): Promise<Journal> {
-    const journal = new Journal(join(cacheDir(), "generated"), key);
+  /** Opens the journal with this key, a digest, in a folder of the cache. */
+  static async open(folder: string, key: string): Promise<Journal> {
+    const journal = new Journal(folder, key);
     const text = await readText(journal.#path).catch(() => "");
     for (const line of text.split("\n")) journal.#read(line);
     return journal;
@@ -31,10 +29,7 @@ export class Journal {
   /** The result of earlier work with this key, or that of `work`, which is then recorded. */
   async once<T extends Json>(key: string, work: () => Promise<T>): Promise<T> {
     const known = this.#known.get(key);
-    if (known !== undefined) {
-      this.recalled++;
-      return known as T;
-    }
+    if (known !== undefined) return known as T;
     const made = await work();
     this.#known.set(key, made);
     await (this.#last = this.#last.then(() => this.#append({ key, made })));

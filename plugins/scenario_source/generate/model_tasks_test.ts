@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { JsonObject } from "@hone/hone";
-import { generated, withCache } from "../../../tests/fixtures/generated_run.ts";
+import { generate, generatingRun, withCache } from "../../../tests/fixtures/generated_run.ts";
 import { openaiStandIn, type Script } from "../../../tests/fixtures/llm_endpoints.ts";
 
 interface Message {
@@ -66,50 +66,40 @@ const script: Script = ({ body }) => {
 
 Deno.test("proposed() keeps what the real server shows to be right of what a model proposes", async () => {
   await using model = openaiStandIn(script);
-  const overrides = {
-    "stages.generate.with.model": model.endpoint as unknown as JsonObject,
-    "stages.generate.with.count": 40,
-  };
-  await withCache(async () => {
-    const tasks = await generated("files.yaml", async ({ scenarios }) => {
-      const own = scenarios.filter(({ task }) =>
-        / (words|kiwi|Solve|or else|fear|capital|delete it|made-up)|^Solve/.test(task)
-      );
-      assert.deepEqual(own.map(({ tags }) => tags).sort(), [
-        ["ambiguous", "no tool"],
-        ["error_recovery", "read_text_file"],
-        ["multi_tool", "read_text_file"],
-        ["no_tool", "no tool"],
-        ["single_tool", "read_text_file"],
-        ["single_tool", "write_file"],
+  const settings = { count: 40, model: model.endpoint };
+  await generatingRun("files.yaml", (run) =>
+    withCache(async (cache_dir) => {
+      const scenarios = await generate(run, settings, { cache_dir });
+      const proposed = / (words|kiwi|or else|fear|capital|delete it|made-up)|^Solve/;
+      const own = scenarios.filter(({ task }) => proposed.test(task));
+      assert.deepEqual(own.map(({ tags }) => tags.join(" ")).sort(), [
+        "ambiguous no tool",
+        "error_recovery read_text_file",
+        "multi_tool read_text_file",
+        "no_tool no tool",
+        "single_tool read_text_file",
+        "single_tool write_file",
       ]);
       const kiwi = own.find(({ task }) => task.includes("kiwi"))!;
       assert.deepEqual(kiwi.checks, [{ file: "fruit.txt", equals: "kiwi" }]);
       assert.deepEqual(own.find(({ task }) => task.includes("capital"))!.answer, { contains: "Paris" });
-      return await Promise.resolve(scenarios.map(({ task }) => task));
-    }, { overrides });
-    assert.deepEqual(model.refused, []);
-    const asked = model.requests.length;
-    await generated("files.yaml", async ({ scenarios }) => {
-      assert.deepEqual(await Promise.resolve(scenarios.map(({ task }) => task)), tasks);
-    }, { overrides });
-    assert.equal(model.requests.length, asked, "a second run asks nothing");
-  });
+      assert.deepEqual(model.refused, []);
+      const nobody = { ask: () => Promise.reject(new Error("nobody is asked")) };
+      assert.deepEqual(await generate(run, settings, { cache_dir, llm: nobody }), scenarios);
+    }));
 });
 
 Deno.test("proposed() goes on without a model that cannot be asked", async () => {
   await using model = openaiStandIn(() => "no JSON");
+  const settings = { count: 8, model: model.endpoint, families: ["single_tool", "multi_tool"] };
   const lines: string[] = [];
-  const overrides = {
-    "stages.generate.with.model": model.endpoint as unknown as JsonObject,
-    "stages.generate.with.count": 8,
-    "stages.generate.with.families": ["single_tool", "multi_tool"],
-  };
-  await withCache(() =>
-    generated("files.yaml", ({ scenarios }) => Promise.resolve(assert.equal(scenarios.length, 8)), { overrides, lines })
-  );
-  assert.ok(
-    lines.some((line) => /^generate: no tasks of the kind multi_tool from judge-1: /.test(line)),
-    lines.join("\n"),
-  );
+  await generatingRun("files.yaml", (run) =>
+    withCache(async (cache_dir) => {
+      assert.equal((await generate(run, settings, { cache_dir }, lines)).length, 8);
+    }));
+  const said = lines.filter((line) => line.startsWith("warn:")).map((line) => line.split(":").slice(0, 2).join(":"));
+  assert.deepEqual(said, [
+    "warn: no tasks of the kind single_tool from judge-1",
+    "warn: no tasks of the kind multi_tool from judge-1",
+  ]);
 });

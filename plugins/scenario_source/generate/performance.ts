@@ -40,7 +40,8 @@ export interface Performed {
 
 const TREE_LIMITS = { max_files: 2000, max_file_bytes: 4096 };
 const MOST_TEXT = 4000;
-const CALL_MS = 10_000;
+/** Of one call: a slow tool is no use for a scenario. */
+export const CALL_MS = 5000;
 
 /** Performs the steps. A text says why it is no recipe for a scenario. Throws if there is no environment. */
 export async function perform(
@@ -78,7 +79,7 @@ export async function perform(
   return performed;
 }
 
-/** Makes a call within a time limit of its own: a slow tool is no use for a scenario. */
+/** Makes a call within a time limit of its own. */
 async function called(
   environment: LeasedEnvironment,
   { model_name }: ToolSpec,

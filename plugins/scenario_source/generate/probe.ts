@@ -16,7 +16,7 @@ import {
 import { stream, type ToolSpec } from "@hone/hone";
 import { fill, type Filled, type Form, formsOf, type World } from "./argument_forms.ts";
 import { type Fact, factsOf, isFailure, tellsTime, withoutFolder } from "./facts.ts";
-import { perform } from "./performance.ts";
+import { CALL_MS, perform } from "./performance.ts";
 import { makeScene, NOWHERE, sharedNames, specOf, type Stage } from "./scene.ts";
 import { Words } from "./words.ts";
 
@@ -215,7 +215,7 @@ class Prober {
       }
       const { form: { tool }, arguments: given } = call;
       this.state.calls++;
-      const limit = AbortSignal.any([this.tools.signal, AbortSignal.timeout(5000)]);
+      const limit = AbortSignal.any([this.tools.signal, AbortSignal.timeout(CALL_MS)]);
       const { outcome, text, result } = await environment.call(tool.model_name, given, { signal: limit });
       this.tools.signal.throwIfAborted();
       const fails = outcome !== "ok" || isFailure(text);
