@@ -3,7 +3,7 @@
  * could not be measured.
  * @module
  */
-import { audits, type Diagnostic } from "../diagnostics/mod.ts";
+import { audits, counted, type Diagnostic } from "../diagnostics/mod.ts";
 import type { JudgeRole } from "../plugin.ts";
 import type { AgreementFigures, AuditFigures, CanaryFigures } from "./audit_types.ts";
 
@@ -63,14 +63,22 @@ function gains(figures: CanaryFigures | null): figures is CanaryFigures {
 const FEW = 10;
 
 /** What was not measured, and what rests on few comparisons. */
-export function notesOf(figures: AuditFigures, observes: boolean): string[] {
-  const { checks, order, canaries } = figures;
-  const few = (what: string, n: number | undefined) =>
-    n !== undefined && n < FEW ? [`${what} rests on ${n} comparisons only: raise --sample, or audit a longer run`] : [];
+export function notesOf(
+  figures: AuditFigures,
+  { observes, second }: { observes: boolean; second: boolean },
+): string[] {
+  const { checks, human, order, canaries } = figures;
+  const few = (what: string, n: number | undefined, more = "raise --sample, or audit a longer run") =>
+    n !== undefined && n < FEW ? [`${what} rests on ${counted(n, "comparison")} only: ${more}`] : [];
   return [
     ...(checks ? few("agreement with the checks", checks.n) : [
       "no agreement with checks: no sampled rollout has both a judgement of this judge and a decision of checks",
     ]),
+    ...few("agreement with people's labels", human?.n, "label more rollouts (`hone label`)"),
+    ...(figures.second ? few("agreement with the second judge", figures.second.n) : []),
+    ...(second && !figures.second
+      ? ["no agreement with the second judge: no sampled rollout has a judgement of both"]
+      : []),
     ...(order ? few("the order flip rate", order.n) : [
       "no order flip rate: no scenario in the sample has two distinct attempts that the judge scores",
     ]),

@@ -349,6 +349,8 @@ export const scenarios = {
     ),
   csv_unnamed: (column: number) => say("CSV_HEADER", `Column ${column} has no name: expected the name of a field`),
   csv_twice: (name: string) => say("CSV_HEADER", `Two columns have the name ${quote(name)}: expected one`),
+  csv_within: (name: string, whole: string) =>
+    say("CSV_HEADER", `Column ${quote(name)} is a part of column ${quote(whole)}: expected one of them`),
   csv_json: (column: string, cause: string) =>
     say(
       "SCENARIOS_SYNTAX",

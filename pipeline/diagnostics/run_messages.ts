@@ -92,8 +92,10 @@ export const runner = {
       "Use rollout/chat, or remove `warm_start` from `ladder`.",
     ),
   /** A line of the log. */
-  verified_solutions: (verified: number, all: number, unsupported: string[]) =>
+  verified_solutions: (verified: number, all: number, unjudged: number, unsupported: string[]) =>
     `${verified} of ${all} reference solutions reach their goal on the real server${
+      unjudged > 0 ? `; ${unjudged} could not be judged` : ""
+    }${
       unsupported.length > 0
         ? `; ${counted(unsupported.length, "answer")} ${
           unsupported.length === 1 ? "is" : "are"

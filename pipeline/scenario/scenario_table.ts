@@ -53,7 +53,14 @@ function headerProblems(table: Table, header: Cell[], schema: z.ZodType): Diagno
   const names = header.map(({ text }) => text.trim());
   const problems = header.flatMap((cell, index) => {
     const first = names.indexOf(names[index]!);
-    const odd = names[index] === "" ? say.csv_unnamed(index + 1) : first < index ? say.csv_twice(names[index]!) : null;
+    const whole = names.find((name) => name !== "" && names[index]!.startsWith(`${name}.`));
+    const odd = names[index] === ""
+      ? say.csv_unnamed(index + 1)
+      : first < index
+      ? say.csv_twice(names[index]!)
+      : whole !== undefined
+      ? say.csv_within(names[index]!, whole)
+      : null;
     return odd ? [table.at(odd, cell)] : [];
   });
   if (problems.length > 0) return problems;

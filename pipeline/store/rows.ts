@@ -80,7 +80,18 @@ export class RowWriter {
     if (d.kind === "supervised") this.#supervised = d.step;
     const { kind, step, loss, metrics, seconds, checkpoint, staleness } = d;
     const own = this.#ownStep(kind, step);
-    add("train_steps", [kind, own, step, loss, json(metrics), seconds, checkpoint, staleness, at]);
+    // A step without rows takes no step of the optimizer: there is no loss.
+    add("train_steps", [
+      kind,
+      own,
+      step,
+      metrics.rows === 0 ? null : loss,
+      json(metrics),
+      seconds,
+      checkpoint,
+      staleness,
+      at,
+    ]);
     return `${kind}-${step}`;
   }
 

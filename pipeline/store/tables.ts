@@ -217,7 +217,10 @@ export const TABLES = {
     value: ["DOUBLE", "The reward; NULL if the rollout could not be judged."],
     parts: ["JSON", "Its named parts."],
     invalid: INVALID,
-    success: ["BOOLEAN", "Whether every decisive judge scored at least evaluate.success_at."],
+    success: [
+      "BOOLEAN",
+      "Whether every decisive judge scored at least evaluate.success_at; false if `invalid` says why that is unknown.",
+    ],
     made_by: MADE_BY,
   }),
   label_records: records("label.given", "All labels that people gave (hone label); `labels` has only the last ones.", {
@@ -248,7 +251,7 @@ export const TABLES = {
     kind: ["VARCHAR", "supervised (warm start) or rl."],
     step: STEP,
     optimizer_step: OPTIMIZER_STEP,
-    loss: ["DOUBLE", "Loss."],
+    loss: ["DOUBLE", "Loss; NULL for a step without rows."],
     metrics: ["JSON", "What the trainer and the batch's rollouts report."],
     seconds: ["DOUBLE", "Duration."],
     checkpoint: CHECKPOINT,

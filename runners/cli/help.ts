@@ -21,7 +21,7 @@ export function generalHelp(): string {
 examples:
   hone examples/files/pipeline.yaml      run a pipeline (short for: hone run …)
   hone resume                            resume the newest stopped run
-  hone query latest "select policy, avg(success::int) from rollouts join rewards using (rollout_id) group by all"
+  hone query latest "select policy, avg(success::int) from rollouts join rewards using (rollout_id) where purpose = 'evaluation' and invalid is null group by all"
   hone discover -- npx -y @modelcontextprotocol/server-everything
 
 commands:

@@ -171,7 +171,7 @@ export default defineVerb({
       second_agreement: mean(other),
       human_agreement: mean(human),
       warnings: warningsOf(figures, rest.scale).map(({ message }) => message),
-      notes: notesOf(figures, observes),
+      notes: notesOf(figures, { observes, second: second !== undefined }),
       details: figures,
     };
   },
@@ -184,10 +184,14 @@ async function approved(forecast: AuditForecast, { yes, usd }: z.output<typeof a
   if (requests === 0) return;
   const most = usd === undefined ? "" : `; at most ${usd} US dollars (--usd)`;
   const shown = `up to about ${counted(requests, "request")} to language models, ${tokens} tokens, ${
-    cost === null ? "at no stated price" : `${cost.toFixed(2)} US dollars`
+    cost === null ? "at no stated price" : `${dollars(cost)} US dollars`
   }${most}; those that are cached cost nothing`;
   if (yes || usd !== undefined || caller.loads_code === true) return caller.note(shown);
   if ((await caller.confirm("send them?", shown)) !== true) throw new HoneError(audits.not_approved());
+}
+
+function dollars(cost: number): string {
+  return cost > 0 && cost < 0.01 ? "less than 0.01" : cost.toFixed(2);
 }
 
 function inWords(audited: Result): string {

@@ -44,7 +44,7 @@ export default defineVerb({
     "hone query --list",
     "hone query latest @failure_clusters",
     "hone query latest @step --value 7",
-    'hone query latest "SELECT policy, avg(value) FROM rollouts JOIN rewards USING (rollout_id) GROUP BY policy"',
+    `hone query latest "SELECT policy, avg(value) FROM rollouts JOIN rewards USING (rollout_id) WHERE purpose = 'evaluation' GROUP BY policy"`,
     'hone query runs/files-20261121-104500-a1b2 "FROM turns WHERE invalid_call IS NOT NULL" --format json',
   ],
   async run({ args, positional: [word, sql], signal, caller }): Promise<Record<string, unknown>[]> {

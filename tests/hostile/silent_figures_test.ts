@@ -335,7 +335,7 @@ Deno.test("resume after a mended reward shaper makes its rewards again, and noth
   await assertMended(
     pipeline,
     run_dir,
-    /NO_DEMONSTRATION.*no judge is called stat/,
+    /\b0 of 4 reference solutions reach .* server; 4 could not be judged\n[^]*NO_DEMONSTRATION.*no judge is called stat/,
     () => writeFile(join(dir.path, "shaper.ts"), shaper("{ value: state.score, parts: {} }")),
   );
   assert.deepEqual(await rows(run_dir, JUDGED), [{ most: 1 }], "no rollout is judged again");

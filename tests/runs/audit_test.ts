@@ -177,6 +177,12 @@ Deno.test("audit works with any judge, and says what it cannot measure", async (
   const labelled = await audited(judged, run_dir, { use: "judge/rubric", with: { endpoint: honest.endpoint } });
   assert.deepEqual([labelled.agreement, labelled.human_agreement], [1, 0]);
   assert.match(labelled.warnings.join("\n"), /^The judge agrees with people's labels on 0\.00 of \d+ /);
+  // A second judge that never answers is not passed over.
+  await using gone = openaiStandIn(() => "I had rather not say.");
+  const settings = { use: "judge/rubric", with: { endpoint: honest.endpoint } };
+  const alone = await audited(judged, run_dir, settings, { second: JSON.stringify(gone.endpoint) });
+  assert.equal(alone.second_agreement, null);
+  assert.deepEqual(alone.notes, ["no agreement with the second judge: no sampled rollout has a judgement of both"]);
   // A program.
   const program = join(import.meta.dirname!, "../fixtures/programs/judge.py");
   const { judge, warnings } = await audited(judged, run_dir, { use: `exec:${program}` }, { judge: "asked" });

@@ -127,7 +127,9 @@ Deno.test("a run whose groups all have equal rewards stops with the reason, and 
   assert.equal((await run.rows("SELECT * FROM train_steps")).length, 2);
   Object.assign(settings.train, { give_up_after: 0 });
   assert.equal((await run.start({ resume: true })).status, "completed");
-  assert.equal((await run.rows("SELECT * FROM train_steps")).length, 5);
+  const losses = await run.rows("SELECT loss FROM train_steps");
+  assert.deepEqual(losses.map(({ loss }) => loss), Array(5).fill(null), "a step without rows has no loss");
+  assert.equal(run.lines.filter((line) => line.includes("rows 0, loss none, ")).length, 5, run.lines.join("\n"));
 });
 
 Deno.test("RL ends, and the verdict is made, where every rollout succeeds", async () => {

@@ -63,7 +63,8 @@ async function takeStep(run: Run, batch: Batch, { publish }: Out): Promise<StepR
 
 function tell({ progress, log, supervised_steps, config: { train } }: Run, batch: Batch, report: StepReport) {
   progress.stepped();
-  const [loss, secs] = [report.loss.toFixed(4), report.seconds.toFixed(1)];
+  const loss = report.metrics.rows === 0 ? "none" : report.loss.toFixed(4);
+  const secs = report.seconds.toFixed(1);
   if (batch.kind === "supervised") {
     progress.advance();
     return log.info(`warm start ${batch.step}/${supervised_steps}: loss ${loss}, ${secs} s`);

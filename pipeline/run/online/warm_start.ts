@@ -26,12 +26,11 @@ export async function supervisedBatches(run: Run, groups: Group[]): Promise<Batc
   const unsupported = verified.filter(({ scenario, trajectory }) =>
     unsupportedValues(scenario, trajectory.tool_calls).length > 0
   );
-  run.log.info(
-    messages.verified_solutions(verified.length, groups.length, unsupported.map(({ scenario }) => scenario.id)),
-  );
+  const invalid = judged.flatMap(({ reward }) => "invalid" in reward ? [reward.invalid] : []);
+  const unsupported_ids = unsupported.map(({ scenario }) => scenario.id);
+  run.log.info(messages.verified_solutions(verified.length, groups.length, invalid.length, unsupported_ids));
   if (verified.length === 0) {
-    const first = judged.map(({ reward }) => reward).find((reward) => "invalid" in reward);
-    const reason = first?.invalid ?? "the judges scored every replay below success";
+    const reason = invalid[0] ?? "the judges scored every replay below success";
     throw new HoneError(messages.no_demonstration(groups.length, reason, run.run_dir));
   }
   const demonstrations = verified.map(({ scenario, trajectory }) =>
