@@ -7,6 +7,9 @@ import { setImmediate } from "node:timers/promises";
 /** The reason of a signal that `within` aborted. */
 export class TimeUp extends Error {
   override name = "TimeUp";
+  constructor(readonly seconds: number) {
+    super(`no answer within ${seconds} s`);
+  }
 }
 
 /** Runs `work` with a signal that follows `signal` and aborts with TimeUp after `seconds`. */
@@ -19,7 +22,7 @@ export async function within<T>(
   const follow = () => inner.abort(signal.reason);
   if (signal.aborted) follow();
   signal.addEventListener("abort", follow, { once: true });
-  const timer = setTimeout(() => inner.abort(new TimeUp(`no answer within ${seconds} s`)), timerMs(seconds));
+  const timer = setTimeout(() => inner.abort(new TimeUp(seconds)), timerMs(seconds));
   try {
     return await work(inner.signal);
   } finally {

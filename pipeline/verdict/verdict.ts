@@ -89,7 +89,7 @@ export function verdictOver(
       comparisons.push(...compare(policy, against, rollouts, sampling, config.seed));
     }
   }
-  const difference = principal(names, comparisons);
+  const difference = principal(policies, comparisons);
   const pairs = difference
     ? pairsOf(difference.policy, difference.against, rollouts.filter((e) => e.sampling === sampling))
     : [];
@@ -156,10 +156,15 @@ function primarySampling(rollouts: readonly EvaluatedRollout[], config: VerdictC
 /** Policies of the ladder, the most trained first. */
 const RUNGS = ["tuned", "warm_start", "prompt"];
 
-/** The last rung against base where both exist, else the last policy against the first. */
-function principal(names: string[], comparisons: readonly Comparison[]): Verdict["difference"] {
-  const policy = RUNGS.find((rung) => names.includes(rung)) ?? names.at(-1);
+/** The last rung against base where both exist, else the last policy that was judged against the first. */
+function principal(
+  policies: Record<string, PolicySummary>,
+  comparisons: readonly Comparison[],
+): Verdict["difference"] {
+  const names = Object.keys(policies);
   const against = names.includes("base") ? "base" : names[0];
+  const judged = names.filter((name) => name !== against && policies[name]!.success.n > 0);
+  const policy = RUNGS.find((rung) => names.includes(rung)) ?? judged.at(-1) ?? names.at(-1);
   const found = comparisons.find((c) => c.metric === "success" && c.policy === policy && c.against === against);
   if (!found) return null;
   const { metric: _, ...difference } = found;

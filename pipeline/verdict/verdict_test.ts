@@ -259,3 +259,14 @@ Deno.test("verdictOver() says nothing of validation when only one of the policie
   assert.equal("validation" in verdict, false);
   assert.doesNotMatch(verdict.sentence, /validation/);
 });
+
+Deno.test("verdictOver() compares the last model that was judged where another could not be reached", () => {
+  const dead = solved("dead", 0, 0).map((one) => ({ ...one, invalid: "no connection" }));
+  const config = { ...CONFIG, evaluate: { ...CONFIG.evaluate, policies: ["base", "other", "dead"] } };
+  const verdict = verdictOver([...solved("base", 0, 0), ...solved("other", 0, 41), ...dead], config);
+  assert.equal(
+    verdict.sentence,
+    "Other solves 41 of 64 held-out scenarios, base 0: +0.64 (95 % interval 0.52 to 0.75). " +
+      "64 of 192 rollouts could not be judged and are left out (no connection: 64).",
+  );
+});

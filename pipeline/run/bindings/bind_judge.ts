@@ -98,7 +98,7 @@ export async function askJudge(
     );
   } catch (error) {
     ends.throwIfAborted();
-    const { invalid } = failedJudgement(error instanceof TimeUp ? `no judgement within ${timeout_secs} s` : error);
+    const { invalid } = failedJudgement(error instanceof TimeUp ? `no judgement within ${error.seconds} s` : error);
     return all({ invalid: `${invalid}${hint(error)}` });
   }
 }

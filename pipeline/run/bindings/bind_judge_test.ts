@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { unlessAborted, within } from "../../common/deadline.ts";
 import type { Judgement } from "../../events.ts";
 import { type JudgedGroup, judgedGroup, type Judges } from "../../../tests/fixtures/judged_group.ts";
 
@@ -71,6 +72,14 @@ Deno.test("a judge that never answers is invalid when its time is up, with its s
   }, { timeout_secs: 0.05 });
   assert.deepEqual(group.judged[0]!.reward, { invalid: "slow: judge failed: no judgement within 0.05 s" });
   assert.equal(seen[0]!.aborted, true);
+});
+
+Deno.test("a judge whose own time limit is up is invalid with that limit", async () => {
+  const waiting = (signal: AbortSignal) => unlessAborted(signal, new Promise<never>(() => {}));
+  const group = await judgedGroup({ slow: { judge: ({ signal }) => within(0.05, signal, waiting) } }, {
+    timeout_secs: 60,
+  });
+  assert.deepEqual(group.judged[0]!.reward, { invalid: "slow: judge failed: no judgement within 0.05 s" });
 });
 
 Deno.test("judges of one group judge side by side", async () => {
