@@ -1,7 +1,8 @@
 /**
- * Runs every test there is and says so honestly: Deno's, and the worker's under pytest in the worker's own environment.
+ * Runs every test there is and says so honestly: Deno's, the worker's under pytest in the worker's own environment, and
+ * those examples that train a model, one after the other.
  * The last line is `N passed, N failed`; the exit code is 1 when anything failed or a suite ran nothing.
- * Run: deno run -A tools/test.ts [--unit] [--deno | --worker]   (--unit leaves out tests/ and the worker)
+ * Run: deno run -A tools/test.ts [--unit] [--deno | --worker | --examples]   (--unit leaves out all but the first, and tests/)
  * @module
  */
 import { spawn } from "node:child_process";
@@ -14,6 +15,8 @@ import { cacheDir } from "../pipeline/common/cache_dir.ts";
 import { ensureWorkerEnv } from "../pipeline/program/worker_env.ts";
 import { ROOT } from "./sources.ts";
 
+/** Examples that train a model: both cores are theirs. */
+const TRAINING_EXAMPLES = ["examples/verdict", "examples/judged"];
 const WORKER = join(ROOT, "plugins/trainer/worker");
 
 /** Counts of one suite. */
@@ -64,7 +67,7 @@ async function suite(
 
 async function denoSuite(folder: string, unit: boolean): Promise<Counts> {
   const junit = join(folder, "deno.xml");
-  const paths = unit ? ["pipeline", "plugins", "runners", "tools"] : [];
+  const paths = unit ? ["pipeline", "plugins", "runners", "tools"] : [`--ignore=${TRAINING_EXAMPLES.join(",")}`];
   const command = [
     Deno.execPath(),
     "test",
@@ -76,6 +79,12 @@ async function denoSuite(folder: string, unit: boolean): Promise<Counts> {
     ...paths,
   ];
   return await suite("Deno", command, junit, { cwd: ROOT });
+}
+
+async function examplesSuite(folder: string): Promise<Counts> {
+  const junit = join(folder, "examples.xml");
+  const command = [Deno.execPath(), "test", "--frozen", "-A", `--junit-path=${junit}`, ...TRAINING_EXAMPLES];
+  return await suite("examples that train a model", command, junit, { cwd: ROOT });
 }
 
 async function workerSuite(folder: string): Promise<Counts> {
@@ -138,9 +147,14 @@ if (import.meta.main) {
   const flags = new Set(Deno.args);
   const folder = mkdtempSync(join(tmpdir(), "hone-tests-"));
   const results: [string, Counts][] = [];
-  if (!flags.has("--unit") && !flags.has("--worker")) await ensureBrowser();
-  if (!flags.has("--worker")) results.push(["Deno", await denoSuite(folder, flags.has("--unit"))]);
-  if (!flags.has("--deno") && !flags.has("--unit")) results.push(["worker", await workerSuite(folder)]);
+  const wanted = (name: string) => {
+    const named = ["--deno", "--worker", "--examples"].filter((flag) => flags.has(flag));
+    return named.length > 0 ? named.includes(name) : name === "--deno" || !flags.has("--unit");
+  };
+  if (wanted("--deno") && !flags.has("--unit")) await ensureBrowser();
+  if (wanted("--deno")) results.push(["Deno", await denoSuite(folder, flags.has("--unit"))]);
+  if (wanted("--worker")) results.push(["worker", await workerSuite(folder)]);
+  if (wanted("--examples")) results.push(["examples", await examplesSuite(folder)]);
   rmSync(folder, { recursive: true });
   for (const [name, { passed, failed, skipped }] of results) {
     console.log(`${name}: ${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ""}`);

@@ -26,7 +26,15 @@ export async function serveModel(model = "smollm2-135m"): Promise<Served> {
   if (trainer.mode !== "online") throw new Error("unreachable: trainer/mlx trains online");
   const run_dir = await mkdtemp(join(tmpdir(), "hone-served-"));
   const { agent } = pipeline_schema.parse({ name: "served", model, stages: [{ use: "trainer/mlx" }] });
-  const open = { model, agent, seed: 7, run_dir, concurrency: 2, max_staleness: 0, fresh_optimizer: true };
+  const open = {
+    model,
+    agent: { ...agent, examples: [] },
+    seed: 7,
+    run_dir,
+    concurrency: 2,
+    max_staleness: 0,
+    fresh_optimizer: true,
+  };
   const served = await trainer.open({ ...open, on_progress: () => {} });
   const { base_url, model: name, api_key = "" } = served.base;
   return {

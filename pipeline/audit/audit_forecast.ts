@@ -44,7 +44,9 @@ export async function forecastOf(store: Store, { stage, scale, asks }: Asked, gr
   const units = scale === "absolute" ? asks.rollouts : asks.groups;
   const group_size = groups.reduce((sum, { group }) => sum + group.length, 0) / Math.max(1, groups.length);
   const rate = known ? Number(earlier!.requests) / Number(earlier!.judgements) : 0;
-  const requests = Math.ceil(!known ? units : scale === "absolute" ? rate * units : rate * units * group_size);
+  const requests = Math.ceil(
+    !known ? units : scale === "absolute" ? rate * units : Math.max(units, rate * units * group_size),
+  );
   const each = known
     ? { prompt_tokens: Number(earlier!.prompt_tokens), output_tokens: Number(earlier!.output_tokens) }
     : guessed(groups, scale === "absolute" ? 1 : group_size);
