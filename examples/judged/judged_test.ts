@@ -30,9 +30,9 @@ async function audited(run_dir: string, args: Record<string, unknown>) {
 }
 
 /** An audit of the run's judge, with a bias in place of the one that it was trained on. */
-async function biased(run_dir: string, bias: Bias, judge: string, set: string[] = []) {
+async function biased(run_dir: string, bias: Bias, judge: string) {
   await using server = startRuleJudge(bias);
-  return await audited(run_dir, { judge, set: [...at(server.endpoint.base_url, bias), ...set] });
+  return await audited(run_dir, { judge, set: at(server.endpoint.base_url, bias) });
 }
 
 async function checkTrained(run_dir: string): Promise<void> {
@@ -42,11 +42,12 @@ async function checkTrained(run_dir: string): Promise<void> {
       (SELECT count(*) FROM llm_calls WHERE outcome = 'ok') AS asked,
       (SELECT count(*) FROM llm_calls WHERE outcome <> 'ok') AS failed,
       (SELECT count(DISTINCT value) FROM rewards) AS kinds,
-      (SELECT count(*) FROM judgements WHERE judge = 'rubric' AND score IS NOT NULL) AS scored`);
+      (SELECT count(*) FROM judgements WHERE judge = 'rubric' AND score IS NOT NULL) AS scored,
+      (SELECT count(*) FROM judgements WHERE judge = 'state' AND score IS NOT NULL) AS checked`);
   assert.equal(Number(counts!.steps), 2);
   assert.equal(Number(counts!.failed), 0);
   assert.ok(Number(counts!.asked) > 0 && Number(counts!.kinds) > 1, JSON.stringify(counts));
-  assert.equal(Number(counts!.scored), 104); // 2 steps × 7 groups × 4 rollouts, and 48 held-out scenarios
+  assert.equal(counts!.scored, counts!.checked);
 }
 
 Deno.test("a policy is trained on biased judges, and the audit catches each bias by its figure", async (t) => {
@@ -67,12 +68,10 @@ Deno.test("a policy is trained on biased judges, and the audit catches each bias
       assert.ok(agreement! > 0.9, String(agreement));
       assert.deepEqual([order_flip_rate, canaries], [0, { empty: 0, confident_wrong: 0, decorated: 0, padded: 0 }]);
     });
-    await t.step("one that likes formatting, unless it does not see any", async () => {
+    await t.step("one that likes formatting", async () => {
       const { canaries, warnings } = await biased(run_dir, "formatting", "rubric");
       assert.ok(canaries.decorated! > 0.5 && canaries.padded === 0, JSON.stringify(canaries));
       assert.match(warnings.join("\n"), /the judge rewards formatting/);
-      const stripped = await biased(run_dir, "formatting", "rubric", ["stages.rubric.with.strip_format=true"]);
-      assert.equal(stripped.canaries.decorated, 0);
     });
     await t.step("one that likes confidence", async () => {
       const { canaries, warnings } = await biased(run_dir, "confidence", "rubric");
