@@ -9,6 +9,7 @@ import { Session } from "../../pipeline/mcp/session/session.ts";
 import { redact } from "../../pipeline/common/redact.ts";
 import login from "../../runners/verbs/login.ts";
 import { oauthServers } from "../fixtures/oauth_server.ts";
+import { ownEnv } from "../fixtures/own_env.ts";
 import { runVerb } from "../fixtures/small_run.ts";
 import { openPool, scenario, serverConfig } from "../fixtures/test_pool.ts";
 
@@ -18,17 +19,14 @@ const LIMITS = { timeout_secs: 30 };
 function test(name: string, body: (cache: string) => Promise<void>) {
   Deno.test(name, async () => {
     const cache = await Deno.makeTempDir({ prefix: "hone-oauth-" });
-    const before = Deno.env.get("HONE_CACHE_DIR");
-    Deno.env.set("HONE_CACHE_DIR", cache);
-    Deno.env.set("OAUTH_TEST_REFRESH", "first-refresh-token");
-    Deno.env.set("OAUTH_TEST_SECRET", "a-client-secret");
+    using _env = ownEnv({
+      HONE_CACHE_DIR: cache,
+      OAUTH_TEST_REFRESH: "first-refresh-token",
+      OAUTH_TEST_SECRET: "a-client-secret",
+    });
     try {
       await body(cache);
     } finally {
-      if (before === undefined) Deno.env.delete("HONE_CACHE_DIR");
-      else Deno.env.set("HONE_CACHE_DIR", before);
-      Deno.env.delete("OAUTH_TEST_REFRESH");
-      Deno.env.delete("OAUTH_TEST_SECRET");
       await Deno.remove(cache, { recursive: true });
     }
   });

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { ownEnv } from "../../../tests/fixtures/own_env.ts";
 import { join } from "node:path";
 import { declareServers } from "./declare.ts";
 import { endpointOf } from "../session/server_endpoint.ts";
@@ -92,25 +93,19 @@ Deno.test("declareServers() leaves the address of an entry without one to MCP_UR
 });
 
 Deno.test("endpointOf() gives MCP_BEARER_TOKEN to exactly the server that MCP_URL names", async () => {
-  const before = ["MCP_URL", "MCP_BEARER_TOKEN"].map((name) => [name, Deno.env.get(name)] as const);
-  Deno.env.set("MCP_URL", "https://given.example/mcp");
-  Deno.env.set("MCP_BEARER_TOKEN", "a-bearer-token");
-  try {
-    const headersOf = async (words: string[], headers: string[] = []) => {
-      const { servers } = await declareServers({ words, headers });
-      const folders = { root: "/", work: "/", home: "/", tmp: "/" };
-      const endpoint = endpointOf(Object.values(servers)[0]!, { base_dir: "/", folders, max_result_bytes: 1 });
-      return endpoint.kind === "url" ? endpoint.headers : null;
-    };
-    const given = { Authorization: "Bearer a-bearer-token" };
-    assert.deepEqual(await headersOf([]), given);
-    assert.deepEqual(await headersOf(["https://given.example/mcp"]), given);
-    assert.deepEqual(await headersOf(["https://given.example/other"]), {});
-    assert.deepEqual(await headersOf(["https://other.example/mcp"]), {});
-    assert.deepEqual(await headersOf([], ["authorization: Bearer mine-of-my-own"]), {
-      authorization: "Bearer mine-of-my-own",
-    });
-  } finally {
-    for (const [name, value] of before) value === undefined ? Deno.env.delete(name) : Deno.env.set(name, value);
-  }
+  using _env = ownEnv({ MCP_URL: "https://given.example/mcp", MCP_BEARER_TOKEN: "a-bearer-token" });
+  const headersOf = async (words: string[], headers: string[] = []) => {
+    const { servers } = await declareServers({ words, headers });
+    const folders = { root: "/", work: "/", home: "/", tmp: "/" };
+    const endpoint = endpointOf(Object.values(servers)[0]!, { base_dir: "/", folders, max_result_bytes: 1 });
+    return endpoint.kind === "url" ? endpoint.headers : null;
+  };
+  const given = { Authorization: "Bearer a-bearer-token" };
+  assert.deepEqual(await headersOf([]), given);
+  assert.deepEqual(await headersOf(["https://given.example/mcp"]), given);
+  assert.deepEqual(await headersOf(["https://given.example/other"]), {});
+  assert.deepEqual(await headersOf(["https://other.example/mcp"]), {});
+  assert.deepEqual(await headersOf([], ["authorization: Bearer mine-of-my-own"]), {
+    authorization: "Bearer mine-of-my-own",
+  });
 });

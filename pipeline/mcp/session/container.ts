@@ -47,7 +47,11 @@ export async function findEngine(server: string, wanted?: Engine): Promise<Engin
 /** Why an engine cannot be used, or null. */
 async function engineProblem(engine: Engine): Promise<string | null> {
   try {
-    const { success, stderr } = await new Deno.Command(engine, { args: ["version"], stdin: "null" }).output();
+    const { success, stderr } = await new Deno.Command(engine, {
+      args: ["version"],
+      env: Deno.env.toObject(),
+      stdin: "null",
+    }).output();
     if (success) return null;
     const lines = new TextDecoder().decode(stderr).trim().split("\n");
     return `does not work (${lines.at(-1)!.slice(0, 200)})`;

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { ownEnv } from "../../../tests/fixtures/own_env.ts";
 import { openPool, scenario, serverConfig, TEST_SERVER } from "../../../tests/fixtures/test_pool.ts";
 import { HoneError } from "../../diagnostics/mod.ts";
 import { containerArgs, type ContainerSpec, findEngine } from "./container.ts";
@@ -34,13 +35,10 @@ async function withPath(files: Record<string, string>, run: (dir: string) => Pro
   const dir = await Deno.makeTempDir({ prefix: "hone-path-" });
   const path = Deno.env.get("PATH")!;
   for (const [name, text] of Object.entries(files)) await Deno.writeTextFile(`${dir}/${name}`, text, { mode: 0o755 });
-  Deno.env.set("PATH", keep ? `${dir}:${path}` : dir);
-  Deno.env.set("FAKE_LOG", `${dir}/log`);
+  using _env = ownEnv({ PATH: keep ? `${dir}:${path}` : dir, FAKE_LOG: `${dir}/log` });
   try {
     await run(dir);
   } finally {
-    Deno.env.set("PATH", path);
-    Deno.env.delete("FAKE_LOG");
     await Deno.remove(dir, { recursive: true });
   }
 }

@@ -115,7 +115,8 @@ export async function killProcess(child: Deno.ChildProcess, grace_ms = 0): Promi
   const container = containers.get(child);
   if (!container) return;
   const [engine, name] = container.split("/") as [string, string];
-  await new Deno.Command(engine, { args: ["rm", "-f", name], stdin: "null", stdout: "null", stderr: "null" }).output();
+  const quiet = { stdin: "null", stdout: "null", stderr: "null" } as const;
+  await new Deno.Command(engine, { args: ["rm", "-f", name], env: Deno.env.toObject(), ...quiet }).output();
   tell(`- ${container}`);
 }
 
