@@ -9,7 +9,8 @@ import { literal } from "../evaluated_rollouts.ts";
 export const evaluated = (split: Split = "heldout") =>
   `evaluated AS (
   SELECT r.rollout_id, r.policy, r.scenario_id, r.try, CASE WHEN r.temperature > 0 THEN 'sampled' ELSE 'greedy' END AS sampling,
-    r.outcome, r.cause, r.answer, r.seconds, w.success, w.value AS reward, w.invalid
+    r.outcome, r.cause, r.answer, r.seconds, CASE WHEN w.invalid IS NULL THEN w.success END AS success,
+    w.value AS reward, w.invalid
   FROM rollouts r JOIN rewards w USING (rollout_id)
   WHERE r.purpose = 'evaluation' AND r.split = ${literal(split)}
   QUALIFY row_number() OVER (
@@ -24,7 +25,8 @@ export const FAILED = `failed AS (
 
 /** The rollouts of RL, the last attempt of each group, with their rewards. */
 export const TRAINED = `trained AS (
-  SELECT r.rollout_id, r.group_id, r.scenario_id, r.step, r.policy, r.outcome, w.value, w.invalid, w.success
+  SELECT r.rollout_id, r.group_id, r.scenario_id, r.step, r.policy, r.outcome, w.value, w.invalid,
+    CASE WHEN w.invalid IS NULL THEN w.success END AS success
   FROM (FROM rollouts WHERE purpose = 'train' AND step IS NOT NULL
     QUALIFY attempt = max(attempt) OVER (PARTITION BY group_id)) r
   JOIN rewards w USING (rollout_id)

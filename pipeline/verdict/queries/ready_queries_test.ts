@@ -6,12 +6,12 @@ import { READY_QUERIES, withValue } from "./ready_queries.ts";
 
 type Rows = Record<string, unknown>[];
 
-async function withRun(work: (ask: (name: string, value?: string) => Promise<Rows>) => Promise<void>) {
+async function withRun(work: (ask: (name: string, value?: string) => Promise<Rows>, store: Store) => Promise<void>) {
   const dir = await Deno.makeTempDir();
   try {
     await using store = await Store.open(join(dir, "run.duckdb"), { run_id: "files-1", mode: "create" });
     await writeRun(store, "files-1", { ended: true });
-    await work((name, value) => store.query(withValue(READY_QUERIES[name]!, value)));
+    await work((name, value) => store.query(withValue(READY_QUERIES[name]!, value)), store);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
@@ -87,6 +87,30 @@ Deno.test("@signal_per_step and @step tell what a step learned from", async () =
         [2, "t1", 1, 0],
       ],
     );
+  });
+});
+
+Deno.test("@step and @scenario have no success for rollouts that could not be judged", async () => {
+  await withRun(async (ask, store) => {
+    const of = "SELECT rollout_id, group_id FROM rollouts WHERE scenario_id";
+    const unjudged = await store.query(
+      `${of} = 't1' AND step = 2 UNION ALL (${of} = 'h0' AND policy = 'tuned' AND temperature = 0)`,
+    );
+    assert.equal(unjudged.length, 2);
+    for (const [index, { rollout_id, group_id }] of unjudged.entries()) {
+      const data = {
+        rollout_id: String(rollout_id),
+        group_id: String(group_id),
+        success: false,
+        invalid: "judge: too dark",
+      };
+      const at = { seq: 1_000_000 + index, at: 1, run_id: store.run_id, source: "shaper" };
+      await store.append({ ...at, type: "reward.shaped", data });
+    }
+    const shown = (await ask("step", "2")).map(({ scenario_id, success }) => [scenario_id, success]);
+    assert.deepEqual(shown, [["t0", 1], ["t2", 0], ["t3", 0], ["t1", null]]);
+    const tuned = (await ask("scenario", "h0")).filter((row) => row.policy === "tuned" && row.sampling === "greedy");
+    assert.deepEqual(tuned.map(({ success, reward }) => [success, reward]), [[null, null]]);
   });
 });
 
