@@ -127,12 +127,15 @@ Deno.test("a run that fails after its first rollouts is kept, and resume goes on
   assert.equal(first.code, 4);
   const verdict = JSON.parse(await readFile(join(run_dir, "verdict.json"), "utf8"));
   assert.equal(first.out.split("\n")[0], verdict.sentence);
-  assert.match(await readFile(join(run_dir, "report.md"), "utf8"), /\nRun run, failed, seed 7/);
+  assert.match(await readFile(join(run_dir, "report.md"), "utf8"), /\nRun run, failed, \d+\.\d minutes, seed 7/);
   const own = join(run_dir, "pipeline.yaml");
   await writeFile(own, (await readFile(own, "utf8")).replace("./throwing_exporter.ts", "./tracker.ts"));
   const second = await hone("resume", run_dir, "--yes");
   assert.deepEqual([second.code, second.out], [0, `${verdict.sentence}\n${relative(ROOT, run_dir)}/report.html\n`]);
-  assert.match(await readFile(join(run_dir, "report.md"), "utf8"), /\nRun run, completed, seed 7/);
+  assert.match(
+    await readFile(join(run_dir, "report.md"), "utf8"),
+    /\nRun run, completed, \d+\.\d minutes, 2 starts \(before: failed\), seed 7/,
+  );
   const again = await hone("resume", run_dir);
   assert.deepEqual([again.code, again.out, again.err], [
     0,
