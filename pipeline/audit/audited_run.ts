@@ -5,21 +5,19 @@
  * @module
  */
 import { basename, join } from "node:path";
-import { cacheDir } from "../common/cache_dir.ts";
 import { Semaphore } from "../common/semaphore.ts";
 import { endpointsIn } from "../config/endpoint_prices.ts";
 import type { LoadedPipeline, LoadedStage } from "../config/pipeline_file.ts";
 import { judgedAlone } from "../config/measured_alone.ts";
 import { audits, HoneError, llm as llm_messages } from "../diagnostics/mod.ts";
-import type { LlmCall, Trajectory } from "../events.ts";
-import { LlmClient } from "../llm/mod.ts";
+import type { Trajectory } from "../events.ts";
 import type { Log } from "../plugin.ts";
-import { askJudge } from "../run/bindings/bind_judge.ts";
 import type { RunRoles, StagedJudge } from "../run/context.ts";
 import { Progress, type ProgressSnapshot } from "../run/progress/progress.ts";
+import { type AskingCost, JUDGED_AT_ONCE, type RecordedJudges, recordedJudges } from "../run/recorded_judges.ts";
 import { createRoles } from "../run/roles.ts";
 import { lockHolder } from "../store/live_run.ts";
-import { recordedCatalog, storedJudgements, storedLabels } from "../store/recorded.ts";
+import { storedJudgements, storedLabels } from "../store/recorded.ts";
 import { DATABASE } from "../store/run_folder.ts";
 import { Store } from "../store/store.ts";
 import { asks, audit, type AuditedJudge, type Rater } from "./audit_figures.ts";
@@ -55,11 +53,9 @@ export interface Audited {
   observes: boolean;
   sample: { rollouts: number; scenarios: number };
   figures: AuditFigures;
-  cost: { requests: number; cached: number; tokens: number; usd: number | null };
+  cost: AskingCost;
 }
 
-/** Requests to judges at once. */
-const AT_ONCE = 8;
 /** Score that counts as success where nothing else says. */
 const HALF = 0.5;
 
@@ -78,11 +74,12 @@ export async function auditRun(loaded: LoadedPipeline, options: AuditOptions): P
   const roles = await createRoles({ ...loaded, stages }, { log, signal, stack });
   const groups = await sampled(store, options.sample, loaded.config.seed);
   if (groups.length === 0) throw new HoneError(audits.no_rollouts(run_dir));
-  const calls: LlmCall[] = [];
   const progress = new Progress(options.on_progress);
-  const auditable = await asker({ loaded, roles, store, progress, calls }, options);
-  const judge = auditable(stage.id);
-  const other = second && auditable(second.id);
+  const limits = options.usd === undefined ? {} : { usd: options.usd };
+  const judges = await recordedJudges(store, { limits, log, signal });
+  const opened = (id: string) => auditable(roles.judges.find((one) => one.id === id)!, loaded, judges, progress);
+  const judge = opened(stage.id);
+  const other = second && opened(second.id);
   const planned = asks({ groups, judge });
   const again = { groups: groups.length, rollouts: groups.reduce((sum, { group }) => sum + group.length, 0) };
   const forecasts = [
@@ -91,7 +88,7 @@ export async function auditRun(loaded: LoadedPipeline, options: AuditOptions): P
   ];
   await options.approve(forecasts.reduce(both));
   progress.begin(`audit ${stage.id}`, planned.groups + (other ? again.groups : 0));
-  const slots = new Semaphore(AT_ONCE);
+  const slots = new Semaphore(JUDGED_AT_ONCE);
   const rollouts = groups.flatMap(({ group }) => group);
   const deciding = roles.judges.filter((one) => isCheck(one, stages, asking) && one.id !== stage.id);
   const figures = await audit({
@@ -111,42 +108,26 @@ export async function auditRun(loaded: LoadedPipeline, options: AuditOptions): P
     observes: judge.observes,
     sample: { rollouts: rollouts.length, scenarios: groups.length },
     figures,
-    cost: costs(calls),
+    cost: judges.cost(),
   };
 }
 
-/** What judges are asked with. */
-interface Opened {
-  loaded: LoadedPipeline;
-  roles: RunRoles;
-  store: Store;
-  progress: Progress;
-  /** Receives requests to language models. */
-  calls: LlmCall[];
-}
-
-/** Makes a judge ready to be asked, by its stage id. */
-async function asker({ loaded, roles, store, progress, calls }: Opened, { usd, log, signal }: AuditOptions) {
-  const client = new LlmClient({
-    record: (call) => void calls.push(call),
-    limits: { ...(usd !== undefined && { usd }) },
-    cache_dir: cacheDir(),
-    log,
-  });
-  const catalog = await recordedCatalog(store) ?? { servers: [], tools: [], schema_hash: "" };
-  const llm = (id: string, ends: AbortSignal) => client.for(id, ends);
-  return (id: string): AuditedJudge => {
-    const judge = roles.judges.find((one) => one.id === id)!;
-    return {
-      scale: judge.role.scale,
-      success_at: successAt(judge, loaded),
-      observes: judge.role.observe !== undefined,
-      async ask({ scenario, group }) {
-        const said = await askJudge({ llm, catalog, store }, judge, { scenario, group, purpose: "train", signal });
-        progress.advance();
-        return said;
-      },
-    };
+/** A judge of the run, as the audit asks it. */
+function auditable(
+  judge: StagedJudge,
+  loaded: LoadedPipeline,
+  judges: RecordedJudges,
+  progress: Progress,
+): AuditedJudge {
+  return {
+    scale: judge.role.scale,
+    success_at: successAt(judge, loaded),
+    observes: judge.role.observe !== undefined,
+    async ask({ scenario, group }) {
+      const said = await judges.ask(judge, { scenario, group });
+      progress.advance();
+      return said;
+    },
   };
 }
 
@@ -226,15 +207,4 @@ async function peopleOf(store: Store, rollouts: Trajectory[]): Promise<Rater> {
 function both(a: AuditForecast, b: AuditForecast): AuditForecast {
   const usd = a.usd === null || b.usd === null ? null : a.usd + b.usd;
   return { requests: a.requests + b.requests, tokens: a.tokens + b.tokens, usd };
-}
-
-function costs(calls: LlmCall[]): Audited["cost"] {
-  const sent = calls.filter(({ tries }) => tries > 0);
-  const priced = sent.every(({ usd }) => usd !== null);
-  return {
-    requests: sent.length,
-    cached: calls.filter(({ cached }) => cached).length,
-    tokens: sent.reduce((sum, { prompt_tokens, output_tokens }) => sum + prompt_tokens + output_tokens, 0),
-    usd: priced ? sent.reduce((sum, { usd }) => sum + (usd ?? 0), 0) : null,
-  };
 }

@@ -4,21 +4,20 @@
  * @module
  */
 import { basename, join } from "node:path";
-import { cacheDir } from "../common/cache_dir.ts";
 import { Semaphore } from "../common/semaphore.ts";
 import { judgedAlone } from "../config/measured_alone.ts";
 import type { LoadedPipeline } from "../config/pipeline_file.ts";
 import { comparisons as messages, control, HoneError } from "../diagnostics/mod.ts";
-import type { Judgement, LlmCall, Scenario, Split, Trajectory } from "../events.ts";
-import { LlmClient } from "../llm/mod.ts";
+import type { Judgement, Scenario, Split, Trajectory } from "../events.ts";
 import type { Log } from "../plugin.ts";
 import { type Preferences, preferences, type Preferred } from "../stats/preference.ts";
 import { lockHolder } from "../store/live_run.ts";
-import { allScenarios, recordedCatalog, trajectories } from "../store/recorded.ts";
+import { allScenarios, trajectories } from "../store/recorded.ts";
 import { DATABASE } from "../store/run_folder.ts";
 import { Store } from "../store/store.ts";
-import { askJudge, isJudgeable } from "./bindings/bind_judge.ts";
+import { isJudgeable } from "./bindings/bind_judge.ts";
 import { Progress, type ProgressSnapshot } from "./progress/progress.ts";
+import { JUDGED_AT_ONCE, recordedJudges } from "./recorded_judges.ts";
 import { createRoles } from "./roles.ts";
 
 /** Options of a comparison. */
@@ -58,8 +57,6 @@ interface PolicyPair {
   group: [Trajectory, Trajectory];
 }
 
-const AT_ONCE = 8;
-
 /** Compares; throws a HoneError if that cannot be started, and the signal's reason if it is stopped. */
 export async function comparePolicies(loaded: LoadedPipeline, options: CompareOptions): Promise<Compared> {
   const { run_dir, policy, against, signal, log } = options;
@@ -70,28 +67,21 @@ export async function comparePolicies(loaded: LoadedPipeline, options: CompareOp
   const pairs = await paired(store, options);
   const roles = await createRoles(judgedAlone(loaded), { log, signal, stack });
   const judge = roles.judges.find(({ id }) => id === judge_id)!;
-  const calls: LlmCall[] = [];
   const { llm_calls, llm_tokens, usd } = loaded.config.limits;
-  const client = new LlmClient({
-    record: (call) => void calls.push(call),
-    limits: { calls: llm_calls, tokens: llm_tokens, usd },
-    cache_dir: cacheDir(),
-    log,
-  });
-  const catalog = await recordedCatalog(store) ?? { servers: [], tools: [], schema_hash: "" };
-  const asked = { llm: (id: string, ends: AbortSignal) => client.for(id, ends), catalog, store };
+  const judges = await recordedJudges(store, { limits: { calls: llm_calls, tokens: llm_tokens, usd }, log, signal });
   const progress = new Progress(options.on_progress);
   progress.begin(`compare ${policy} with ${against}`, pairs.length);
-  const slots = new Semaphore(AT_ONCE);
+  const slots = new Semaphore(JUDGED_AT_ONCE);
   const said = await Promise.all(pairs.map(({ scenario, group }) =>
     slots.use(async () => {
-      const made = await askJudge(asked, judge, { scenario, group, purpose: "train", signal });
+      const made = await judges.ask(judge, { scenario, group });
       progress.advance();
       return { scenario_id: scenario.id, ...preferred(made) };
     }, signal)
   ));
   progress.end();
-  return { policy, against, judge: judge_id, ...figures(said), ...costs(calls) };
+  const { tokens: _, ...cost } = judges.cost();
+  return { policy, against, judge: judge_id, ...figures(said), ...cost };
 }
 
 function relativeJudge({ stages }: LoadedPipeline, wanted: string | undefined): string {
@@ -161,15 +151,5 @@ function figures(said: Said[]): Omit<Compared, "policy" | "against" | "judge" | 
     invalid: failed.length,
     cause: failed[0]?.cause ?? null,
     flipped: told.length === 0 ? null : told.filter(Boolean).length,
-  };
-}
-
-function costs(calls: LlmCall[]): Pick<Compared, "requests" | "cached" | "usd"> {
-  const sent = calls.filter(({ tries }) => tries > 0);
-  const priced = sent.every(({ usd }) => usd !== null);
-  return {
-    requests: sent.length,
-    cached: calls.filter(({ cached }) => cached).length,
-    usd: priced ? sent.reduce((sum, { usd }) => sum + (usd ?? 0), 0) : null,
   };
 }
