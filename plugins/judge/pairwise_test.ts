@@ -1,32 +1,16 @@
 import assert from "node:assert/strict";
 import type { JsonObject, Judgement, Trajectory } from "@hone/hone";
-import { conformance, fakeContext, fakeJudgeArgs, fakeScenario, fakeTrajectory } from "@hone/hone/testing";
-import { failure, openaiStandIn, type Script } from "../../tests/fixtures/llm_endpoints.ts";
-import { llmRun } from "../../tests/fixtures/llm_run.ts";
+import { conformance } from "@hone/hone/testing";
+import { askedGroup, said } from "../../tests/fixtures/asked_group.ts";
+import { failure, type Script } from "../../tests/fixtures/llm_endpoints.ts";
 import { ruleJudge } from "../../tests/fixtures/rule_judge.ts";
 import plugin from "./pairwise.ts";
 
 conformance(plugin);
 
-function said(...answers: string[]): Trajectory[] {
-  return answers.map((answer, index) =>
-    fakeTrajectory({ rollout_id: `r${index}`, outcome: { end: "answered", answer } })
-  );
-}
-
-async function judged(
-  script: Script,
-  group: Trajectory[],
-  settings: JsonObject = {},
-): Promise<{ made: Judgement[]; requests: number }> {
-  await using endpoint = openaiStandIn(script);
-  await using run = await llmRun();
-  const role = await plugin.create(
-    fakeContext(plugin.config.parse({ endpoint: { ...endpoint.endpoint }, ...settings })),
-  );
-  const made = await role.judge(fakeJudgeArgs({ group, scenario: fakeScenario(), llm: run.llm }));
-  assert.deepEqual(endpoint.refused, []);
-  return { made, requests: endpoint.requests.length };
+async function judged(script: Script, group: Trajectory[], settings: JsonObject = {}) {
+  const { made, prompts } = await askedGroup(plugin, script, group, settings);
+  return { made, requests: prompts.length };
 }
 
 function shown({ body }: { body: JsonObject }): number[] {

@@ -1,34 +1,15 @@
 import assert from "node:assert/strict";
 import type { JsonObject, Judgement, Trajectory } from "@hone/hone";
-import { conformance, fakeContext, fakeJudgeArgs, fakeScenario, fakeTrajectory } from "@hone/hone/testing";
-import { openaiStandIn, type Script } from "../../tests/fixtures/llm_endpoints.ts";
-import { llmRun } from "../../tests/fixtures/llm_run.ts";
+import { conformance } from "@hone/hone/testing";
+import { askedGroup, said } from "../../tests/fixtures/asked_group.ts";
+import type { Script } from "../../tests/fixtures/llm_endpoints.ts";
 import { ruleJudge } from "../../tests/fixtures/rule_judge.ts";
 import plugin from "./ruler.ts";
 
 conformance(plugin);
 
-function said(...answers: string[]): Trajectory[] {
-  return answers.map((answer, index) =>
-    fakeTrajectory({ rollout_id: `r${index}`, outcome: { end: "answered", answer } })
-  );
-}
-
-async function judged(
-  script: Script,
-  group: Trajectory[],
-  settings: JsonObject = {},
-): Promise<{ made: Judgement[]; prompts: string[] }> {
-  await using endpoint = openaiStandIn(script);
-  await using run = await llmRun();
-  const role = await plugin.create(
-    fakeContext(plugin.config.parse({ endpoint: { ...endpoint.endpoint }, ...settings })),
-  );
-  const made = await role.judge(fakeJudgeArgs({ group, scenario: fakeScenario(), llm: run.llm }));
-  assert.deepEqual(endpoint.refused, []);
-  const prompts = endpoint.requests.map(({ body }) => (body.messages as { content: string }[]).at(-1)!.content);
-  return { made, prompts };
-}
+const judged = (script: Script, group: Trajectory[], settings: JsonObject = {}) =>
+  askedGroup(plugin, script, group, settings);
 
 /** Scores attempts by the number in their closing answer, and gives it as the reason. */
 const byNumber: Script = ({ body }) => {
