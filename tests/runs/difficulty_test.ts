@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { EventName, Scenario } from "../../pipeline/events.ts";
 import type { Roles } from "../../pipeline/plugin.ts";
-import { alternating, pluginRun } from "../fixtures/plugin_run.ts";
+import { alternating, pluginRun, stoppedAt } from "../fixtures/plugin_run.ts";
 
 /** Training scenarios of two families: `never` and `always` solved, and others half of the time. */
 const SCENARIOS: Scenario[] = [
@@ -33,21 +33,11 @@ function settings(difficulty: object | undefined, train: object = {}) {
 const DRAWN = `SELECT step, scenario_id FROM rollouts WHERE purpose = 'train' AND try = 0 AND abandoned IS NULL
   ORDER BY step, group_id`;
 
-/** Options that stop a run at the n-th event of a type. */
-function stoppedAt(type: EventName, n: number) {
-  const stop = new AbortController();
-  let seen = 0;
-  const on_event = (event: { type: EventName }) => {
-    if (event.type === type && ++seen === n) stop.abort();
-  };
-  return { signal: stop.signal, grace_secs: 2, on_event };
-}
-
 Deno.test("train.difficulty leaves out what is always or never solved, says so, and does not probe twice", async () => {
   const play = async (...stops: [EventName, number][]) => {
     await using run = await pluginRun(ROLES, settings({ probes: 4 }));
     for (const [i, stop] of stops.entries()) {
-      assert.equal((await run.start({ ...stoppedAt(...stop), resume: i > 0 })).status, "interrupted");
+      assert.equal((await run.start({ ...stoppedAt(...stop), grace_secs: 2, resume: i > 0 })).status, "interrupted");
     }
     const { status, error } = await run.start({ resume: stops.length > 0 });
     assert.equal(status, "completed", error?.message);

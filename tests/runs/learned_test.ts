@@ -4,9 +4,9 @@
  * @module
  */
 import assert from "node:assert/strict";
-import type { EventName, Scenario, Trajectory } from "../../pipeline/events.ts";
+import type { Scenario, Trajectory } from "../../pipeline/events.ts";
 import type { Roles } from "../../pipeline/plugin.ts";
-import { alternating, onlineTrainer, pluginRun, scenarios } from "../fixtures/plugin_run.ts";
+import { alternating, onlineTrainer, pluginRun, scenarios, stoppedAt } from "../fixtures/plugin_run.ts";
 
 const SETTINGS = {
   ladder: ["rl"],
@@ -32,15 +32,6 @@ const judge: Roles["judge"] = {
 
 const TRIED = `SELECT policy, split, list_sort(list(DISTINCT scenario_id)) AS ids, count(*) AS n
   FROM rollouts JOIN rewards USING (rollout_id) WHERE purpose = 'evaluation' GROUP BY ALL ORDER BY ALL`;
-
-function stoppedAt(type: EventName, n: number) {
-  const stop = new AbortController();
-  let seen = 0;
-  const on_event = (event: { type: EventName }) => {
-    if (event.type === type && ++seen === n) stop.abort();
-  };
-  return { signal: stop.signal, grace_secs: 0.2, on_event };
-}
 
 Deno.test("the policies before and after RL are tried on the same few validation scenarios, once each", async () => {
   await using run = await pluginRun({ source, judges: { judge } }, SETTINGS);

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { EventName, Scenario, Trajectory } from "../../pipeline/events.ts";
+import type { Scenario, Trajectory } from "../../pipeline/events.ts";
 import type { HostedTrainer, Roles } from "../../pipeline/plugin.ts";
 import {
   alternating,
@@ -13,6 +13,7 @@ import {
   onlineTrainer,
   pluginRun,
   scenarios,
+  stoppedAt,
 } from "../fixtures/plugin_run.ts";
 import { silentPolicy } from "../fixtures/plugin_run.ts";
 
@@ -23,19 +24,6 @@ const SMALL = {
 };
 const MEASURED = { ladder: [], evaluate: { policies: ["base"] } };
 const never = () => new Promise<never>(() => {});
-
-/** Options that stop a run at the n-th event of a type. */
-function stoppedAt(type: EventName, n = 1, grace_secs = 0.2) {
-  const stop = new AbortController();
-  let seen = 0;
-  return {
-    signal: stop.signal,
-    grace_secs,
-    on_event: (event: { type: EventName }) => {
-      if (event.type === type && ++seen === n) stop.abort();
-    },
-  };
-}
 
 Deno.test("the checkpoint that validation chose is kept when the run is resumed", async () => {
   const solves = ({ policy }: Trajectory) => policy === "step-2";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { EventName, Scenario } from "../../pipeline/events.ts";
 import type { Roles } from "../../pipeline/plugin.ts";
-import { alternating, answering, pluginRun } from "../fixtures/plugin_run.ts";
+import { alternating, answering, pluginRun, stoppedAt } from "../fixtures/plugin_run.ts";
 
 /** Training scenarios of two families, and one held-out one; groups of the named ones have equal rewards. */
 function families(...equal: string[]) {
@@ -26,16 +26,6 @@ const train = (settings: Record<string, unknown>) => ({
 });
 const GROUPS =
   "SELECT group_id, scenario_id, policy_version FROM rollouts WHERE purpose = 'train' AND try = 0 AND abandoned IS NULL ORDER BY step, len(group_id), group_id";
-
-/** Stops a run at the n-th event of a type. */
-function stoppedAt(type: EventName, n: number) {
-  const stop = new AbortController();
-  let seen = 0;
-  const on_event = (event: { type: EventName }) => {
-    if (event.type === type && ++seen === n) stop.abort();
-  };
-  return { signal: stop.signal, grace_secs: 2, on_event };
-}
 
 Deno.test("train.replace_equal_groups samples other scenarios of the same families, up to its number", async () => {
   // The first step draws a0 to a4 and b0 to b4 in a seeded order, two of each.
@@ -75,7 +65,11 @@ Deno.test("a run that was stopped while groups were replaced goes on with the sa
     const play = async (stops: [EventName, number][]) => {
       await using run = await pluginRun(families(...equal), settings);
       for (const [i, [type, n]] of stops.entries()) {
-        assert.equal((await run.start({ ...stoppedAt(type, n), resume: i > 0 })).status, "interrupted", `${type} ${n}`);
+        assert.equal(
+          (await run.start({ ...stoppedAt(type, n, 2), resume: i > 0 })).status,
+          "interrupted",
+          `${type} ${n}`,
+        );
       }
       const { status, error } = await run.start({ resume: stops.length > 0 });
       assert.equal(status, "completed", error?.message);
@@ -136,7 +130,7 @@ Deno.test("RL ends, and the verdict is made, where every rollout succeeds", asyn
   const solved: Roles["judge"] = { ...alternating, judge: ({ group }) => group.map(() => ({ score: 1, reason: "" })) };
   const play = async (stop?: [EventName, number]) => {
     await using run = await pluginRun({ ...families(), judges: { solved } }, train({ steps: 9, give_up_after: 2 }));
-    if (stop) assert.equal((await run.start(stoppedAt(...stop))).status, "interrupted");
+    if (stop) assert.equal((await run.start({ ...stoppedAt(...stop), grace_secs: 2 })).status, "interrupted");
     const { status, verdict } = await run.start({ resume: stop !== undefined });
     assert.deepEqual([status, verdict!.policies.base!.success.mean], ["completed", 1]);
     assert.equal((await run.rows("SELECT * FROM train_steps")).length, 2);
