@@ -1,31 +1,17 @@
 import assert from "node:assert/strict";
-import type { EvaluatedRollout } from "../pipeline/verdict/verdict_types.ts";
+import { rollout } from "../tests/fixtures/evaluated_rollouts_of.ts";
 import { type LearningRun, learningTable, pool, replaceBetween } from "./learning_table.ts";
 
 function run(arm: string, seed: number, solved: Record<string, number>): LearningRun {
   const rollouts = Object.entries(solved).flatMap(([policy, count]) =>
-    Array.from({ length: 64 }, (_, i): EvaluatedRollout => ({
-      rollout_id: `${arm}-${seed}-${policy}-${i}`,
-      policy,
-      scenario_id: `s${i}`,
-      try: 0,
-      sampling: "greedy",
-      end: "answered",
-      success: i < count,
-      reward: i < count ? 1 : 0,
-      invalid: null,
-      turns: 2,
-      tool_calls: 1,
-      failed_calls: 0,
-      invalid_calls: 0,
-      hallucinated_tools: 0,
-      call_turns: 1,
-      prompt_tokens: 10,
-      output_tokens: 5,
-      shortened_turns: 0,
-      seconds: 1,
-      tools: [],
-    }))
+    Array.from({ length: 64 }, (_, i) =>
+      rollout(policy, i, {
+        rollout_id: `${arm}-${seed}-${policy}-${i}`,
+        success: i < count,
+        reward: i < count ? 1 : 0,
+        prompt_tokens: 10,
+        output_tokens: 5,
+      }))
   );
   return { arm, seed, minutes: 25, rollouts };
 }
