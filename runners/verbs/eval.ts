@@ -42,7 +42,6 @@ export default defineVerb({
     "hone eval --model qwen3-4b --base-url http://127.0.0.1:8000/v1 --dataset tasks.json --mcp-url http://127.0.0.1:3000/mcp",
     "hone eval --model Qwen/Qwen3-0.6B --dataset tasks.json --judge-model claude-haiku-4-5",
   ],
-  // deno-lint-ignore require-await -- the interface is asynchronous
   async detached() {
     const run_dir = resolve("runs", newId("eval"));
     return { run_dir, words: ["--output-dir", run_dir, "--yes"] };

@@ -26,7 +26,6 @@ export default defineVerb({
   }),
   result: ended,
   examples: ["hone train --base-model smollm2-135m --dataset tasks.jsonl --servers mcp.json --output-dir my-agent"],
-  // deno-lint-ignore require-await -- the interface is asynchronous
   async detached() {
     const run_dir = resolve("runs", newId("train"));
     return { run_dir, words: ["--output-dir", run_dir, "--yes"] };
