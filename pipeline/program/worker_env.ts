@@ -13,9 +13,15 @@ import { fileURLToPath } from "node:url";
 import { cacheDir } from "../common/cache_dir.ts";
 import { HoneError, worker as messages } from "../diagnostics/mod.ts";
 
+/** Environments of the worker: one for each requirements file. */
+export type WorkerBackend = keyof typeof DOWNLOADS;
+
+/** What an environment downloads, roughly, for the message before it. */
+const DOWNLOADS = { mlx: "250 MB", lightning: "3 GB" };
+
 /** What `ensureWorkerEnv` is asked for. */
 export interface WorkerEnvOptions {
-  backend: "mlx";
+  backend: WorkerBackend;
   on_progress: (line: string) => void;
   signal: AbortSignal;
   /** A Python to build on, instead of the first fitting one on PATH. */
@@ -31,13 +37,15 @@ const MINIMUM: [number, number] = [3, 11];
 const CANDIDATES = ["python3", "python3.13", "python3.12", "python3.11", "python"];
 
 /** Where the environment is, or will be, and whether it is complete. */
-export async function workerEnvState(backend: "mlx"): Promise<{ home: string; python: string; complete: boolean }> {
+export async function workerEnvState(
+  backend: WorkerBackend,
+): Promise<{ home: string; python: string; complete: boolean }> {
   const key = createHash("sha256").update(await readFile(requirementsOf(backend))).digest("hex").slice(0, 12);
   const home = join(cacheDir(), `worker-${backend}-${key}`);
   return { home, python: interpreter(home), complete: existsSync(join(home, "complete")) };
 }
 
-function requirementsOf(backend: "mlx"): string {
+function requirementsOf(backend: WorkerBackend): string {
   return join(WORKER_DIR, "requirements", `${backend}.txt`);
 }
 
@@ -50,7 +58,9 @@ export async function ensureWorkerEnv(options: WorkerEnvOptions): Promise<{ pyth
   const { home, python, complete } = await workerEnvState(options.backend);
   if (complete) return { python, created: false };
   const aside = `${home}.${Deno.pid}`;
-  options.on_progress("making the worker's Python environment (once, about 250 MB from PyPI)");
+  options.on_progress(
+    `making the worker's Python environment (once, about ${DOWNLOADS[options.backend]} from PyPI)`,
+  );
   try {
     await mkdir(cacheDir(), { recursive: true });
     await build(aside, requirementsOf(options.backend), options);

@@ -25,7 +25,7 @@ from safetensors.numpy import load_file, save_file
 
 from hone_worker.errors import WorkerError
 from hone_worker.lora import Adapter, layer_of
-from hone_worker.optimizer import AdamW
+from hone_worker.optimizer import Optimizer
 
 _PREFIX = "base_model.model."
 _SUFFIX = {"lora_a": "lora_A.weight", "lora_b": "lora_B.weight"}
@@ -43,7 +43,7 @@ class TrainState:
 
     model: str
     adapter: Adapter
-    optimizer: AdamW
+    optimizer: Optimizer
     seed: int = 0
     step: int = 0
     results: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from hone_worker.config import LossConfig, OptimConfig
 from hone_worker.lora import Adapter, Params
+from hone_worker.optimizer import Optimizer
 from hone_worker.packing import Tree
 from hone_worker.rows import Row
 
@@ -102,3 +104,38 @@ class Engine(Protocol):
 
     def reference_logprobs(self, ids: np.ndarray, params: Params | None) -> np.ndarray:
         """logp of ids[1:] (fp32) by the model library's own forward pass: what an export is proved with."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What one update minimises. kind: "rl" or "supervised"; factor: per trajectory of the batch (indexed by
+    ``Row.sequence``), of its tokens in the loss, see ``loss.factors``; loss: options, of an RL update only."""
+
+    kind: str
+    factor: np.ndarray
+    loss: LossConfig
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """An engine that takes whole updates in its own array library, optimiser included.
+
+    Other engines give gradients (``Engine.run``), and ``train`` does the rest in NumPy.
+    """
+
+    def new_optimizer(self, config: OptimConfig) -> Optimizer:
+        """A fresh optimiser of the adapter given to ``adapt``."""
+
+    def update(
+        self,
+        rows: Sequence[Row],
+        objective: Objective,
+        adapter: Adapter,
+        optimizer: Optimizer,
+        learning_rate: float | None,
+    ) -> dict[str, float]:
+        """One update from ``adapter.params`` (which it replaces) along the gradient of ``objective`` over all rows.
+
+        Returns the figures that ``train`` makes for other engines, by the same names. Raises WorkerError
+        STEP_DIVERGED and OFF_POLICY, and has then changed nothing.
+        """

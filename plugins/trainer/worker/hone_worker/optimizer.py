@@ -7,12 +7,25 @@ are replaced, never written to.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
 from hone_worker.config import OptimConfig
 
 Arrays = dict[str, np.ndarray]
+
+
+class Optimizer(Protocol):
+    """An optimiser's state as checkpoints hold it: updates made so far, first and second moments by name."""
+
+    config: OptimConfig
+    updates: int
+    first: Arrays
+    second: Arrays
+
+    def rate(self, learning_rate: float | None = None) -> float:
+        """The learning rate of the next update."""
 
 
 @dataclass

@@ -30,10 +30,11 @@ import numpy as np
 from hone_worker import checkpoint, lora, loss, optimizer
 from hone_worker.checkpoint import TrainState
 from hone_worker.config import PRESETS, LoraConfig, LossConfig, OptimConfig
-from hone_worker.engine import Engine, PassResult, Plan, Slope
+from hone_worker.engine import Engine, Learner, Objective, PassResult, Plan, Slope
 from hone_worker.engine_choice import open_engine
 from hone_worker.errors import WorkerError
 from hone_worker.loading.model_files import open_model
+from hone_worker.optimizer import Optimizer
 from hone_worker.protocol import dumps
 from hone_worker.rows import Row, Trajectory, read_batch, to_rows
 
@@ -60,7 +61,7 @@ def _step_of(options: argparse.Namespace) -> Report:
     config = LoraConfig(options.rank, options.alpha, options.last_layers)
     adapter = lora.create(engine.linears, engine.layers, config, options.seed)
     engine.adapt(adapter)
-    adamw = optimizer.AdamW(OptimConfig(learning_rate=options.learning_rate))
+    adamw = new_optimizer(engine, OptimConfig(learning_rate=options.learning_rate))
     state = TrainState(options.model, adapter, adamw, options.seed, fresh_optimizer=not options.keep_optimizer)
     if options.adapter:
         checkpoint.resume(state, options.adapter)
@@ -110,19 +111,8 @@ def supervise(
         batch = _select(engine, trajectories, LossConfig(), skip_zero=False)
         if not batch.rows:
             raise WorkerError("BATCH_EMPTY", "The batch has no token to train on.", "Give rows with weight > 0.")
-        plan = engine.plan(batch.rows)
-        factor = batch.factor[plan.tree.entries.sequence]
-        found = engine.run(plan, state.adapter.params, lambda index, _: -factor[index])
-        norm, rate = _update(state, found.grads, learning_rate)
-        return {
-            "step": step,
-            "loss": float(loss.cross_entropy(found.logp, factor).value.sum()),
-            "tokens": batch.tokens,
-            "logical_tokens": plan.tree.logical,
-            "physical_tokens": plan.physical,
-            "grad_norm": norm,
-            "learning_rate": rate,
-        }
+        objective = Objective("supervised", batch.factor, LossConfig())
+        return {"step": step, "tokens": batch.tokens, **_update(engine, state, batch.rows, objective, learning_rate)}
 
     return _once(state, f"supervise:{step}", work)
 
@@ -140,21 +130,13 @@ def train_step(
     def work() -> Report:
         if state.fresh_optimizer and state.step == 0:
             # The gradients of supervised steps are larger: with their second moments the updates would be too small.
-            state.optimizer = optimizer.AdamW(state.optimizer.config)
+            state.optimizer = new_optimizer(engine, state.optimizer.config)
         batch = _select(engine, trajectories, config, skip_zero=config.beta == 0)
         outcome = {"step": step, "tokens": batch.tokens, "rows": batch.all_rows, "forks": batch.forks}
         if not batch.rows:
             # Nothing has an advantage: a step without effect, not an error.
             return {**outcome, **_NO_SIGNAL, "learning_rate": state.optimizer.rate(learning_rate)}
-        plan = engine.plan(batch.rows)
-        factor = batch.factor[plan.tree.entries.sequence]
-        reference = engine.run(plan, None).logp if config.beta > 0 else None
-        slope = _slope(engine, state, plan, factor, config, reference)
-        found = engine.run(plan, state.adapter.params, slope)
-        metrics = _metrics(plan, found, factor, config, reference)
-        kl = _kl_to_base(engine, state, plan, found.logp, reference)
-        norm, rate = _update(state, found.grads, learning_rate)
-        return {**outcome, **metrics, "kl_base": kl, "grad_norm": norm, "learning_rate": rate}
+        return {**outcome, **_update(engine, state, batch.rows, Objective("rl", batch.factor, config), learning_rate)}
 
     report = _once(state, f"train_step:{step}", work)
     state.step = max(state.step, step)
@@ -208,6 +190,34 @@ def _select(engine: Engine, trajectories: Sequence[Trajectory], config: LossConf
     )
 
 
+def new_optimizer(engine: Engine, config: OptimConfig) -> Optimizer:
+    """The optimiser of an engine's adapter: the engine's own, or NumPy's."""
+    return engine.new_optimizer(config) if isinstance(engine, Learner) else optimizer.AdamW(config)
+
+
+def _update(
+    engine: Engine, state: TrainState, rows: list[Row], objective: Objective, learning_rate: float | None
+) -> Report:
+    """Moves the adapter once, and says how it went."""
+    if isinstance(engine, Learner):
+        return engine.update(rows, objective, state.adapter, state.optimizer, learning_rate)
+    plan = engine.plan(rows)
+    factor = objective.factor[plan.tree.entries.sequence]
+    if objective.kind == "supervised":
+        found = engine.run(plan, state.adapter.params, lambda index, _: -factor[index])
+        figures = {"loss": float(loss.cross_entropy(found.logp, factor).value.sum())}
+    else:
+        config = objective.loss
+        reference = engine.run(plan, None).logp if config.beta > 0 else None
+        slope = _slope(engine, state, plan, factor, config, reference)
+        found = engine.run(plan, state.adapter.params, slope)
+        figures = _metrics(plan, found, factor, config, reference)
+        figures["kl_base"] = _kl_to_base(engine, state, plan, found.logp, reference)
+    tokens = {"logical_tokens": plan.tree.logical, "physical_tokens": plan.physical}
+    norm, rate = _move(state, found.grads, learning_rate)
+    return {**figures, **tokens, "grad_norm": norm, "learning_rate": rate}
+
+
 def _slope(
     engine: Engine,
     state: TrainState,
@@ -239,8 +249,6 @@ def _metrics(
     gap = np.abs(found.logp - entries.behaviour)[~np.isnan(entries.behaviour)]
     return {
         "loss": float(valued.value.sum()),
-        "logical_tokens": plan.tree.logical,
-        "physical_tokens": plan.physical,
         "mismatch_abs": float(gap.mean()) if gap.size else 0.0,
         "mismatch_max": float(gap.max()) if gap.size else 0.0,
         "entropy": float(found.entropy.mean()),
@@ -275,7 +283,7 @@ def _kl_to_base(
     return float(loss.k3(logp[done].astype(np.float64), reference[done]).mean())
 
 
-def _update(state: TrainState, grads: optimizer.Arrays, learning_rate: float | None) -> tuple[float, float]:
+def _move(state: TrainState, grads: optimizer.Arrays, learning_rate: float | None) -> tuple[float, float]:
     """Clips the gradient, moves the adapter along it, and answers (its norm before, the learning rate)."""
     norm = optimizer.global_norm(grads)
     if not np.isfinite(norm):

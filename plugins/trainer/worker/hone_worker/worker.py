@@ -36,7 +36,6 @@ from hone_worker.engine import Engine
 from hone_worker.errors import WorkerError
 from hone_worker.export import export
 from hone_worker.loading.model_files import ModelFiles, open_model
-from hone_worker.optimizer import AdamW
 from hone_worker.protocol import PROTOCOL_VERSION, Channel, Handler
 from hone_worker.rows import read_batch
 
@@ -106,11 +105,12 @@ class Worker:
         files = open_model(reference, cache, params.get("context_tokens"))
         template = ChatTemplate(
             files.chat_template, files.encode, files.decode, files.eos_token_ids, files.special_tokens)
-        engine = engine_choice.open_engine(files, wanted, reuse)
+        engine = engine_choice.open_engine(files, wanted, reuse, params.get("engine_options"))
         adapter = lora.create(engine.linears, engine.layers, lora_config, seed)
         engine.adapt(adapter)
         fresh = _want(params, "fresh_optimizer", bool, True)
-        state = TrainState(files.hub_id or files.id, adapter, AdamW(optim_config), seed, fresh_optimizer=fresh)
+        adamw = train.new_optimizer(engine, optim_config)
+        state = TrainState(files.hub_id or files.id, adapter, adamw, seed, fresh_optimizer=fresh)
         if params.get("resume_dir"):
             checkpoint.resume(state, _want(params, "resume_dir", str))
         _trim()
