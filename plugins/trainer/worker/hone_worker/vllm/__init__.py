@@ -1,0 +1,1 @@
+"""Rollouts sampled by vLLM: the servers, their HTTP interface, and a sampler in the place of ``endpoint.sampler``."""
