@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from hone_worker import lora, train
 from hone_worker.checkpoint import TrainState
@@ -16,6 +18,26 @@ from hone_worker.engine_choice import open_engine
 from hone_worker.loading.model_files import ModelFiles, open_model
 from hone_worker.optimizer import AdamW
 from hone_worker.rows import Trajectory, TurnRecord
+
+# How many ids the tiny models have.
+VOCAB = 96
+TEMPLATE = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+def write_tokenizer(folder: pathlib.Path) -> pathlib.Path:
+    """Saves a tokenizer of single bytes with a chat template."""
+    characters = sorted(pre_tokenizers.ByteLevel.alphabet())[: VOCAB - 2]
+    vocab = {"<unk>": 0, "</s>": 1, **{c: i + 2 for i, c in enumerate(characters)}}
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[], unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<unk>", "</s>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</s>", "chat_template": TEMPLATE}))
+    return folder
 
 
 def trajectories(rng: np.random.Generator, groups: int = 2, size: int = 3, vocab: int = 96) -> list[Trajectory]:

@@ -1,22 +1,27 @@
-"""Shared parts: tiny random models of real architectures, made once a session."""
+"""Shared parts: tiny random models of real architectures, made once a session.
+
+This folder's tests run in MLX's environment, those of ``lightning/`` in torch's: each leaves the other's out.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-import hone_worker.mlx  # noqa: F401  loads the BLAS before mlx.core
-import mlx.core as mx
 import numpy as np
 import pytest
-from mlx.utils import tree_flatten
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from builders import VOCAB, write_tokenizer
 from worker_process import Process
 
-VOCAB = 96
+WITH_MLX = importlib.util.find_spec("mlx") is not None
+if WITH_MLX:
+    import hone_worker.mlx  # noqa: F401  loads the BLAS before mlx.core
+collect_ignore_glob = ["lightning/*"] if WITH_MLX else ["test_*.py"]
+
 SHAPE = {
     "hidden_size": 32,
     "num_hidden_layers": 4,
@@ -30,15 +35,12 @@ SHAPE = {
     "tie_word_embeddings": True,
     "eos_token_id": 1,
 }
-TEMPLATE = (
-    "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}"
-    "{% if add_generation_prompt %}<assistant>{% endif %}"
-)
 
 
 def write_model(folder: pathlib.Path, model_type: str, **changes: object) -> pathlib.Path:
     """Saves a random model of ``model_type`` as transformers 5 would write it."""
-    import importlib
+    import mlx.core as mx
+    from mlx.utils import tree_flatten
 
     config = {"model_type": model_type, **SHAPE, "rope_parameters": {"rope_theta": 5000.0, "rope_type": "default"}}
     config.update(changes)
@@ -51,15 +53,7 @@ def write_model(folder: pathlib.Path, model_type: str, **changes: object) -> pat
     folder.mkdir(parents=True, exist_ok=True)
     mx.save_safetensors(str(folder / "model.safetensors"), weights)
     (folder / "config.json").write_text(json.dumps(config))
-    characters = sorted(pre_tokenizers.ByteLevel.alphabet())[: VOCAB - 2]
-    vocab = {"<unk>": 0, "</s>": 1, **{c: i + 2 for i, c in enumerate(characters)}}
-    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[], unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(["<unk>", "</s>"])
-    tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</s>", "chat_template": TEMPLATE}))
-    return folder
+    return write_tokenizer(folder)
 
 
 @pytest.fixture(scope="session")

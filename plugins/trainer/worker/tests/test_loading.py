@@ -32,7 +32,7 @@ def test_open_model_reads_a_folder_with_its_tokenizer_and_template(llama_folder)
     assert engine.name == "cpu_llama" and files.eos_token_ids == [1]
     template = ChatTemplate(files.chat_template, files.encode, files.decode, files.eos_token_ids, files.special_tokens)
     assert files.context_tokens == 512 and not template.renders_tools()
-    assert files.chat_template == conftest.TEMPLATE and files.special_tokens == {"eos_token": "</s>"}
+    assert files.chat_template == builders.TEMPLATE and files.special_tokens == {"eos_token": "</s>"}
     ids = files.encode("hé</s>")
     assert ids[-1] == 1 and files.decode(ids[-1:]) == "</s>"
     assert engine.parameters == sum(v.size for v in mx.load(str(llama_folder / "model.safetensors")).values())

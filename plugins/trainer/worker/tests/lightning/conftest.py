@@ -1,0 +1,83 @@
+"""Tiny random models of the architectures that hone is to train on CUDA, as transformers writes them."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+import torch
+import transformers
+
+from builders import VOCAB, write_tokenizer
+
+SHAPE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "intermediate_size": 48,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "rms_norm_eps": 1e-5,
+    "vocab_size": VOCAB,
+    "max_position_embeddings": 512,
+    "head_dim": 8,
+    "tie_word_embeddings": True,
+    "bos_token_id": None,
+    "eos_token_id": 1,
+    "pad_token_id": None,
+    "rope_parameters": {"rope_theta": 5000.0, "rope_type": "default"},
+}
+LLAMA3_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 5000.0,
+    "factor": 4.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+# What each architecture adds to SHAPE.
+ARCHITECTURES = {
+    "qwen3": {},
+    "llama": {"tie_word_embeddings": False, "rope_parameters": LLAMA3_ROPE},
+    "phi3": {"tie_word_embeddings": False, "sliding_window": None},
+    "mistral": {"tie_word_embeddings": False, "sliding_window": 24},
+    "gemma2": {"query_pre_attn_scalar": 8, "sliding_window": 24},
+    "granite": {"logits_scaling": 3.0, "residual_multiplier": 0.5, "attention_multiplier": 0.3},
+}
+
+
+def write_model(folder: pathlib.Path, model_type: str, **changes: object) -> pathlib.Path:
+    """Saves a random model of ``model_type`` with a tokenizer of single bytes and a chat template."""
+    config = transformers.AutoConfig.for_model(model_type, **{**SHAPE, **ARCHITECTURES[model_type], **changes})
+    torch.manual_seed(7)
+    module = transformers.AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for name, weight in module.named_parameters():
+            # Large enough that heads attend and that logits differ.
+            weight.copy_(1 + 0.015 * torch.randn_like(weight) if "norm" in name else 0.15 * torch.randn_like(weight))
+    module.save_pretrained(folder)
+    return write_tokenizer(folder)
+
+
+@pytest.fixture(scope="session")
+def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pathlib.Path]:
+    """A folder of each architecture."""
+    root = tmp_path_factory.mktemp("models")
+    return {name: write_model(root / name, name) for name in ARCHITECTURES}
+
+
+@pytest.fixture(scope="session")
+def llama_folder(model_folders: dict[str, pathlib.Path]) -> pathlib.Path:
+    """A Llama 3."""
+    return model_folders["llama"]
+
+
+@pytest.fixture(scope="session")
+def qwen_folder(model_folders: dict[str, pathlib.Path]) -> pathlib.Path:
+    """A Qwen 3."""
+    return model_folders["qwen3"]
+
+
+@pytest.fixture(scope="session")
+def phi_folder(model_folders: dict[str, pathlib.Path]) -> pathlib.Path:
+    """A Phi 3, whose linear maps of one input are one."""
+    return model_folders["phi3"]
