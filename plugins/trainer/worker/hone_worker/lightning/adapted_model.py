@@ -16,7 +16,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from hone_worker.lightning import attention
+from hone_worker.lightning import tree_attention
 from hone_worker.lora import Adapter, Params, layer_of
 from hone_worker.packing import pack
 from hone_worker.rows import Row
@@ -31,7 +31,7 @@ _CHECKED = 48
 class AdaptedModel:
     """module: transformers' model with its head; trunk: the part below the head; head_is_linear: whether the logits
     are nothing but the head's linear map of the trunk's states; window: rows of at most so many tokens may be computed
-    by ``attention``'s passes, 0 where the model needs its own attention."""
+    by ``tree_attention``'s passes, 0 where the model needs its own attention."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module, self.trunk = module, module.base_model
@@ -47,7 +47,7 @@ class AdaptedModel:
         self._library_attention = module.config._attn_implementation
         # By identity: what each of PEFT's adapters holds.
         self._held: dict[str, Params] = {}
-        attention.install()
+        tree_attention.install()
         self.head_is_linear, self.window = self._check()
 
     # The adapter.
@@ -135,7 +135,7 @@ class AdaptedModel:
         self,
         ids: torch.Tensor,
         positions: torch.Tensor,
-        hone_pass: attention.Pass | None = None,
+        hone_pass: tree_attention.Pass | None = None,
         mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Hidden states below the head (rows, T, hidden) of ids and positions (rows, T); ``hone_pass``: what computes
@@ -146,7 +146,7 @@ class AdaptedModel:
         self,
         ids: torch.Tensor,
         positions: torch.Tensor,
-        hone_pass: attention.Pass | None = None,
+        hone_pass: tree_attention.Pass | None = None,
         mask: torch.Tensor | None = None,
         keep: torch.Tensor | int = 0,
     ) -> torch.Tensor:
@@ -158,13 +158,13 @@ class AdaptedModel:
         part: nn.Module,
         ids: torch.Tensor,
         positions: torch.Tensor,
-        hone_pass: attention.Pass | None,
+        hone_pass: tree_attention.Pass | None,
         mask: torch.Tensor | None,
         **more: Any,
     ) -> Any:
         if hone_pass is not None:
             more["hone_pass"] = hone_pass
-        self.module.config._attn_implementation = attention.NAME if hone_pass else self._library_attention
+        self.module.config._attn_implementation = tree_attention.NAME if hone_pass else self._library_attention
         half = self.dtype != torch.float32
         # The adapter is fp32: under autocast its products are made in the weights' precision.
         with torch.autocast(self.device.type, self.dtype if half else torch.bfloat16, enabled=half):
@@ -189,10 +189,10 @@ class AdaptedModel:
         mask[0] = False
         rows = [Row("", "", 1.0, 1.0, line, mask, np.zeros(_CHECKED, np.float32)) for line in ids]
         tree = pack(rows)
-        depths = attention.depths(tree, self.device)
+        depths = tree_attention.depths(tree, self.device)
         line = torch.tensor(tree.ids, dtype=torch.long, device=self.device)[None]
         try:
-            found = self.logits(line, depths, attention.TreePass(tree, self.device))[0]
+            found = self.logits(line, depths, tree_attention.TreePass(tree, self.device))[0]
         except (ValueError, TypeError, AttributeError, KeyError):
             return linear, 0
         count = (_CHECKED - 1) * 2

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from hone_worker.lightning import attention
+from hone_worker.lightning import tree_attention
 from hone_worker.packing import MIN_SHARED, Entries, Tree, pack
 from hone_worker.rows import Row, common_prefix
 
@@ -29,7 +29,7 @@ class MicroBatch:
     ids: torch.Tensor
     positions: torch.Tensor
     tokens: int
-    hone_pass: attention.TreePass | None = None
+    hone_pass: tree_attention.TreePass | None = None
     mask: torch.Tensor | None = None
 
 
@@ -94,9 +94,9 @@ def _tree_micro(
         members=members,
         entries=_entries(tree.entries, tree.entries.state, device),
         ids=torch.as_tensor(tree.ids, dtype=torch.long, device=device)[None],
-        positions=attention.depths(tree, device),
+        positions=tree_attention.depths(tree, device),
         tokens=len(tree.ids),
-        hone_pass=attention.TreePass(tree, device),
+        hone_pass=tree_attention.TreePass(tree, device),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from hone_worker.engine import PassResult, Slope
-from hone_worker.lightning import head
+from hone_worker.lightning import frozen_head
 from hone_worker.lightning.adapted_model import AdaptedModel
 from hone_worker.lightning.micro_batches import MicroBatch, TorchPlan
 from hone_worker.lora import Params
@@ -48,9 +48,9 @@ class TorchPasses:
         if model.head_is_linear:
             states = model.states(micro.ids, micro.positions, micro.hone_pass, micro.mask)
             picked = states.reshape(-1, states.shape[-1])[entries.state]
-            return head.through(picked, entries.target, model.head.weight, model.head.bias)
+            return frozen_head.through(picked, entries.target, model.head.weight, model.head.bias)
         logits = model.logits(micro.ids, micro.positions, micro.hone_pass, micro.mask)
-        return head.of_logits(logits.reshape(-1, logits.shape[-1])[entries.state], entries.target)
+        return frozen_head.of_logits(logits.reshape(-1, logits.shape[-1])[entries.state], entries.target)
 
     def run(
         self, plan: TorchPlan, params: Params | None, slope: Slope | None, only: set[int] | None
