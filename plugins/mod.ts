@@ -23,5 +23,6 @@ export const builtins: Builtins = {
   "reward-shaper/weighted": () => import("./reward_shaper/weighted.ts"),
   "reward-shaper/lexicographic": () => import("./reward_shaper/lexicographic.ts"),
   "trainer/mlx": () => import("./trainer/mlx.ts"),
+  "trainer/lightning": () => import("./trainer/lightning.ts"),
   "exporter/adapter": () => import("./exporter/adapter.ts"),
 };

@@ -137,13 +137,26 @@ async function settingPrograms(stages: unknown[], builtins: Builtins, base_dir: 
   return found;
 }
 
-/** The settings that name a program, each with its value: a path, or the words of a command. */
+/** The settings that name a program, by their path, each with its value: a path, or the words of a command. */
 export function programFields(config: z.ZodType, given: unknown): [key: string, value: string | string[]][] {
-  const fields = (jsonSchema(config).properties ?? {}) as Record<string, { program?: boolean }>;
-  const isWords = (value: unknown) => Array.isArray(value) && value.every((word) => typeof word === "string");
-  return Object.entries((given ?? {}) as Record<string, string | string[]>).filter(([key, value]) =>
-    Object.hasOwn(fields, key) && fields[key]!.program === true && (typeof value === "string" || isWords(value))
-  );
+  return fieldsOf(jsonSchema(config), given, "");
+}
+
+interface SettingSchema {
+  program?: boolean;
+  properties?: Record<string, SettingSchema>;
+}
+
+function fieldsOf(schema: SettingSchema, given: unknown, at: string): [string, string | string[]][] {
+  return Object.entries(schema.properties ?? {}).flatMap(([name, field]): [string, string | string[]][] => {
+    const value = valueAt(given, [name]);
+    if (field.program !== true) return fieldsOf(field, value, `${at}${name}.`);
+    return typeof value === "string" || isWords(value) ? [[at + name, value]] : [];
+  });
+}
+
+function isWords(value: unknown): value is string[] {
+  return Array.isArray(value) && value.length > 0 && value.every((word) => typeof word === "string");
 }
 
 /** The files that a command names, and the local code that those name, below the folder of the pipeline or not. */
