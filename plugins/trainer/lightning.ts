@@ -20,10 +20,10 @@ import {
 const PYTHON = "{python}";
 
 const logger = z.discriminatedUnion("name", [
-  z.strictObject({ name: z.literal("csv") }),
-  z.strictObject({ name: z.literal("tensorboard") }),
+  z.strictObject({ name: z.literal("csv").describe("A file, which is written in any case.") }),
+  z.strictObject({ name: z.literal("tensorboard").describe("TensorBoard's files.") }),
   z.strictObject({
-    name: z.literal("wandb"),
+    name: z.literal("wandb").describe("Weights & Biases."),
     project: z.string().min(1).default("hone").describe("Project of the run."),
     entity: z.string().min(1).optional().describe("User or team. Default: the account's own.").meta({
       examples: ["my-team"],
@@ -31,7 +31,7 @@ const logger = z.discriminatedUnion("name", [
     offline: z.boolean().default(false).describe("Write files for `wandb sync`, and send nothing."),
   }),
   z.strictObject({
-    name: z.literal("mlflow"),
+    name: z.literal("mlflow").describe("An MLflow server."),
     tracking_uri: z.string().min(1).optional().describe(
       "Address of the server, or a folder. Default: MLFLOW_TRACKING_URI, or a folder of the run.",
     ).meta({ examples: ["http://127.0.0.1:5000"] }),
@@ -115,7 +115,7 @@ const config = z.strictObject({
   carbon: z.strictObject({
     country_iso_code: z.string().regex(/^[A-Z]{3}$/, "must be three capital letters, such as DEU").describe(
       "Country whose electricity is assumed (ISO 3166-1 alpha-3).",
-    ),
+    ).meta({ examples: ["DEU"] }),
   }).optional().describe("Estimate the energy and emissions of training with CodeCarbon, offline.").meta({
     examples: [{ country_iso_code: "DEU" }],
   }),

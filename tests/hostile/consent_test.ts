@@ -255,4 +255,19 @@ Deno.test("a program that the settings of a built-in plugin name is asked for as
   const { code, err } = await stranger.hone("run", stranger.file);
   assert.deepEqual([code, await stranger.ran()], [2, false], err);
   assert.ok(err.includes(`  trainer/mlx: ${python} (its python)\n`), err);
+  const nested = `launch: [${python}, --nodes=1], rollouts: { python: ${python}, args: [--middleware, x.y] }`;
+  await writeFile(
+    stranger.file,
+    (await readFile(stranger.file, "utf8")).replace(/- use: trainer\/mlx[^]*$/, "- use: trainer/lightning\n") +
+      `    with: { ${nested} }\n`,
+  );
+  const second = await stranger.hone("run", stranger.file);
+  assert.deepEqual([second.code, await stranger.ran()], [2, false], second.err);
+  for (
+    const line of [
+      `  trainer/lightning: ${python} --nodes=1 (its launch)\n`,
+      `  trainer/lightning: --middleware x.y (its rollouts.args)\n`,
+      `  trainer/lightning: ${python} (its rollouts.python)\n`,
+    ]
+  ) assert.ok(second.err.includes(line), second.err);
 });
