@@ -149,9 +149,12 @@ class AdaptedModel:
         hone_pass: tree_attention.Pass | None = None,
         mask: torch.Tensor | None = None,
         keep: torch.Tensor | int = 0,
+        cache: Any = None,
     ) -> torch.Tensor:
-        """The model's own logits (rows, kept, vocab) after the positions ``keep`` (all when 0)."""
-        return self._forward(self.module, ids, positions, hone_pass, mask, logits_to_keep=keep).logits
+        """The model's own logits (rows, kept, vocab) after the positions ``keep`` (all when 0); ``cache``: of
+        transformers, with what lies before."""
+        more = {} if cache is None else {"cache": cache}
+        return self._forward(self.module, ids, positions, hone_pass, mask, logits_to_keep=keep, **more).logits
 
     def _forward(
         self,
@@ -168,7 +171,9 @@ class AdaptedModel:
         half = self.dtype != torch.float32
         # The adapter is fp32: under autocast its products are made in the weights' precision.
         with torch.autocast(self.device.type, self.dtype if half else torch.bfloat16, enabled=half):
-            return part(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False, **more)
+            return part(
+                input_ids=ids, position_ids=positions, attention_mask=mask, use_cache="cache" in more, **more
+            )
 
     @torch.no_grad()
     def _check(self) -> tuple[bool, int]:

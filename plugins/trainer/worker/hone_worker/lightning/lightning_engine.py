@@ -16,6 +16,8 @@ import torch
 from hone_worker.engine import Decoder, PassResult, Slope
 from hone_worker.lightning import micro_batches, model_loading
 from hone_worker.lightning.adapted_model import AdaptedModel
+from hone_worker.lightning.cached_decoder import CachedDecoder
+from hone_worker.lightning.library_decoder import LibraryDecoder
 from hone_worker.lightning.lightning_config import LightningConfig
 from hone_worker.lightning.micro_batches import TorchPlan
 from hone_worker.lightning.passes import TorchPasses
@@ -37,7 +39,7 @@ def available() -> dict[str, Any]:
 def load(files: ModelFiles, options: dict[str, Any] | None) -> LightningEngine:
     """Loads the weights of ``files``; ``options``: see ``LightningConfig``."""
     config = LightningConfig.from_json(options)
-    return LightningEngine(AdaptedModel(model_loading.load_frozen(files, config)), config)
+    return LightningEngine(AdaptedModel(model_loading.load_frozen(files, config)), config, files.context_tokens)
 
 
 class LightningEngine:
@@ -45,8 +47,8 @@ class LightningEngine:
 
     name = "lightning"
 
-    def __init__(self, model: AdaptedModel, config: LightningConfig) -> None:
-        self.model, self.config = model, config
+    def __init__(self, model: AdaptedModel, config: LightningConfig, context_tokens: int) -> None:
+        self.model, self.config, self._context_tokens = model, config, context_tokens
         self.device = "cpu" if model.device.type == "cpu" else "gpu"
         settings = model.module.config.get_text_config()
         self.layers, self.vocab_size = settings.num_hidden_layers, settings.vocab_size
@@ -68,9 +70,7 @@ class LightningEngine:
         return self.passes.run(plan, params, slope, only)
 
     def decoder(self) -> Decoder:
-        from hone_worker.lightning.decoder import TorchDecoder
-
-        return TorchDecoder(self.model)
+        return CachedDecoder(self.model) if self._context_tokens <= self.model.window else LibraryDecoder(self.model)
 
     @torch.no_grad()
     def reference_logprobs(self, ids: np.ndarray, params: Params | None) -> np.ndarray:
