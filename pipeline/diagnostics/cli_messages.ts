@@ -115,11 +115,15 @@ export const cli = {
       "Give the address with --base-url, and the model's name at this endpoint with --model.",
     ),
   servers_twice: () => say("SERVERS_TWICE", "Cannot use both --servers and --mcp-url", "Give one."),
-  no_gpu_trainer: (count: number) =>
+  too_few_gpus: (wanted: number, there: number) =>
     say(
-      "NO_GPU_TRAINER",
-      `Cannot train on ${count} ${count === 1 ? "GPU" : "GPUs"}: hone has no trainer for CUDA yet`,
-      "Leave --num-gpus out: trainer/mlx uses this machine's CPU, or Metal on a Mac.",
+      "NO_GPU",
+      `Cannot train on ${wanted} ${wanted === 1 ? "GPU" : "GPUs"}: this machine has ${
+        there === 0 ? "no NVIDIA GPU (nvidia-smi)" : there
+      }`,
+      there === 0
+        ? "Leave --num-gpus out: trainer/mlx uses this machine's CPU, or Metal on a Mac."
+        : `Give --num-gpus ${there} or less.`,
     ),
   policy_named_twice: (policy: string) =>
     say("POLICY_TWICE", `Cannot evaluate ${quote(policy)} twice: two of the named policies have this name`),
@@ -151,7 +155,7 @@ export const cli = {
     say(
       "WEIGHTS_WITHOUT_TRAINER",
       "Cannot evaluate an adapter: the pipeline has no trainer to serve it",
-      "Add `- use: trainer/mlx` to its stages.",
+      "Add `- use: trainer/mlx` or `- use: trainer/lightning` to its stages.",
     ),
   not_consented: () =>
     say(

@@ -122,7 +122,7 @@ export const config = {
     say(
       "TRAINER_MISSING",
       `ladder has ${quote(rung)}, but the pipeline has no trainer`,
-      'add "- use: trainer/mlx" to stages, or remove ladder',
+      'add "- use: trainer/mlx" or "- use: trainer/lightning" to stages, or remove ladder',
     ),
   model_missing: () =>
     say(
@@ -134,7 +134,7 @@ export const config = {
     say(
       "NO_POLICY",
       "No policy: expected a trainer stage with a model, or agent.endpoint",
-      'add "- use: trainer/mlx" to stages and "model:", or agent: { endpoint: { base_url, model } }',
+      'add "- use: trainer/mlx" or "- use: trainer/lightning" to stages and "model:", or agent: { endpoint: { base_url, model } }',
     ),
   policy_unreachable: (policy: string, rungs: string) =>
     say("POLICY_UNREACHABLE", `evaluate.policies has ${quote(policy)}, but ladder has no ${rungs} rung to produce it`),
@@ -191,7 +191,7 @@ export const config = {
     say(
       "EXPORTER_WITHOUT_TRAINER",
       "An exporter has nothing to export: the pipeline has no trainer",
-      'add "- use: trainer/mlx" to stages, or remove the exporter',
+      'add "- use: trainer/mlx" or "- use: trainer/lightning" to stages, or remove the exporter',
     ),
   no_decisive_judge: (ids: string[]) =>
     say(

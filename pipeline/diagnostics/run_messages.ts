@@ -66,7 +66,7 @@ export const runner = {
       `Cannot export with stage ${
         quote(stage)
       }: the trainer of this pipeline is hosted and provides no weights (${format})`,
-      "Remove the exporter, or train with trainer/mlx.",
+      "Remove the exporter, or train with trainer/mlx or trainer/lightning.",
     ),
   catalog_changed: (changes: string[]) =>
     say(

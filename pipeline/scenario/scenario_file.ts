@@ -15,6 +15,7 @@ import { MAX_TEXT_BYTES, readText } from "../common/read_text.ts";
 import { namedTools, partOf } from "./parts.ts";
 import { serverProblems } from "./server_needs.ts";
 import type { Entry } from "./scenario_entry.ts";
+import { autoSplit } from "./auto_split.ts";
 import { asScenario, scenarioSchema } from "./scenario_schema.ts";
 import { type Path, Source } from "../config/source.ts";
 import { tableEntries } from "./scenario_table.ts";
@@ -29,12 +30,14 @@ export async function readScenarios(
   const problems: Diagnostic[] = [];
   const scenarios: Scenario[] = [];
   const places = new Map<string, string>();
+  let auto = options.split === "auto";
   for (const file of files) {
     const entries = await readEntries(file, schema, problems);
     const stem = basename(file.name, extname(file.name));
     for (const [index, entry] of entries.entries()) {
       const scenario = readScenario(entry, `${stem}-${index + 1}`, options, schema, problems);
       if (!scenario) continue;
+      if (isObject(entry.value) && (entry.value.split ?? undefined) !== undefined) auto = false;
       const { file: name, line } = entry.locate({ code: "", message: "" }, []);
       const taken = places.get(scenario.id);
       if (taken) problems.push(entry.locate(say.duplicate(scenario.id, taken), ["id"]));
@@ -42,7 +45,7 @@ export async function readScenarios(
       scenarios.push(scenario);
     }
   }
-  if (problems.length === 0) return scenarios;
+  if (problems.length === 0) return auto ? autoSplit(scenarios) : scenarios;
   const order = files.map(({ name }) => name);
   const rank = ({ file = "" }: Diagnostic) => order.indexOf(file);
   throw new HoneError(
@@ -72,7 +75,7 @@ function readScenario(
     problems.push(...entry.explain(parsed.error.issues.filter(({ path }) => !(lacks && path[0] === "task"))));
     return undefined;
   }
-  const scenario = asScenario(parsed.data, id, split);
+  const scenario = asScenario(parsed.data, id, split === "auto" ? "train" : split);
   const has = parts.filter((part) => partOf(scenario, part) !== undefined);
   if (must_have_part && !has.some(({ decides }) => decides)) {
     const places = (some: ScenarioPart[]) => some.map(({ place }) => place);

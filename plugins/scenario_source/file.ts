@@ -10,8 +10,10 @@ const config = z.strictObject({
   path: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)])
     .describe("One or more .yaml, .json, .jsonl or .csv files, relative to the pipeline file.")
     .meta({ examples: ["./scenarios.yaml"], path: "exists" }),
-  split: z.enum(["train", "validation", "heldout"]).default("train")
-    .describe("Split of the scenarios that do not set one."),
+  split: z.enum(["train", "validation", "heldout", "auto"]).default("train").describe(
+    "Split of the scenarios that do not set one; `auto`: train, and if no scenario sets one, a fifth of the tasks is heldout, " +
+      "chosen by their texts.",
+  ),
 });
 
 const plugin: Plugin<"scenario-source"> = definePlugin({

@@ -206,7 +206,7 @@ async function vllmOptions(
   hello: Hello,
 ): Promise<JsonObject | null> {
   const { engine, urls, api_key_env, adapter_dir, replicas, max_model_len } = rollouts;
-  const cuda = hello.device === "cuda";
+  const cuda = hello.device === "gpu";
   if (urls.length === 0 && (engine === "worker" || engine === "auto" && !cuda)) return null;
   const given = { max_model_len: max_model_len || null };
   if (urls.length > 0) {

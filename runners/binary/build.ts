@@ -21,7 +21,13 @@ export const TARGETS = [
 ];
 
 /** What the program reads from disk, or hands to other programs, beside its modules. */
-export const EMBEDDED = ["plugins/trainer/worker/hone_worker", "plugins/trainer/worker/requirements/mlx.txt", "mod.ts"];
+export const EMBEDDED = [
+  "plugins/trainer/worker/hone_worker",
+  ...["mlx", "lightning", "vllm", "vllm-cpu", "tracking"].map((name) =>
+    `plugins/trainer/worker/requirements/${name}.txt`
+  ),
+  "mod.ts",
+];
 
 /** The command line that builds for a target; `dist/hone` for this machine, `dist/hone-<target>` for another. */
 export function compileCommand(target?: string): string[] {

@@ -10,7 +10,15 @@ import { z } from "zod";
 import { cacheDir } from "../../pipeline/common/cache_dir.ts";
 import { findEngine } from "../../pipeline/mcp/session/container.ts";
 import { type Finder, finder } from "../../pipeline/mcp/session/left_behind.ts";
-import { execute, findPython, workerEnvState } from "../../pipeline/program/worker_env.ts";
+import { cudaDevices } from "../../pipeline/program/cuda_devices.ts";
+import { vllmBackend } from "../../pipeline/program/vllm_env.ts";
+import {
+  ENVIRONMENT_SIZES,
+  execute,
+  findPython,
+  type WorkerBackend,
+  workerEnvState,
+} from "../../pipeline/program/worker_env.ts";
 import { defineVerb, indented } from "./verb.ts";
 
 /** One prerequisite. */
@@ -60,9 +68,12 @@ export default defineVerb({
 
 async function examine(signal: AbortSignal): Promise<Finding[]> {
   const uv = await version("uv", signal);
-  const [python, env, blas, disk, npx, node, containers] = await Promise.all([
+  const gpus = await gpuFinding(signal);
+  const [python, mlx, lightning, vllm, blas, disk, npx, node, containers] = await Promise.all([
     pythonFinding(uv !== null, signal),
-    workerEnvState("mlx"),
+    environmentFinding("worker environment", "mlx", "trains with trainer/mlx"),
+    environmentFinding("lightning environment", "lightning", "trains with trainer/lightning"),
+    vllmFinding(gpus.ok === true),
     openBlas(signal),
     freeBytes(cacheDir()),
     version("npx", signal),
@@ -74,19 +85,17 @@ async function examine(signal: AbortSignal): Promise<Finding[]> {
     { name: "Deno", ok: true, found: Deno.version.deno, needed_for: "runs hone", required: true },
     python,
     optional("uv", uv, "creates the worker's Python environment faster than pip"),
-    {
-      name: "worker environment",
-      ok: env.complete ? true : null,
-      found: env.complete ? env.home : `not created yet (${env.home})`,
-      needed_for: "trains with trainer/mlx; created on first use, about 250 MB from PyPI",
-      required: false,
-    },
+    mlx,
     blas,
+    gpus,
+    lightning,
+    vllm,
     {
       name: "disk",
       ok: disk >= DISK_GB * GB,
       found: `${(disk / GB).toFixed(1)} GB free for ${cacheDir()}`,
-      needed_for: `environment, model and runs need about ${DISK_GB} GB`,
+      needed_for:
+        `environment, model and runs need about ${DISK_GB} GB; trainer/lightning ${ENVIRONMENT_SIZES.lightning.disk} more`,
       required: true,
     },
     {
@@ -101,6 +110,39 @@ async function examine(signal: AbortSignal): Promise<Finding[]> {
     containers,
     leftBehindFinding(),
   ];
+}
+
+async function environmentFinding(name: string, backend: WorkerBackend, purpose: string): Promise<Finding> {
+  const { complete, home } = await workerEnvState(backend);
+  const { download, disk } = ENVIRONMENT_SIZES[backend];
+  return {
+    name,
+    ok: complete || null,
+    found: complete ? home : `not created yet (${home})`,
+    needed_for: `${purpose}; created on first use, about ${download} from PyPI, and wants ${disk} of disk space`,
+    required: false,
+  };
+}
+
+async function vllmFinding(cuda: boolean): Promise<Finding> {
+  const [name, purpose] = ["vLLM environment", "generates the rollouts of trainer/lightning"];
+  try {
+    return await environmentFinding(name, vllmBackend(Deno.build, cuda), purpose);
+  } catch {
+    return { name, ok: null, found: "does not run on this machine", needed_for: purpose, required: false };
+  }
+}
+
+async function gpuFinding(signal: AbortSignal): Promise<Finding> {
+  const devices = await cudaDevices(signal);
+  const listed = devices?.map(({ name, memory_mib }) => `${name} (${(memory_mib / 1024).toFixed(0)} GiB)`);
+  return {
+    name: "CUDA devices",
+    ok: devices?.length !== 0 || null,
+    found: listed === undefined ? "a driver, but no nvidia-smi to list them" : listed.join(", ") || "none",
+    needed_for: "trainer/lightning trains on them, on the CPU otherwise",
+    required: false,
+  };
 }
 
 const FINDERS: Record<Finder, string> = {

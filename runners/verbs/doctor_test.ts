@@ -9,7 +9,22 @@ Deno.test("doctor says of every thing what was found and what it is needed for",
   const { ok, findings } = JSON.parse(out.join("\n"));
   assert.equal(code, ok ? 0 : 1);
   const names = findings.map(({ name }: { name: string }) => name);
-  for (const name of ["Deno", "Python", "uv", "worker environment", "OpenBLAS", "disk", "memory", "npx", "node"]) {
+  for (
+    const name of [
+      "Deno",
+      "Python",
+      "uv",
+      "worker environment",
+      "CUDA devices",
+      "lightning environment",
+      "vLLM environment",
+      "OpenBLAS",
+      "disk",
+      "memory",
+      "npx",
+      "node",
+    ]
+  ) {
     assert.ok(names.includes(name), name);
   }
   for (const { found, needed_for } of findings) assert.ok(found !== "" && needed_for !== "");

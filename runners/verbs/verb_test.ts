@@ -69,8 +69,8 @@ const CASES: Record<string, (verb: Verb, dir: string) => Promise<unknown>> = {
     assert.deepEqual([status, verdict.policies.base.success.n], ["completed", 0]);
   },
   async train(verb, dir) {
-    const args = { base_model: "smollm2-135m", dataset: join(dir, "tasks.json"), num_gpus: 1, yes: true };
-    await assert.rejects(checked(verb, [], args), { code: "NO_GPU_TRAINER" });
+    const args = { base_model: "smollm2-135m", dataset: join(dir, "tasks.json"), num_gpus: 999, yes: true };
+    await assert.rejects(checked(verb, [], args), { code: "NO_GPU" });
   },
   rejudge: (verb, dir) => checked(verb, [join(dir, "run")], { yes: true, run_dir: join(dir, "rejudged") }),
   async label(verb, dir) {

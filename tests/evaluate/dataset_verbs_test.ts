@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse } from "yaml";
 import evalVerb from "../../runners/verbs/eval.ts";
@@ -7,6 +7,8 @@ import train from "../../runners/verbs/train.ts";
 import { openaiStandIn } from "../fixtures/llm_endpoints.ts";
 import { scriptedEndpoint } from "../fixtures/scripted_endpoint.ts";
 import { runVerb } from "../fixtures/small_run.ts";
+import { hasDriver } from "../../pipeline/program/cuda_devices.ts";
+import { ownEnv } from "../fixtures/own_env.ts";
 import { folder } from "../runs/hone_process.ts";
 
 Deno.test("eval writes the pipeline of a model and a dataset, says where, and runs it", async () => {
@@ -69,7 +71,6 @@ Deno.test("eval and train say what they cannot do before they write anything", a
   await writeFile(dataset, "[]");
   const output_dir = join(home.path, "out");
   const cases: [typeof train | typeof evalVerb, Record<string, unknown>, string][] = [
-    [train, { base_model: "smollm2-135m", num_gpus: 2 }, "Cannot train on 2 GPUs: hone has no trainer for CUDA yet"],
     [
       evalVerb,
       { model: "http://127.0.0.1:1/v1" },
@@ -102,10 +103,58 @@ Deno.test("train writes a pipeline with the rungs that the dataset allows", asyn
     const { code } = await runVerb(train, { args });
     assert.notEqual(code, 0);
     const written = parse(await readFile(join(home.path, `${name}.yaml`), "utf8"));
-    assert.deepEqual([written.name, written.ladder, written.stages.at(-1)], [
+    assert.deepEqual([written.name, written.ladder, written.stages.slice(-2)], [
       "train-tasks",
       ladder,
-      { use: "exporter/adapter" },
+      [{ use: "trainer/mlx" }, { id: "final", use: "exporter/adapter" }],
     ]);
   }
+});
+
+/** A machine whose `nvidia-smi` lists so many GPUs; undefined: it has none, and no driver's tool. */
+async function machineWith(gpus: number | undefined, bin: string): Promise<Disposable> {
+  await mkdir(bin);
+  if (gpus !== undefined) {
+    const script = `#!/bin/sh\n${"echo NVIDIA H100 80GB HBM3, 81559\n".repeat(gpus)}`;
+    await writeFile(join(bin, "nvidia-smi"), script, { mode: 0o755 });
+  }
+  return ownEnv({ PATH: gpus === undefined ? bin : `${bin}:${Deno.env.get("PATH")}` });
+}
+
+Deno.test("train uses trainer/lightning on as many GPUs as it is told to", async () => {
+  await using home = await folder();
+  using _machine = await machineWith(2, join(home.path, "bin"));
+  const dataset = join(home.path, "tasks.json");
+  // Refused when the pipeline is loaded: nothing is trained here.
+  await writeFile(dataset, JSON.stringify([{ task: "Say a.", unknown: 1 }]));
+  const args = { base_model: "smollm2-135m", dataset, yes: true, output_dir: join(home.path, "out") };
+  await assert.rejects(runVerb(train, { args: { ...args, num_gpus: 2 } }));
+  const { stages } = parse(await readFile(join(home.path, "out.yaml"), "utf8"));
+  assert.deepEqual(stages.slice(-2), [
+    { use: "trainer/lightning", with: { devices: 2 } },
+    { id: "final", use: "exporter/adapter" },
+  ]);
+  await assert.rejects(runVerb(train, { args: { ...args, num_gpus: 3, output_dir: join(home.path, "other") } }), {
+    code: "NO_GPU",
+    message: "Cannot train on 3 GPUs: this machine has 2",
+    hint: "Give --num-gpus 2 or less.",
+  });
+});
+
+Deno.test({
+  name: "train says that there is no GPU, and what to do without one, before it writes anything",
+  ignore: hasDriver(),
+  async fn() {
+    await using home = await folder();
+    const dataset = join(home.path, "tasks.json");
+    await writeFile(dataset, JSON.stringify([{ task: "Say a." }]));
+    using _machine = await machineWith(undefined, join(home.path, "bin"));
+    const args = { base_model: "smollm2-135m", dataset, yes: true, output_dir: join(home.path, "out"), num_gpus: 1 };
+    await assert.rejects(runVerb(train, { args }), {
+      code: "NO_GPU",
+      message: "Cannot train on 1 GPU: this machine has no NVIDIA GPU (nvidia-smi)",
+      hint: "Leave --num-gpus out: trainer/mlx uses this machine's CPU, or Metal on a Mac.",
+    });
+    assert.deepEqual([...Deno.readDirSync(home.path)].map(({ name }) => name).sort(), ["bin", "tasks.json"]);
+  },
 });
