@@ -98,15 +98,19 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The policy loss as four independent options.
+    """The policy loss as four independent options, and two penalties.
 
     ratio: per ``token``, or per ``sequence`` (mean of the token log-ratios).
     clip: ``ppo`` takes the worse of r·A and clip(r, 1−eps_low, 1+eps_high)·A; ``cispo`` weighs
-    logp by the detached min(r, cap); ``none`` is r·A.
+    logp by the detached min(r, cap); ``dppo`` is r·A, but 0 at tokens whose probability has already moved in
+    the direction of A, up by more than eps_high or down by more than eps_low; ``none`` is r·A; ``ce`` is
+    −logp, whatever the advantage.
     normaliser: sum over all trained ``tokens`` of the step; mean of per-row means
     (``sequences``); or a ``constant``.
-    tis_cap: cap of the detached importance weight between sampler and trainer (0: off); it only
-    acts where the clip has no ratio of its own cap (``ppo``, ``none``).
+    tis, tis_cap: what corrects for a sampler that differs from the trainer (tis_cap 0: nothing does). ``token``
+    caps the detached importance weight at tis_cap, where the clip has no cap of its own (all but ``cispo``);
+    ``sequence_mask`` drops whole trajectories whose mean ratio exceeds tis_cap; they count in the normaliser.
+    tau: weight of the squared log-ratio to the sampler's policy, at tokens with an advantage.
     beta: weight of the k3 estimate of KL(policy || base).
     """
 
@@ -117,34 +121,58 @@ class LossConfig:
     cap: float = 5.0
     normaliser: str = "tokens"
     constant: float = 1.0
+    tis: str = "token"
     tis_cap: float = 0.0
+    tau: float = 0.0
     beta: float = 0.0
+
+    @property
+    def by_trajectory(self) -> bool:
+        """Whether a token's slope depends on the logp of its trajectory's other tokens."""
+        return self.ratio == "sequence" or (self.tis == "sequence_mask" and self.tis_cap > 0)
+
+    @property
+    def needs_advantage(self) -> bool:
+        """Whether a trajectory of advantage 0 has no gradient."""
+        return self.beta == 0 and self.clip != "ce"
 
     @classmethod
     def from_json(cls, values: dict[str, Any] | None) -> LossConfig:
-        """Reads the ``loss`` object of ``train_step``: a preset, then the options that override it."""
-        given = dict(values or {})
+        """Reads the ``loss`` object of ``train_step``: a preset, then the options that override it.
+
+        The WorkerError names everything that is wrong with it.
+        """
+        given = {key: value for key, value in (values or {}).items() if value is not None}
         name = given.pop("preset", None)
         if name is not None and name not in PRESETS:
             raise _invalid("loss", f"has no preset {name!r}", f"Presets: {', '.join(sorted(PRESETS))}.")
-        config = _make(cls, {**PRESETS.get(name, {}), **{k: v for k, v in given.items() if v is not None}}, "loss")
-        for key, allowed in _CHOICES.items():
-            value = getattr(config, key)
-            _require(value in allowed, "loss", f"has {key} {value!r}", f"It is one of {', '.join(allowed)}.")
-        for key in ("eps_low", "eps_high", "tis_cap", "beta"):
-            value = getattr(config, key)
-            _require(value >= 0, "loss", f"has {key} {value}", "It is 0 or more.")
-        for key in ("cap", "constant"):
-            value = getattr(config, key)
-            _require(value > 0, "loss", f"has {key} {value}", "It is greater than 0.")
+        config = _make(cls, {**PRESETS.get(name, {}), **given}, "loss")
+        wrong = [
+            *((f"{key} {getattr(config, key)!r}", f"{key} is one of {', '.join(allowed)}")
+              for key, allowed in _CHOICES.items() if getattr(config, key) not in allowed),
+            *((f"{key} {getattr(config, key)}", f"{key} is 0 or more")
+              for key in ("eps_low", "eps_high", "tis_cap", "tau", "beta") if not getattr(config, key) >= 0),
+            *((f"{key} {getattr(config, key)}", f"{key} is greater than 0")
+              for key in ("cap", "constant") if not getattr(config, key) > 0),
+        ]
+        if "tis" in given and config.tis_cap == 0:
+            wrong.append((f"tis {config.tis!r} without tis_cap", "tis_cap is the ratio from which tis corrects"))
+        if config.clip == "ce" and (vain := [key for key in _OF_A_RATIO if key in given]):
+            wrong.append((f"clip 'ce' with {', '.join(vain)}", "ce has no ratio, no sampler and no base"))
+        problems, hints = zip(*wrong, strict=True) if wrong else ((), ())
+        _require(not wrong, "loss", f"has {'; '.join(problems)}", f"{'; '.join(dict.fromkeys(hints))}.")
         return config
 
 
 _CHOICES = {
     "ratio": ("token", "sequence"),
-    "clip": ("cispo", "ppo", "none"),
+    "clip": ("cispo", "ppo", "dppo", "none", "ce"),
     "normaliser": ("tokens", "sequences", "constant"),
+    "tis": ("token", "sequence_mask"),
 }
+
+# Options that mean nothing to cross entropy.
+_OF_A_RATIO = ("ratio", "eps_low", "eps_high", "cap", "tis", "tis_cap", "tau", "beta")
 
 PRESETS: dict[str, dict[str, Any]] = {
     "cispo": {"clip": "cispo", "cap": 5.0, "normaliser": "tokens"},
@@ -158,5 +186,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "eps_high": 4e-4,
         "normaliser": "sequences",
     },
+    "dppo": {"clip": "dppo", "eps_low": 0.2, "eps_high": 0.2, "tau": 1e-3, "normaliser": "tokens"},
     "reinforce": {"clip": "none", "normaliser": "tokens"},
+    "ce": {"clip": "ce", "normaliser": "tokens"},
 }

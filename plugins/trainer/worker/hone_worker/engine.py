@@ -109,11 +109,13 @@ class Engine(Protocol):
 @dataclass(frozen=True)
 class Objective:
     """What one update minimises. kind: "rl" or "supervised"; factor: per trajectory of the batch (indexed by
-    ``Row.sequence``), of its tokens in the loss, see ``loss.factors``; loss: options, of an RL update only."""
+    ``Row.sequence``), of its tokens in the loss, see ``loss.factors``; loss: options, of an RL update only;
+    version: of the weights that are trained, None where nobody counts them."""
 
     kind: str
     factor: np.ndarray
     loss: LossConfig
+    version: int | None = None
 
 
 @runtime_checkable
@@ -136,6 +138,6 @@ class Learner(Protocol):
     ) -> dict[str, float]:
         """One update from ``adapter.params`` (which it replaces) along the gradient of ``objective`` over all rows.
 
-        Returns the figures that ``train`` makes for other engines, by the same names. Raises WorkerError
-        STEP_DIVERGED and OFF_POLICY, and has then changed nothing.
+        Returns the figures that ``train`` makes for other engines, by the same names (``step_figures``). Raises
+        WorkerError STEP_DIVERGED and OFF_POLICY, and has then changed nothing.
         """

@@ -3,11 +3,11 @@
 Per trained token t of trajectory i, with d = logp − behaviour, A the advantage and f its factor
 (weight over the normaliser Z):
 
-    L = Σ f · [ℓ(exp d, A) + beta · k3(logp, reference)]
+    L = Σ f · [ℓ(exp d, A) + tau · d² + beta · k3(logp, reference)]
 
 ``policy`` gives the value and ∂L/∂logp of every token, so that no array library differentiates it. Where
 the sampler's logp is unknown (NaN) the token counts as on-policy: d = 0. Everything is float64 and
-elementwise, but for the means of the sequence ratio.
+elementwise, but for means over trajectories (``LossConfig.by_trajectory``).
 
 Functions take the array namespace ``xp`` of their arguments, NumPy unless told otherwise, and use of it only
 what torch has under the same name with the same meaning, so that an engine whose arrays live elsewhere can
@@ -33,7 +33,7 @@ Array = Any
 
 @dataclass(frozen=True)
 class TokenLoss:
-    """Per token: the loss, its derivative by logp, and whether a clip made that derivative 0 or
+    """Per token: the loss, its derivative by logp, and whether a clip or a mask made that derivative 0 or
     capped its weight."""
 
     value: Array
@@ -61,13 +61,15 @@ def policy(
     reference: Array | None = None,
     xp: Any = np,
 ) -> TokenLoss:
-    """Loss and slope of every token. ``entries`` holds whole trajectories if the ratio is by sequence."""
+    """Loss and slope of every token. ``entries`` holds whole trajectories if ``config.by_trajectory``."""
+    if config.clip == "ce":
+        return cross_entropy(logp, factor, xp)
     logp = _float64(logp, xp)
     advantage = _float64(entries.advantage, xp)
-    d = log_ratio(logp, entries.behaviour, xp)
+    apart = d = log_ratio(logp, entries.behaviour, xp)
     if config.ratio == "sequence":
         d = _trajectory_means(d, entries.sequence, xp)
-    ratio = xp.exp(xp.clip(d, -_MAX_LOG_RATIO, _MAX_LOG_RATIO))
+    ratio = _exp(d, xp)
     if config.clip == "cispo":
         bounded = xp.clip(ratio, None, config.cap)
         value, slope, clipped = -bounded * advantage * logp, -bounded * advantage, ratio > config.cap
@@ -76,19 +78,29 @@ def policy(
         plain, safe = ratio * advantage, limited * advantage
         clipped = safe < plain
         value, slope = -xp.minimum(plain, safe), xp.where(clipped, 0.0, -plain)
+    elif config.clip == "dppo":
+        moved = xp.exp(logp) - xp.exp(logp - apart)
+        clipped = xp.where(advantage > 0, moved > config.eps_high, (advantage < 0) & (moved < -config.eps_low))
+        value = slope = xp.where(clipped, 0.0, -ratio * advantage)
     else:
         value, slope, clipped = -ratio * advantage, -ratio * advantage, xp.zeros_like(d, dtype=xp.bool)
     share = xp.ones_like(d)
-    if config.tis_cap > 0 and config.clip != "cispo":
+    if config.tis_cap > 0 and config.tis == "token" and config.clip != "cispo":
         share = xp.clip(config.tis_cap / ratio, None, 1.0)
     value, slope = value * share * factor, slope * share * factor
     if config.ratio == "sequence" and config.clip != "cispo":
         # The mean spreads a row's slope evenly; equal slopes within a row stay as they are.
         slope = _trajectory_means(slope, entries.sequence, xp)
+    if config.tau > 0:
+        pull = xp.where(advantage == 0, 0.0, apart)
+        value, slope = value + config.tau * factor * pull * pull, slope + 2 * config.tau * factor * pull
     if config.beta > 0 and reference is not None:
         gap = _gap(logp, reference, xp)
         value = value + config.beta * factor * (xp.exp(gap) - gap - 1)
         slope = slope + config.beta * factor * (1 - xp.exp(gap))
+    if config.tis_cap > 0 and config.tis == "sequence_mask":
+        dropped = _trajectory_means(ratio, entries.sequence, xp) > config.tis_cap
+        value, slope, clipped = xp.where(dropped, 0.0, value), xp.where(dropped, 0.0, slope), clipped | dropped
     return TokenLoss(value, slope, clipped)
 
 
@@ -102,10 +114,19 @@ def log_ratio(logp: Array, behaviour: Array, xp: Any = np) -> Array:
     return xp.where(xp.isnan(behaviour), 0.0, logp - _float64(behaviour, xp))
 
 
+def ratios(logp: Array, behaviour: Array, xp: Any = np) -> Array:
+    """Per token, the importance ratio p(policy) / p(sampler), 1 where the sampler's logp is unknown."""
+    return _exp(log_ratio(logp, behaviour, xp), xp)
+
+
 def k3(logp: Array, reference: Array, xp: Any = np) -> Array:
     """Per token, an estimate (≥ 0) of KL(policy || reference) on tokens of the policy."""
     gap = _gap(logp, reference, xp)
     return xp.exp(gap) - gap - 1
+
+
+def _exp(d: Array, xp: Any) -> Array:
+    return xp.exp(xp.clip(d, -_MAX_LOG_RATIO, _MAX_LOG_RATIO))
 
 
 def _gap(logp: Array, reference: Array, xp: Any) -> Array:

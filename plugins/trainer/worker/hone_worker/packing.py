@@ -34,7 +34,7 @@ class Segment:
 @dataclass(frozen=True)
 class Entries:
     """What is trained, one element a (row, token). state: index of the token whose hidden state
-    predicts target; row: index of the row; sequence: index of its trajectory."""
+    predicts target; row: index of the row; sequence: index of its trajectory; policy_version: what sampled it."""
 
     state: np.ndarray
     target: np.ndarray
@@ -43,6 +43,7 @@ class Entries:
     weight: np.ndarray
     row: np.ndarray
     sequence: np.ndarray
+    policy_version: np.ndarray
 
     def __len__(self) -> int:
         return len(self.state)
@@ -136,6 +137,7 @@ def pack(rows: Sequence[Row], min_shared: int = MIN_SHARED) -> Tree:
                 weight=np.full(count, row.weight, np.float32),
                 row=np.full(count, index),
                 sequence=np.full(count, row.sequence),
+                policy_version=np.full(count, row.policy_version),
             )
         )
     names = Entries.__dataclass_fields__

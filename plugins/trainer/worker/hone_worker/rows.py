@@ -57,7 +57,7 @@ class Trajectory:
 class Row:
     """A sequence to train on. mask: True at sampled tokens that this row trains; logprobs: the
     sampler's, NaN where unknown or not trained; origin: how the row came about; sequence: index of the
-    trajectory in its batch; source: the
+    trajectory in its batch; policy_version: the oldest weights that sampled it; source: the
     (turn, offset) of every trained token, in order."""
 
     rollout_id: str
@@ -69,6 +69,7 @@ class Row:
     logprobs: np.ndarray
     origin: str = "CLEAN"
     sequence: int = 0
+    policy_version: int = 0
     source: list[tuple[int, int]] = field(default_factory=list)
 
 
@@ -104,6 +105,7 @@ class _Builder:
             mask=np.array(self.mask, bool),
             logprobs=np.array(self.logprobs, np.float32),
             origin=self.origin,
+            policy_version=t.policy_version,
             source=self.source,
         )
 

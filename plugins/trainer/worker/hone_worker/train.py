@@ -10,8 +10,9 @@ A step is blind to algorithms and to engines: it gets rows with advantages and w
 ∂L/∂logp, an ``Engine`` for gradients, and replaces the adapter's arrays. A step that was done is answered from
 memory, so that a caller may repeat it after a crash. The same batch on the same state gives the same bits.
 
-Errors: WorkerError BATCH_EMPTY (nothing to train), STEP_DIVERGED (the gradient is not finite; nothing was
-changed), BATCH_INVALID (ids outside the vocabulary).
+Errors: WorkerError BATCH_EMPTY (nothing to train), OFF_POLICY (the tokens have another logp than they were
+sampled with), STEP_DIVERGED (the gradient is not finite), BATCH_INVALID (ids outside the vocabulary). Nothing was
+changed then.
 """
 
 from __future__ import annotations
@@ -27,19 +28,16 @@ from typing import Any
 
 import numpy as np
 
-from hone_worker import checkpoint, lora, loss, optimizer
+from hone_worker import checkpoint, lora, loss, optimizer, step_figures
 from hone_worker.checkpoint import TrainState
 from hone_worker.config import PRESETS, LoraConfig, LossConfig, OptimConfig
-from hone_worker.engine import Engine, Learner, Objective, PassResult, Plan, Slope
+from hone_worker.engine import Engine, Learner, Objective, Plan, Slope
 from hone_worker.engine_choice import open_engine
 from hone_worker.errors import WorkerError
 from hone_worker.loading.model_files import open_model
 from hone_worker.optimizer import Optimizer
 from hone_worker.protocol import dumps
 from hone_worker.rows import Row, Trajectory, read_batch, to_rows
-
-# On so many rows of a step the KL to the base model is estimated.
-KL_ROWS = 8
 
 Report = dict[str, Any]
 
@@ -108,10 +106,11 @@ def supervise(
     """One step of cross entropy on the sampled tokens; advantages are ignored."""
 
     def work() -> Report:
-        batch = _select(engine, trajectories, LossConfig(), skip_zero=False)
+        config = LossConfig.from_json({"preset": "ce"})
+        batch = _select(engine, trajectories, config)
         if not batch.rows:
             raise WorkerError("BATCH_EMPTY", "The batch has no token to train on.", "Give rows with weight > 0.")
-        objective = Objective("supervised", batch.factor, LossConfig())
+        objective = Objective("supervised", batch.factor, config)
         return {"step": step, "tokens": batch.tokens, **_update(engine, state, batch.rows, objective, learning_rate)}
 
     return _once(state, f"supervise:{step}", work)
@@ -124,19 +123,21 @@ def train_step(
     trajectories: Sequence[Trajectory],
     config: LossConfig,
     learning_rate: float | None = None,
+    version: int | None = None,
 ) -> Report:
-    """One step of policy gradient."""
+    """One step of policy gradient. With the version of the weights, it also reports the mismatch by staleness."""
 
     def work() -> Report:
         if state.fresh_optimizer and state.step == 0:
             # The gradients of supervised steps are larger: with their second moments the updates would be too small.
             state.optimizer = new_optimizer(engine, state.optimizer.config)
-        batch = _select(engine, trajectories, config, skip_zero=config.beta == 0)
+        batch = _select(engine, trajectories, config)
         outcome = {"step": step, "tokens": batch.tokens, "rows": batch.all_rows, "forks": batch.forks}
         if not batch.rows:
             # Nothing has an advantage: a step without effect, not an error.
-            return {**outcome, **_NO_SIGNAL, "learning_rate": state.optimizer.rate(learning_rate)}
-        return {**outcome, **_update(engine, state, batch.rows, Objective("rl", batch.factor, config), learning_rate)}
+            return {**outcome, **step_figures.NO_SIGNAL, "learning_rate": state.optimizer.rate(learning_rate)}
+        objective = Objective("rl", batch.factor, config, version)
+        return {**outcome, **_update(engine, state, batch.rows, objective, learning_rate)}
 
     report = _once(state, f"train_step:{step}", work)
     state.step = max(state.step, step)
@@ -166,7 +167,7 @@ class _Batch:
     forks: int
 
 
-def _select(engine: Engine, trajectories: Sequence[Trajectory], config: LossConfig, skip_zero: bool) -> _Batch:
+def _select(engine: Engine, trajectories: Sequence[Trajectory], config: LossConfig) -> _Batch:
     """Chains turns into rows, such that every sampled token is trained once, after the ids that it followed."""
     rows = to_rows(trajectories)
     size = engine.vocab_size
@@ -181,8 +182,8 @@ def _select(engine: Engine, trajectories: Sequence[Trajectory], config: LossConf
         lengths[row.sequence] += row.mask.sum()
     weights = np.array([t.weight for t in trajectories])
     return _Batch(
-        # With advantage 0 a row has no gradient; it still counts in the normaliser.
-        rows=[row for row in rows if row.advantage != 0] if skip_zero else rows,
+        # A row without a gradient is not computed; it still counts in the normaliser.
+        rows=[row for row in rows if row.advantage != 0] if config.needs_advantage else rows,
         factor=loss.factors(weights, lengths, config) if len(weights) else weights,
         tokens=int(lengths.sum()),
         all_rows=len(rows),
@@ -211,8 +212,10 @@ def _update(
         reference = engine.run(plan, None).logp if config.beta > 0 else None
         slope = _slope(engine, state, plan, factor, config, reference)
         found = engine.run(plan, state.adapter.params, slope)
-        figures = _metrics(plan, found, factor, config, reference)
-        figures["kl_base"] = _kl_to_base(engine, state, plan, found.logp, reference)
+        entries, version = plan.tree.entries, objective.version
+        step_figures.refuse_off_policy(entries, found.logp, version)
+        figures = step_figures.of_policy(entries, found.logp, found.entropy, factor, config, reference, version)
+        figures["kl_base"] = step_figures.kl_to_base(engine, plan, state.adapter.params, found.logp, reference)
     tokens = {"logical_tokens": plan.tree.logical, "physical_tokens": plan.physical}
     norm, rate = _move(state, found.grads, learning_rate)
     return {**figures, **tokens, "grad_norm": norm, "learning_rate": rate}
@@ -228,8 +231,8 @@ def _slope(
 ) -> Slope:
     """∂L/∂logp of entries, as the engine asks for it: when it knows their logp, and before its backward."""
     entries = plan.tree.entries
-    if config.ratio == "sequence":
-        # A trajectory's ratio needs all of its tokens before any gradient.
+    if config.by_trajectory:
+        # What depends on all tokens of a trajectory needs them before any gradient.
         logp = engine.run(plan, state.adapter.params).logp
         fixed = loss.policy(logp, entries, factor, config, reference).slope
         return lambda index, _: fixed[index]
@@ -241,57 +244,10 @@ def _slope(
     return slope
 
 
-def _metrics(
-    plan: Plan, found: PassResult, factor: np.ndarray, config: LossConfig, reference: np.ndarray | None
-) -> Report:
-    entries = plan.tree.entries
-    valued = loss.policy(found.logp, entries, factor, config, reference)
-    gap = np.abs(found.logp - entries.behaviour)[~np.isnan(entries.behaviour)]
-    return {
-        "loss": float(valued.value.sum()),
-        "mismatch_abs": float(gap.mean()) if gap.size else 0.0,
-        "mismatch_max": float(gap.max()) if gap.size else 0.0,
-        "entropy": float(found.entropy.mean()),
-        "clip_fraction": float(valued.clipped.mean()),
-    }
-
-
-_NO_SIGNAL = {
-    "loss": 0.0,
-    "grad_norm": 0.0,
-    "logical_tokens": 0,
-    "physical_tokens": 0,
-    "kl_base": 0.0,
-    "mismatch_abs": 0.0,
-    "mismatch_max": 0.0,
-    "clip_fraction": 0.0,
-}
-
-
-def _kl_to_base(
-    engine: Engine, state: TrainState, plan: Plan, logp: np.ndarray, reference: np.ndarray | None
-) -> float:
-    """Mean of the k3 estimate over the tokens of KL_ROWS rows, or of all where ``reference`` knows the base."""
-    if not any(value.any() for name, value in state.adapter.params.items() if name.endswith("lora_b")):
-        return 0.0
-    if reference is None:
-        rows = np.unique(plan.tree.entries.row)
-        chosen = set(rows[:: max(1, len(rows) // KL_ROWS)][:KL_ROWS].tolist())
-        found = engine.run(plan, None, only=chosen).logp
-        reference = np.where(np.isin(plan.tree.entries.row, list(chosen)), found, np.nan)
-    done = ~np.isnan(reference)
-    return float(loss.k3(logp[done].astype(np.float64), reference[done]).mean())
-
-
 def _move(state: TrainState, grads: optimizer.Arrays, learning_rate: float | None) -> tuple[float, float]:
     """Clips the gradient, moves the adapter along it, and answers (its norm before, the learning rate)."""
     norm = optimizer.global_norm(grads)
-    if not np.isfinite(norm):
-        raise WorkerError(
-            "STEP_DIVERGED",
-            f"The gradient's norm is {norm}; the adapter was not changed.",
-            "Lower the learning rate, or resume from the last checkpoint.",
-        )
+    step_figures.refuse_divergence(norm)
     rate = state.optimizer.rate(learning_rate)
     clipped = optimizer.clip(grads, norm, state.optimizer.config.grad_clip)
     state.adapter.params = state.optimizer.update(state.adapter.params, clipped, learning_rate)

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from hone_worker import __version__, checkpoint, engine_choice, lora, train
+from hone_worker import __version__, checkpoint, engine_choice, lora, step_figures, train
 from hone_worker.chat_template import ChatTemplate, demonstrate
 from hone_worker.checkpoint import TrainState
 from hone_worker.config import LoraConfig, LossConfig, OptimConfig
@@ -38,9 +38,6 @@ from hone_worker.export import export
 from hone_worker.loading.model_files import ModelFiles, open_model
 from hone_worker.protocol import PROTOCOL_VERSION, Channel, Handler
 from hone_worker.rows import read_batch
-
-# Beyond this mean difference of logprobs the rows are hardly on-policy any more.
-MISMATCH_WARNING = 0.02
 
 Params = dict[str, Any]
 
@@ -158,11 +155,13 @@ class Worker:
         made, step = self._state(), _want(params, "step", int)
         config = LossConfig.from_json(params.get("loss"))
         path, rate = _want(params, "batch", str), params.get("learning_rate")
-        work = lambda: train.train_step(made.engine, made.state, step, read_batch(path), config, rate)  # noqa: E731
-        report = self._alone(work, forget=True)
-        mismatch = report.get("mismatch_abs") or 0.0
+        # Where rollouts may be older than the weights, those that are served when a step begins are the ones it trains.
         stale = made.sampler is not None and made.sampler.max_staleness > 0
-        if mismatch > MISMATCH_WARNING and not stale:
+        version = made.sampler.version if stale else None
+        step_of = lambda: train.train_step(made.engine, made.state, step, read_batch(path), config, rate, version)  # noqa: E731
+        report = self._alone(step_of, forget=True)
+        mismatch = report.get("mismatch_abs_0" if stale else "mismatch_abs") or 0.0
+        if mismatch > step_figures.MISMATCH_WARNING:
             self._channel.event(
                 "warning", code="OFF_POLICY",
                 message=f"Step {step}: sampler and trainer differ by {mismatch:.3g} per token in log-probability.")

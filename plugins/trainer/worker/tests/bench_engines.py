@@ -112,7 +112,7 @@ class Bench:
         system, out = self.ids(300), []
         for group in range(groups):
             for member in range(size):
-                turn = TurnRecord(system + self.ids(60), self.ids(60), (-8 + self.rng.standard_normal(60)).tolist())
+                turn = TurnRecord(system + self.ids(60), self.ids(60))
                 advantage = float(self.rng.standard_normal())
                 out.append(Trajectory(f"{group}-{member}", str(group), 0, advantage, 1.0, [turn]))
         return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,7 @@ def write_tokenizer(folder: pathlib.Path) -> pathlib.Path:
 
 
 def trajectories(rng: np.random.Generator, groups: int = 2, size: int = 3, vocab: int = 96) -> list[Trajectory]:
-    """Groups that share a long system prompt, then a task; two turns each, one forks."""
+    """Groups that share a long system prompt, then a task; two turns each, one forks. No model has these logprobs."""
     def ids(count: int) -> list[int]:
         return rng.integers(2, vocab, count).tolist()
 
@@ -87,6 +87,15 @@ class Training:
 
     def train_step(self, *args: Any) -> dict[str, Any]:
         return train.train_step(self.engine, self.state, *args)
+
+    def sampled(self, batch: list[Trajectory], noise: float = 0.3) -> list[Trajectory]:
+        """The batch as if a sampler had drawn it from this policy, whose logprobs differ by ``noise``."""
+        rng, out = np.random.default_rng(11), []
+        for trajectory, row in zip(batch, self.logprobs(batch)["rows"], strict=True):
+            logprobs = iter((row["logprobs"] + noise * rng.standard_normal(len(row["logprobs"]))).tolist())
+            turns = [replace(t, logprobs=[next(logprobs) for _ in t.output_ids]) for t in trajectory.turns]
+            out.append(replace(trajectory, turns=turns))
+        return out
 
     def logprobs(self, *args: Any) -> dict[str, Any]:
         return train.logprobs(self.engine, self.state, *args)

@@ -15,8 +15,8 @@ from hone_worker.export import export
 
 
 def test_save_then_resume_goes_on_with_the_same_bits(llama_folder, rng, tmp_path):
-    batch = builders.trajectories(rng)
     first = builders.training(llama_folder)
+    batch = first.sampled(builders.trajectories(rng))
     first.train_step(1, batch, LossConfig())
     saved = checkpoint.save(first.state, tmp_path / "step-1")
     assert saved["bytes"] == sum(f.stat().st_size for f in (tmp_path / "step-1").iterdir())

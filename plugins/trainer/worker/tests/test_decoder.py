@@ -102,7 +102,7 @@ def test_a_decoder_keeps_its_policy_while_a_step_runs_in_the_same_module(
     training = builders.training(llama_folder, "mlx")
     decoder, ids = training.engine.decoder(), ids_of(rng, 12)
     before = decoder.forward([decoder.row()], [ids], [True]).copy()
-    training.train_step(1, builders.trajectories(rng), LossConfig(), 0.05)
+    training.train_step(1, training.sampled(builders.trajectories(rng)), LossConfig(), 0.05)
     np.testing.assert_array_equal(decoder.forward([decoder.row()], [ids], [True]), before)
     decoder.load(training.params)
     assert np.abs(decoder.forward([decoder.row()], [ids], [True]) - before).max() > 1e-3
@@ -114,7 +114,7 @@ def test_states_of_the_sampler_replace_the_trainers_frozen_layers(
     gradients = []
     for reuse in (False, True):
         training = builders.training(llama_folder)
-        batch = builders.trajectories(np.random.default_rng(3))
+        batch = training.sampled(builders.trajectories(np.random.default_rng(3)))
         if reuse:
             training.engine.hidden = HiddenStates(training.state.adapter.first_layer, 32)
             decoder = training.engine.decoder()

@@ -16,7 +16,7 @@ def warm(folder, rng, fresh=True):
     batch = builders.trajectories(rng)
     for step in range(1, 4):
         training.supervise(step, batch, 1e-2)
-    return training, batch
+    return training, training.sampled(batch)
 
 
 def copy(folder, training, optimizer):
@@ -100,10 +100,11 @@ def test_init_says_whether_policy_steps_get_a_new_optimiser(start, llama_folder,
     optimizer = {"learning_rate": 1e-3, "warmup_steps": 4}
     worker.call("init", model=str(llama_folder), cache_dir=CACHE, lora=LORA, optimizer=optimizer, **asked)
     worker.call("supervise", step=1, batch=str(GOLDEN))
-    assert worker.call("train_step", step=1, batch=str(GOLDEN))["learning_rate"] == rate
+    batch = worker.sampled(GOLDEN, tmp_path / "batch.jsonl")
+    assert worker.call("train_step", step=1, batch=str(batch))["learning_rate"] == rate
     # The program's first policy step takes the same two ways.
     model = ("--model", llama_folder)
     step(*model, "--kind", "supervised", "--out", tmp_path / "warm")
     keep = ["--keep-optimizer"] if asked else []
-    step(*model, "--adapter", tmp_path / "warm", *keep, "--out", tmp_path / "rl")
+    step(*model, "--adapter", tmp_path / "warm", *keep, "--out", tmp_path / "rl", batch=batch)
     assert f'"updates": {2 if asked else 1}' in (tmp_path / "rl" / "state.json").read_text()

@@ -15,6 +15,7 @@ from hone_worker.packing import Entries
 SHARED = (
     "asarray", "bincount", "bool", "clip", "exp", "float64", "isnan", "minimum", "ones_like", "where", "zeros_like",
 )
+FULL = {"beta": 0.2, "tau": 0.1, "tis": "sequence_mask", "tis_cap": 1.2}
 LENGTHS = [3, 5, 2, 4]
 ADVANTAGE = np.array([1.0, -0.5, 0.75, -1.25])
 N = sum(LENGTHS)
@@ -28,6 +29,7 @@ def entries(logp, offsets=0.0):
         behaviour=(logp - offsets).astype(np.float32),
         advantage=ADVANTAGE[sequence].astype(np.float32),
         weight=np.ones(N, np.float32),
+        policy_version=np.zeros(N, int),
         row=sequence,
         sequence=sequence,
     )
@@ -91,7 +93,7 @@ def test_any_namespace_that_has_the_shared_names_computes_the_loss(logp, rng, na
     shared = SimpleNamespace(**{word: getattr(np, word) for word in SHARED})
     found = entries(logp, 0.4 * rng.standard_normal(N))
     found.behaviour[3] = np.nan
-    reference, config = logp + 0.3 * rng.standard_normal(N), preset(name, beta=0.2, tis_cap=1.2)
+    reference, config = logp + 0.3 * rng.standard_normal(N), preset(name, **({} if name == "ce" else FULL))
     factor = loss.factors(np.ones(4), np.array(LENGTHS), config)[found.sequence]
     expected = loss.policy(logp, found, factor, config, reference)
     again = loss.policy(logp, found, factor, config, reference, xp=shared)
@@ -133,7 +135,7 @@ def test_unknown_behaviour_counts_as_on_policy(logp):
 def test_zero_advantage_has_exactly_no_gradient(logp, rng):
     found = entries(logp, rng.standard_normal(N))
     found.advantage[:] = 0
-    for name in PRESETS:
+    for name in PRESETS.keys() - {"ce"}:
         assert not run(preset(name), logp, found).slope.any()
 
 

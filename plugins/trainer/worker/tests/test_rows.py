@@ -27,7 +27,7 @@ def test_read_batch_reads_the_golden_file():
     assert [row.origin for row in rows] == ["CLEAN", "CLEAN", "REALIGN", "CLEAN"]
     assert [row.sequence for row in rows] == [0, 1, 1, 2]
     assert rows[0].mask.tolist() == [False] * 4 + [True] * 3 + [False] * 3 + [True] * 2
-    assert rows[0].logprobs[rows[0].mask].tolist() == [-0.5, -1.25, -0.125, -2.0, -0.75]
+    assert rows[0].logprobs[rows[0].mask].tolist() == [-9.9375, -8.375, -15.8125, -17.0, -9.3125]
     assert np.isnan(rows[3].logprobs).all()
 
 

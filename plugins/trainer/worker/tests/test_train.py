@@ -77,8 +77,9 @@ def test_gradients_equal_finite_differences(llama_folder, rng):
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_train_step_agrees_between_engines_for_every_preset(llama_folder, rng, preset):
-    batch = builders.trajectories(rng)
-    config = LossConfig.from_json({"preset": preset, "beta": 0.1, "constant": 20})
+    batch = builders.training(llama_folder).sampled(builders.trajectories(rng))
+    options = {} if preset == "ce" else {"beta": 0.1}
+    config = LossConfig.from_json({"preset": preset, "constant": 20, **options})
     results = [builders.training(llama_folder, e).train_step(1, batch, config) for e in ("cpu_llama", "mlx")]
     for key in ("loss", "grad_norm", "kl_base", "mismatch_abs", "clip_fraction", "entropy"):
         assert np.isclose(results[0][key], results[1][key], rtol=2e-4, atol=1e-6), key
@@ -109,6 +110,7 @@ def test_train_step_moves_probability_with_the_advantage(llama_folder, rng):
     batch = builders.trajectories(rng, 1, 4)
     batch = [dataclasses.replace(t, advantage=1.0 if i % 2 else -1.0) for i, t in enumerate(batch)]
     training = builders.training(llama_folder)
+    batch = training.sampled(batch, noise=0)
     def sums():
         return np.array([sum(row["logprobs"]) for row in training.logprobs(batch)["rows"]])
     before = sums()
@@ -119,7 +121,7 @@ def test_train_step_moves_probability_with_the_advantage(llama_folder, rng):
 
 
 def test_train_step_is_bit_identical_for_the_same_batch(llama_folder, rng):
-    batch = builders.trajectories(rng)
+    batch = builders.training(llama_folder).sampled(builders.trajectories(rng))
     results = []
     for _ in range(2):
         training = builders.training(llama_folder)
@@ -131,14 +133,14 @@ def test_train_step_is_bit_identical_for_the_same_batch(llama_folder, rng):
 
 def test_train_step_answers_a_repeated_number_from_memory(llama_folder, rng):
     training = builders.training(llama_folder)
-    first = training.train_step(1, builders.trajectories(rng), LossConfig())
+    first = training.train_step(1, training.sampled(builders.trajectories(rng)), LossConfig())
     params = training.params
     assert training.train_step(1, [], LossConfig()) is first
     assert training.params is params and training.state.step == 1
 
 
 def test_rows_without_advantage_cost_nothing_but_count_in_the_normaliser(llama_folder, rng):
-    batch = builders.trajectories(rng)
+    batch = builders.training(llama_folder).sampled(builders.trajectories(rng))
     config = LossConfig.from_json({"preset": "dapo"})
     idle = [dataclasses.replace(t, advantage=0.0) for t in builders.trajectories(rng)]
     alone = builders.training(llama_folder).train_step(1, batch, config)
@@ -193,7 +195,8 @@ def test_states_kept_from_sampling_replace_the_frozen_layers(llama_folder, rng):
     # One rollout that the store has not seen: it and what it hangs on are computed.
     fresh = builders.trajectories(np.random.default_rng(99), 1, 1)
     assert sum(len(p.tokens) for level in kept.engine.plan(to_rows(batch + fresh)).trunk for p in level) > 0
-    results = [t.train_step(1, batch + fresh, LossConfig()) for t in (plain, kept)]
+    batch = plain.sampled(batch + fresh)
+    results = [t.train_step(1, batch, LossConfig()) for t in (plain, kept)]
     for key in ("loss", "grad_norm", "mismatch_abs", "physical_tokens"):
         assert np.isclose(results[0][key], results[1][key], rtol=1e-4), key
 

@@ -19,8 +19,8 @@ def program(*words):
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
-def step(*words):
-    done = program(GOLDEN, "--rank", 3, "--alpha", 6, "--last-layers", 2, "--seed", 5, "--learning-rate", 0.01, *words)
+def step(*words, batch=GOLDEN):
+    done = program(batch, "--rank", 3, "--alpha", 6, "--last-layers", 2, "--seed", 5, "--learning-rate", 0.01, *words)
     assert done.returncode == 0, done.stderr
     return without_time(json.loads(done.stdout))
 
@@ -35,20 +35,22 @@ def test_steps_and_checkpoints_are_those_of_the_worker(start, llama_folder, tmp_
     worker = start()
     optimizer = {"learning_rate": 0.01}
     worker.call("init", model=str(llama_folder), cache_dir=CACHE, seed=5, lora=LORA, optimizer=optimizer, engine=engine)
-    first = worker.call("train_step", step=1, batch=str(GOLDEN), loss={"preset": "dapo"})
+    batch = worker.sampled(GOLDEN, tmp_path / "batch.jsonl")
+    first = worker.call("train_step", step=1, batch=str(batch), loss={"preset": "dapo"})
     worker.call("save", dir=str(tmp_path / "worker"))
     more = ("--model", llama_folder, "--engine", engine)
-    assert step(*more, "--loss", "dapo", "--out", tmp_path / "program") == without_time(first)
+    assert step(*more, "--loss", "dapo", "--out", tmp_path / "program", batch=batch) == without_time(first)
     weights = [(tmp_path / who / "adapter_model.safetensors").read_bytes() for who in ("worker", "program")]
     assert weights[0] == weights[1]
-    second = worker.call("train_step", step=2, batch=str(GOLDEN), loss={"preset": "gspo"})
+    second = worker.call("train_step", step=2, batch=str(batch), loss={"preset": "gspo"})
     assert second["kl_base"] > 0
-    assert step(*more, "--loss", "gspo", "--adapter", tmp_path / "program") == without_time(second)
-    supervised = worker.call("supervise", step=1, batch=str(GOLDEN))
+    assert step(*more, "--loss", "gspo", "--adapter", tmp_path / "program", batch=batch) == without_time(second)
+    supervised = worker.call("supervise", step=1, batch=str(batch))
     worker.call("save", dir=str(tmp_path / "both"))
     again = ["--adapter", tmp_path / "program", "--loss", "gspo", "--out", tmp_path / "second"]
-    step(*more, *again)
-    assert step(*more, "--kind", "supervised", "--adapter", tmp_path / "second") == without_time(supervised)
+    step(*more, *again, batch=batch)
+    more = (*more, "--kind", "supervised", "--adapter", tmp_path / "second")
+    assert step(*more, batch=batch) == without_time(supervised)
 
 
 def test_the_built_in_model_is_the_default(start):

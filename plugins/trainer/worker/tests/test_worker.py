@@ -171,7 +171,10 @@ def test_requests_wait_while_a_step_runs_and_rollouts_go_on_after_it(
         running = [pool.submit(rollouts, name) for name in names]
         try:
             for version in range(1, 6):
-                assert worker.call("train_step", step=version, batch=batch, learning_rate=0.05)["grad_norm"] > 0
+                step = worker.call("train_step", step=version, batch=batch, learning_rate=0.005)
+                assert step["grad_norm"] > 0
+                # The batch was sampled by version 0, and is older at every step.
+                assert step[f"mismatch_abs_{version - 1}"] == step["mismatch_abs"]
                 assert worker.call("publish", version=version) == {
                     "version": version, "model": f"policy-{version:06d}"}
                 # Until every rollout that was under way has ended: it may be one version late, not two.

@@ -64,6 +64,16 @@ class Process:
         with urllib.request.urlopen(request, timeout=60) as response:
             return json.loads(response.read())
 
+    def sampled(self, source: pathlib.Path, to: pathlib.Path) -> pathlib.Path:
+        """Writes a batch with the logprobs that the current policy gives its tokens."""
+        lines = [json.loads(line) for line in source.read_text().splitlines()]
+        for line, row in zip(lines, self.call("logprobs", batch=str(source))["rows"], strict=True):
+            logprobs = iter(row["logprobs"])
+            for turn in line["turns"]:
+                turn["logprobs"] = [next(logprobs) for _ in turn["output_ids"]]
+        to.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return to
+
     def end(self) -> None:
         if self.child.poll() is None:
             self.child.kill()
