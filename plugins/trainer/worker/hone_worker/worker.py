@@ -9,7 +9,8 @@ default), the first ``train_step`` begins with a new optimiser, moments and warm
 ``serve`` takes ``max_staleness`` n (default 0): requests may name any of the n versions before the served one
 as well, so that rollouts which are under way when a version is published go on with its weights. A request
 that was accepted before is finished by the weights that it began with; whatever comes later is answered by the
-served ones. Every reply says which version spoke (``policy_version``).
+served ones. Every reply says which version spoke (``policy_version``). With ``vllm`` (see ``vllm_config``) the
+endpoint hands its token ids to vLLM; without, the model that is trained answers.
 
 Errors are WorkerErrors: NOT_INITIALISED, ALREADY_INITIALISED, PARAMS_INVALID, NOT_SERVING, ALREADY_SERVING, and
 those of the parts.
@@ -20,10 +21,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import pathlib
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from hone_worker import __version__, checkpoint, engine_choice, lora, step_figures, train
 from hone_worker.chat_template import ChatTemplate, demonstrate
@@ -36,8 +40,12 @@ from hone_worker.engine import Engine
 from hone_worker.errors import WorkerError
 from hone_worker.export import export
 from hone_worker.loading.model_files import ModelFiles, open_model
+from hone_worker.loading.model_folder import model_folder
 from hone_worker.protocol import PROTOCOL_VERSION, Channel, Handler
 from hone_worker.rows import read_batch
+from hone_worker.vllm.open_rollouts import Opened, Trained, open_rollouts
+from hone_worker.vllm.vllm_config import VllmConfig
+from hone_worker.vllm.vllm_sampler import VllmSampler
 
 Params = dict[str, Any]
 
@@ -50,7 +58,8 @@ class _Made:
     engine: Engine
     state: TrainState
     template: ChatTemplate
-    sampler: Sampler | None = None
+    cache_dir: str
+    sampler: Sampler | VllmSampler | None = None
     endpoint: Endpoint | None = None
 
 
@@ -78,8 +87,11 @@ class Worker:
         }
 
     def close(self) -> None:
-        if self._made is not None and self._made.endpoint is not None:
-            self._made.endpoint.close()
+        made, self._made = self._made, None
+        if made is not None and made.endpoint is not None:
+            made.endpoint.close()
+        if made is not None and isinstance(made.sampler, VllmSampler):
+            made.sampler.close()
 
     def hello(self, _: Params) -> Params:
         return {
@@ -111,7 +123,7 @@ class Worker:
         if params.get("resume_dir"):
             checkpoint.resume(state, _want(params, "resume_dir", str))
         _trim()
-        self._made = _Made(files, engine, state, template)
+        self._made = _Made(files, engine, state, template, cache)
         return {"model": _facts(self._made), "step": state.step}
 
     def serve(self, params: Params) -> Params:
@@ -124,13 +136,49 @@ class Worker:
         rows, staleness = _want(params, "max_concurrency", int, 64), _want(params, "max_staleness", int, 0)
         if staleness < 0:
             raise WorkerError("PARAMS_INVALID", f"max_staleness is {staleness}; it is 0 or more.")
-        sampler = Sampler(
-            made.engine.decoder(), made.template.decode, made.files.eos_token_ids, max(1, rows), staleness)
-        service = ChatService(made.template, sampler, made.files.context_tokens, made.state.seed)
+        facts: Params = {}
+        if params.get("vllm") is not None:
+            opened = self._vllm(made, VllmConfig.from_json(_want(params, "vllm", dict)), staleness)
+            made.sampler = opened.sampler
+            facts["vllm"] = {
+                "replicas": opened.replicas,
+                "shares_gpu": opened.shares_gpu,
+                "ready_secs": opened.ready_secs,
+                "mismatch_abs": opened.mismatch_abs,
+            }
+        else:
+            made.sampler = Sampler(
+                made.engine.decoder(), made.template.decode, made.files.eos_token_ids, max(1, rows), staleness)
+        service = ChatService(made.template, made.sampler, made.files.context_tokens, made.state.seed)
         endpoint = Endpoint(service, token)
         url = endpoint.start(_want(params, "host", str, "127.0.0.1"), _want(params, "port", int, 0))
-        made.sampler, made.endpoint = sampler, endpoint
-        return {"base_url": url}
+        made.endpoint = endpoint
+        return {"base_url": url, **facts}
+
+    def _vllm(self, made: _Made, config: VllmConfig, staleness: int) -> Opened:
+        files, engine, state = made.files, made.engine, made.state
+
+        def write(params: lora.Params, folder: pathlib.Path) -> None:
+            published = replace(state, adapter=replace(state.adapter, params=dict(params)))
+            checkpoint.write_peft(published, folder)
+
+        trained = Trained(
+            folder=lambda: model_folder(files, made.cache_dir),
+            context_tokens=files.context_tokens,
+            eos_ids=files.eos_token_ids,
+            decode=made.template.decode,
+            prompt=made.template.encode(made.template.text([{"role": "user", "content": "Hello"}], None, True)),
+            rank=state.adapter.config.rank,
+            params=state.adapter.params,
+            write=write,
+            reference=lambda ids: engine.reference_logprobs(np.array(ids), None),
+            gpus=getattr(engine, "gpus", 1 if engine.device == "gpu" else 0),
+        )
+        return open_rollouts(
+            config, trained, staleness,
+            say=lambda message: self._channel.event("progress", stage="rollouts", message=message),
+            warn=lambda code, message: self._channel.event("warning", code=code, message=message),
+        )
 
     def render(self, params: Params) -> Params:
         made = self._state()
@@ -269,4 +317,4 @@ def _want(params: Params, name: str, kind: type, default: Any = _MISSING) -> Any
     return value
 
 
-_KINDS = {int: "a whole number", str: "text", list: "a list", bool: "true or false"}
+_KINDS = {int: "a whole number", str: "text", list: "a list", bool: "true or false", dict: "an object"}

@@ -13,11 +13,11 @@ import threading
 import time
 from collections import OrderedDict
 from concurrent.futures import Future, InvalidStateError
-from typing import Any
+from typing import Any, Protocol
 
 from hone_worker.chat_template import Chain, ChatTemplate
 from hone_worker.endpoint.http_server import HttpError
-from hone_worker.endpoint.sampler import Generation, Job, Sampler
+from hone_worker.endpoint.sampler import Generation, Job
 from hone_worker.errors import WorkerError
 
 MAX_CHAINS = 4096
@@ -31,10 +31,18 @@ def model_name(version: int) -> str:
     return f"policy-{version:06d}"
 
 
+class Answerer(Protocol):
+    """Who samples the answers: ``sampler.Sampler``, or whatever behaves like it."""
+
+    def submit(self, job: Job) -> None: ...
+    def release(self, rollout: str) -> bool: ...
+    def versions(self) -> list[int]: ...
+
+
 class ChatService:
     """Answers chat requests by one sampler; thread-safe."""
 
-    def __init__(self, template: ChatTemplate, sampler: Sampler, context_tokens: int, seed: int = 0) -> None:
+    def __init__(self, template: ChatTemplate, sampler: Answerer, context_tokens: int, seed: int = 0) -> None:
         self._template, self._sampler = template, sampler
         self._context = context_tokens
         self._seeds = itertools.count(seed * 1_000_003)

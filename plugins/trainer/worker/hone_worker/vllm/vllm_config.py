@@ -58,7 +58,7 @@ class VllmConfig:
             given[name] = tuple(given.get(name, ()))
         config = cls(**given)
         if config.urls and config.python:
-            raise _invalid("has both urls and python", "Give urls of running servers, or a Python to start servers with.")
+            raise _invalid("has both urls and python", "Give urls of running servers, or a Python to start some.")
         if not config.urls and not config.python:
             raise _invalid("has neither urls nor python", "Give the Python of an environment with vLLM.")
         return config

@@ -1,0 +1,137 @@
+"""Makes the sampler of a run whose rollouts come from vLLM: starts the servers or takes those that run, checks them.
+
+Errors: WorkerErrors of ``vllm_process``, ``server_checks``, ``placement`` and ``vllm_config``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hone_worker.lora import Params
+from hone_worker.vllm.placement import Placement, place, visible_gpus
+from hone_worker.vllm.replicas import Replica, Warn
+from hone_worker.vllm.server_checks import Expected, check, compare
+from hone_worker.vllm.http_client import Address
+from hone_worker.vllm.vllm_api import VllmApi
+from hone_worker.vllm.vllm_config import VllmConfig, lora_rank
+from hone_worker.vllm.vllm_process import TESTED, Say, Serving, VllmProcess, check_version
+from hone_worker.vllm.vllm_sampler import VllmSampler
+
+# Mean difference of log-probabilities, in nats per token, that is worth a warning.
+MISMATCH_WARNING = 0.05
+_SOCKET_PATH_BYTES = 90
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is trained, as far as servers must know. folder: makes the base model's folder; gpus: how many of this
+    machine's training uses; prompt: ids of a short prompt; params: the adapter now; write: writes numbers as a PEFT
+    folder; reference: of ids, the logp of ids[1:] under the base model, or None where that cannot be computed here."""
+
+    folder: Callable[[], pathlib.Path]
+    context_tokens: int
+    eos_ids: list[int]
+    decode: Callable[[list[int]], str]
+    prompt: list[int]
+    rank: int
+    params: Params
+    write: Callable[[Params, pathlib.Path], None]
+    reference: Callable[[list[int]], np.ndarray] | None
+    gpus: int = 0
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The sampler, and facts for whoever reports: how many servers, whether they sleep while a step runs, seconds
+    until all were ready, and the largest mean |Δ logp| to the trainer (None: not compared)."""
+
+    sampler: VllmSampler
+    replicas: int
+    shares_gpu: bool
+    ready_secs: float
+    mismatch_abs: float | None
+
+
+def open_rollouts(config: VllmConfig, trained: Trained, max_staleness: int, say: Say, warn: Warn) -> Opened:
+    """Starts or takes the servers, and serves the base model; whatever was started ends if that fails."""
+    lora_rank(trained.rank)  # refused before anything is started
+    placement = Placement((), shared=False)
+    if not config.urls:
+        placement = place(config, visible_gpus(), trained.gpus)
+        version = _tested_version(config, warn)
+    folder = _private_folder(config)
+    if config.urls:
+        members = [_running(url, config) for url in config.urls]
+    else:
+        say(f"starting vLLM {version} ({len(placement.groups)} of them)")
+        members = _started(config, trained, max_staleness, placement, folder)
+    sampler = VllmSampler(
+        members, trained.decode, trained.eos_ids, max_staleness, trained.write, folder, warn, placement.shared)
+    try:
+        ready_secs = sampler.call(_ready(members, config, say))
+        probe = folder / f"{folder.name}-probe"
+        probe.mkdir()
+        trained.write(trained.params, probe)
+        expected = Expected(
+            trained.context_tokens, trained.rank, trained.prompt, tuple(trained.eos_ids), str(probe), trained.reference)
+        gaps = [compare(member, expected, sampler.call(check(member, expected))) for member in members]
+    except BaseException:
+        sampler.close()
+        raise
+    known = [gap for gap in gaps if gap is not None]
+    if known and max(known) > MISMATCH_WARNING:
+        warn("OFF_POLICY", f"vLLM and the trainer differ by {max(known):.3g} per token in log-probability.")
+    return Opened(sampler, len(members), placement.shared, ready_secs, max(known, default=None))
+
+
+def _running(url: str, config: VllmConfig) -> Replica:
+    address = Address.of_url(url)
+    return Replica(f"vLLM at {address.shown}", VllmApi(address, config.api_key))
+
+
+def _tested_version(config: VllmConfig, warn: Warn) -> str:
+    version = check_version(config.python or "")
+    tested = [".".join(map(str, release)) for release in TESTED]
+    if not any(version.startswith(f"{release}.") for release in tested):
+        warn("VLLM_VERSION", f"vLLM {version} is not one of those that hone was tested with ({', '.join(tested)}).")
+    return version
+
+
+def _started(
+    config: VllmConfig, trained: Trained, max_staleness: int, placement: Placement, folder: pathlib.Path
+) -> list[Replica]:
+    serving = Serving(
+        str(trained.folder()), trained.context_tokens, trained.rank, max_staleness + 2, placement.groups[0] is None,
+        placement.shared)
+    members = []
+    for number, gpus in enumerate(placement.groups):
+        process = VllmProcess(config, serving, folder, number, gpus)
+        members.append(Replica(f"vLLM server {number}", process.api, process))
+    return members
+
+
+async def _ready(members: list[Replica], config: VllmConfig, say: Say) -> float:
+    started = [member.process for member in members if member.process is not None]
+    times = await asyncio.gather(*(process.ready(config.start_timeout_secs, say) for process in started))
+    return max(times, default=0.0)
+
+
+def _private_folder(config: VllmConfig) -> pathlib.Path:
+    """For sockets, logs and adapters; the names of Unix sockets are short."""
+    if config.adapter_dir:
+        os.makedirs(config.adapter_dir, exist_ok=True)
+        shared = pathlib.Path(tempfile.mkdtemp(prefix="hone-vllm-", dir=config.adapter_dir))
+        shared.chmod(0o755)
+        return shared
+    made = tempfile.mkdtemp(prefix="hone-vllm-")
+    if len(os.fsencode(made)) > _SOCKET_PATH_BYTES and os.path.isdir("/tmp"):
+        os.rmdir(made)
+        made = tempfile.mkdtemp(prefix="hone-vllm-", dir="/tmp")
+    return pathlib.Path(made)
