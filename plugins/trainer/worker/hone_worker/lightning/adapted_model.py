@@ -17,6 +17,7 @@ from peft.tuners.lora import LoraLayer
 from torch import nn
 
 from hone_worker.lightning import tree_attention
+from hone_worker.lightning.low_rank import InPlace
 from hone_worker.lora import Adapter, Params, layer_of
 from hone_worker.packing import pack
 from hone_worker.rows import Row
@@ -72,6 +73,7 @@ class AdaptedModel:
             layer = self.module.get_submodule(path)
             for part in (layer.lora_A[name], layer.lora_B[name]):
                 part.to(device=self.device, dtype=torch.float32)
+            layer.lora_variant[name], layer.cast_input_dtype_enabled = InPlace(), False
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The trained parameters by hone's names, in PEFT's orientation."""
@@ -168,12 +170,7 @@ class AdaptedModel:
         if hone_pass is not None:
             more["hone_pass"] = hone_pass
         self.module.config._attn_implementation = tree_attention.NAME if hone_pass else self._library_attention
-        half = self.dtype != torch.float32
-        # The adapter is fp32: under autocast its products are made in the weights' precision.
-        with torch.autocast(self.device.type, self.dtype if half else torch.bfloat16, enabled=half):
-            return part(
-                input_ids=ids, position_ids=positions, attention_mask=mask, use_cache="cache" in more, **more
-            )
+        return part(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache="cache" in more, **more)
 
     @torch.no_grad()
     def _check(self) -> tuple[bool, int]:
@@ -197,7 +194,7 @@ class AdaptedModel:
         depths = tree_attention.depths(tree, self.device)
         line = torch.tensor(tree.ids, dtype=torch.long, device=self.device)[None]
         try:
-            found = self.logits(line, depths, tree_attention.TreePass(tree, self.device))[0]
+            found = self.logits(line, depths, tree_attention.tree_pass(tree, self.device))[0]
         except (ValueError, TypeError, AttributeError, KeyError):
             return linear, 0
         count = (_CHECKED - 1) * 2

@@ -29,7 +29,7 @@ class MicroBatch:
     ids: torch.Tensor
     positions: torch.Tensor
     tokens: int
-    hone_pass: tree_attention.TreePass | None = None
+    hone_pass: tree_attention.Pass | None = None
     mask: torch.Tensor | None = None
 
 
@@ -96,7 +96,7 @@ def _tree_micro(
         ids=torch.as_tensor(tree.ids, dtype=torch.long, device=device)[None],
         positions=tree_attention.depths(tree, device),
         tokens=len(tree.ids),
-        hone_pass=tree_attention.TreePass(tree, device),
+        hone_pass=tree_attention.tree_pass(tree, device),
     )
 
 
