@@ -13,6 +13,7 @@ import torch
 import transformers
 
 from hone_worker.errors import WorkerError
+from hone_worker.lightning import frozen_linear
 from hone_worker.lightning.lightning_config import LightningConfig
 from hone_worker.loading.model_files import ModelFiles
 
@@ -43,6 +44,7 @@ def load_frozen(files: ModelFiles, config: LightningConfig) -> torch.nn.Module:
             "Choose an architecture that transformers knows, with weights that fit its config.json.",
         ) from error
     module.requires_grad_(False).eval()
+    frozen_linear.use_onednn(module)
     return module if config.quantize else module.to(place)
 
 
