@@ -48,6 +48,7 @@ class AdaptedModel:
         self._library_attention = module.config._attn_implementation
         # By identity: what each of PEFT's adapters holds.
         self._held: dict[str, Params] = {}
+        self._used: str | None = None
         tree_attention.install()
         self.head_is_linear, self.window = self._check()
 
@@ -106,18 +107,24 @@ class AdaptedModel:
     def use(self, params: Params | None) -> str | None:
         """Which adapter the next forwards compute with (None: the base model). Answers PEFT's name of it."""
         if params is None or self.adapter is None:
-            for layer in self._loras.values():
-                layer.enable_adapters(False)
+            self._switch(None)
             return None
         name = _TRAINED if self._held.get(_TRAINED) is params else _OTHER
         if name == _OTHER:
             if _OTHER not in self._held:
                 self._inject(_OTHER, 0.0)
             self._fill(_OTHER, params)
-        for layer in self._loras.values():
-            layer.enable_adapters(True)
-            layer.set_adapter(name)
+        self._switch(name)
         return name
+
+    def _switch(self, name: str | None) -> None:
+        if name == self._used:
+            return
+        for layer in self._loras.values():
+            layer.enable_adapters(name is not None)
+            if name is not None:
+                layer.set_adapter(name)
+        self._used = name
 
     def gradients(self, name: str) -> dict[str, np.ndarray]:
         """What backward passes added up in the adapter ``name`` of PEFT, by hone's names."""
