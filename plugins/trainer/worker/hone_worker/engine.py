@@ -141,3 +141,6 @@ class Learner(Protocol):
         Returns the figures that ``train`` makes for other engines, by the same names (``step_figures``). Raises
         WorkerError STEP_DIVERGED and OFF_POLICY, and has then changed nothing.
         """
+
+    def close(self) -> None:
+        """Ends what updates started: processes, loggers."""

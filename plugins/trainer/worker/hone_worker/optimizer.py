@@ -39,9 +39,7 @@ class AdamW:
 
     def rate(self, learning_rate: float | None = None) -> float:
         """The learning rate of the next update."""
-        peak = self.config.learning_rate if learning_rate is None else learning_rate
-        warmup = self.config.warmup_steps
-        return peak * min(1.0, (self.updates + 1) / warmup) if warmup else peak
+        return warmed_up(self.config, self.updates, learning_rate)
 
     def update(self, params: Arrays, grads: Arrays, learning_rate: float | None = None) -> Arrays:
         """New parameters after one step along ``grads`` (missing ones count as zero)."""
@@ -59,6 +57,12 @@ class AdamW:
             self.first[name] = first.astype(np.float32)
             self.second[name] = second.astype(np.float32)
         return out
+
+
+def warmed_up(config: OptimConfig, updates: int, learning_rate: float | None) -> float:
+    """The learning rate after so many updates: ``learning_rate``, or the configured one, behind a linear warm-up."""
+    peak = config.learning_rate if learning_rate is None else learning_rate
+    return peak * min(1.0, (updates + 1) / config.warmup_steps) if config.warmup_steps else peak
 
 
 def global_norm(grads: Arrays) -> float:

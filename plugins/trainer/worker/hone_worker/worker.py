@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import pathlib
 import platform
@@ -36,7 +37,7 @@ from hone_worker.config import LoraConfig, LossConfig, OptimConfig
 from hone_worker.endpoint.chat_service import ChatService, model_name
 from hone_worker.endpoint.http_server import Endpoint
 from hone_worker.endpoint.sampler import Sampler
-from hone_worker.engine import Engine
+from hone_worker.engine import Engine, Learner
 from hone_worker.errors import WorkerError
 from hone_worker.export import export
 from hone_worker.loading.model_files import ModelFiles, open_model
@@ -63,12 +64,25 @@ class _Made:
     endpoint: Endpoint | None = None
 
 
+class _Warnings(logging.Handler):
+    """What a part of the worker warns of, as events."""
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(logging.WARNING)
+        self._channel = channel
+
+    def emit(self, record: logging.LogRecord) -> None:
+        code = record.name.rpartition(".")[2].upper()
+        self._channel.event("warning", code=code, message=record.getMessage())
+
+
 class Worker:
     """Holds the state between requests; not thread-safe."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._made: _Made | None = None
+        logging.getLogger("hone_worker").addHandler(_Warnings(channel))
 
     def methods(self) -> dict[str, Handler]:
         return {

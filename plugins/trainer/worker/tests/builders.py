@@ -16,7 +16,6 @@ from hone_worker.config import LoraConfig, OptimConfig
 from hone_worker.engine import Engine
 from hone_worker.engine_choice import open_engine
 from hone_worker.loading.model_files import ModelFiles, open_model
-from hone_worker.optimizer import AdamW
 from hone_worker.rows import Trajectory, TurnRecord
 
 # How many ids the tiny models have.
@@ -61,10 +60,12 @@ def trajectories(rng: np.random.Generator, groups: int = 2, size: int = 3, vocab
     return out
 
 
-def opened(folder: pathlib.Path, engine: str | None = None) -> tuple[ModelFiles, Engine]:
+def opened(
+    folder: pathlib.Path, engine: str | None = None, options: dict[str, Any] | None = None
+) -> tuple[ModelFiles, Engine]:
     """A model folder in an engine (None: the one that is chosen for it)."""
     files = open_model(str(folder), folder)
-    return files, open_engine(files, engine)
+    return files, open_engine(files, engine, options=options)
 
 
 @dataclass
@@ -101,9 +102,15 @@ class Training:
         return train.logprobs(self.engine, self.state, *args)
 
 
-def training(folder: pathlib.Path, engine: str | None = None, noise: float = 0.1, **optim: Any) -> Training:
+def training(
+    folder: pathlib.Path,
+    engine: str | None = None,
+    noise: float = 0.1,
+    options: dict[str, Any] | None = None,
+    **optim: Any,
+) -> Training:
     """Training on a model folder, with an adapter that already does something."""
-    files, made = opened(folder, engine)
+    files, made = opened(folder, engine, options)
     adapter = lora.create(made.linears, made.layers, LoraConfig(rank=3, alpha=6, last_layers=2), seed=0)
     made.adapt(adapter)
     rng = np.random.default_rng(5)
@@ -111,4 +118,5 @@ def training(folder: pathlib.Path, engine: str | None = None, noise: float = 0.1
         name: value + noise * rng.standard_normal(value.shape).astype(np.float32) if name.endswith("b") else value
         for name, value in adapter.params.items()
     }
-    return Training(made, TrainState(files.id, adapter, AdamW(OptimConfig(**{"learning_rate": 1e-3, **optim}))))
+    adamw = train.new_optimizer(made, OptimConfig(**{"learning_rate": 1e-3, **optim}))
+    return Training(made, TrainState(files.id, adapter, adamw))

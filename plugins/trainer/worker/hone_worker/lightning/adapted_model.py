@@ -54,11 +54,15 @@ class AdaptedModel:
 
     # The adapter.
 
-    def attach(self, adapter: Adapter) -> None:
-        """Puts LoRA at the adapter's places; the model computes with its numbers from now on."""
+    def attach(self, adapter: Adapter, spare: bool = False) -> None:
+        """Puts LoRA at the adapter's places; the model computes with its numbers from now on. ``spare``: makes the second
+        adapter at once, because PEFT cannot when the model is sharded."""
         self.adapter = adapter
         self._inject(_TRAINED, adapter.config.dropout if hasattr(adapter.config, "dropout") else 0.0)
         self._loras = {path: self.module.get_submodule(path) for path in adapter.shapes}
+        if spare:
+            self._inject(_OTHER, 0.0)
+            self._fill(_OTHER, dict(adapter.params))
         self.upload(adapter.params)
 
     def _inject(self, name: str, dropout: float) -> None:

@@ -13,15 +13,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from hone_worker.engine import Decoder, PassResult, Slope
-from hone_worker.lightning import micro_batches, model_loading
+from hone_worker.config import OptimConfig
+from hone_worker.engine import Decoder, Objective, PassResult, Slope
+from hone_worker.errors import WorkerError
+from hone_worker.lightning import launch, micro_batches, model_loading, sharding
 from hone_worker.lightning.adapted_model import AdaptedModel
 from hone_worker.lightning.cached_decoder import CachedDecoder
+from hone_worker.lightning.fit_loop import FitLoop
 from hone_worker.lightning.library_decoder import LibraryDecoder
 from hone_worker.lightning.lightning_config import LightningConfig
 from hone_worker.lightning.micro_batches import TorchPlan
+from hone_worker.lightning.moments import Moments
 from hone_worker.lightning.passes import TorchPasses
-from hone_worker.loading.model_files import ModelFiles
+from hone_worker.lightning.ranks import Group
+from hone_worker.loading.model_files import ModelFiles, open_model
 from hone_worker.lora import Adapter, Params
 from hone_worker.rows import Row
 
@@ -37,18 +42,44 @@ def available() -> dict[str, Any]:
 
 
 def load(files: ModelFiles, options: dict[str, Any] | None) -> LightningEngine:
-    """Loads the weights of ``files``; ``options``: see ``LightningConfig``."""
+    """Loads the weights of ``files``, on every rank; ``options``: see ``LightningConfig``."""
     config = LightningConfig.from_json(options)
-    return LightningEngine(AdaptedModel(model_loading.load_frozen(files, config)), config, files.context_tokens)
+    group = launch.form(config)
+    try:
+        group.tell((files.id, files.path, files.cache, config))
+        return _loaded(files, config, group)
+    except BaseException as error:
+        group.watch.close()
+        raise group.watch.cause(error) from error
+
+
+def follow(group: Group) -> None:
+    """Does what rank 0 does, on another rank, until rank 0 ends."""
+    reference, path, cache, config = group.tell()
+    # A folder on a disk that this node sees too, or what has to be fetched here.
+    engine = _loaded(open_model(str(path) if path.is_dir() else reference, cache), config, group)
+    engine.adapt(group.tell())
+    engine.loop.follow()
+
+
+def _loaded(files: ModelFiles, config: LightningConfig, group: Group) -> LightningEngine:
+    group.sharded = config.strategy == "fsdp2" and group.world > 1
+    # Weights that are to be spread may not fit one device.
+    place = torch.device("cpu") if group.sharded else model_loading.device()
+    model = AdaptedModel(model_loading.load_frozen(files, config, place))
+    return LightningEngine(model, config, files.context_tokens, group)
 
 
 class LightningEngine:
-    """See ``engine.Engine``."""
+    """See ``engine.Engine`` and ``engine.Learner``."""
 
     name = "lightning"
 
-    def __init__(self, model: AdaptedModel, config: LightningConfig, context_tokens: int) -> None:
+    def __init__(
+        self, model: AdaptedModel, config: LightningConfig, context_tokens: int, group: Group | None = None
+    ) -> None:
         self.model, self.config, self._context_tokens = model, config, context_tokens
+        self.group = group or Group()
         self.device = "cpu" if model.device.type == "cpu" else "gpu"
         settings = model.module.config.get_text_config()
         self.layers, self.vocab_size = settings.num_hidden_layers, settings.vocab_size
@@ -57,7 +88,28 @@ class LightningEngine:
         self.passes = TorchPasses(model)
 
     def adapt(self, adapter: Adapter) -> None:
-        self.model.attach(adapter)
+        if self.group.leads:
+            self.group.tell(adapter)
+        self.model.attach(adapter, spare=self.group.sharded)
+        if self.group.sharded:
+            sharding.shard(self.model, self.group)
+        self.loop = FitLoop(self.model, self.plan, self.group, self.config)
+
+    def new_optimizer(self, config: OptimConfig) -> Moments:
+        return Moments(config)
+
+    def update(
+        self,
+        rows: Sequence[Row],
+        objective: Objective,
+        adapter: Adapter,
+        optimizer: Moments,
+        learning_rate: float | None,
+    ) -> dict[str, float]:
+        return self.loop.update(rows, objective, adapter, optimizer, learning_rate)
+
+    def close(self) -> None:
+        self.loop.close()
 
     def plan(self, rows: Sequence[Row]) -> TorchPlan:
         budget = self.config.micro_batch_tokens or _MICRO_BATCH_TOKENS
@@ -67,9 +119,17 @@ class LightningEngine:
     def run(
         self, plan: TorchPlan, params: Params | None, slope: Slope | None = None, only: set[int] | None = None
     ) -> PassResult:
+        if self.group.sharded:
+            return self.loop.run(plan, params)
         return self.passes.run(plan, params, slope, only)
 
     def decoder(self) -> Decoder:
+        if self.group.sharded:
+            raise WorkerError(
+                "ENGINE_UNSUITABLE",
+                "With strategy fsdp2 no rank holds the whole model, so that none can sample from it.",
+                "Let vLLM sample, or set strategy ddp.",
+            )
         return CachedDecoder(self.model) if self._context_tokens <= self.model.window else LibraryDecoder(self.model)
 
     @torch.no_grad()

@@ -35,10 +35,11 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class TorchPlan:
-    """See ``engine.Plan``."""
+    """See ``engine.Plan``. rows: what was planned."""
 
     tree: Tree
     micros: list[MicroBatch] = field(default_factory=list)
+    rows: Sequence[Row] = ()
 
     @property
     def physical(self) -> int:
@@ -59,7 +60,7 @@ def plan(rows: Sequence[Row], budget: int, window: int, device: torch.device, sh
         _tree_micro(rows, members, tree, shared, device) if longest <= window else _dense(rows, members, tree, device)
         for members in cut(rows, tree, budget, shared)
     ]
-    return TorchPlan(tree, micros)
+    return TorchPlan(tree, micros, rows)
 
 
 def cut(rows: Sequence[Row], tree: Tree, budget: int, min_shared: int) -> list[list[int]]:

@@ -27,10 +27,9 @@ def device() -> torch.device:
     return torch.device("cpu")
 
 
-def load_frozen(files: ModelFiles, config: LightningConfig) -> torch.nn.Module:
-    """The module of ``files`` for causal language modelling, in eval mode, without gradients."""
-    place = device()
-    dtype = _dtype(config.precision, place)
+def load_frozen(files: ModelFiles, config: LightningConfig, place: torch.device) -> torch.nn.Module:
+    """The module of ``files`` for causal language modelling at ``place``, in eval mode, without gradients."""
+    dtype = _dtype(config.precision, device())
     settings: dict[str, Any] = {"dtype": dtype}
     if config.quantize == "4bit":
         settings["quantization_config"] = _four_bits(place, dtype)

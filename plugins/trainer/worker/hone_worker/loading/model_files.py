@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import pathlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ class ModelFiles:
     """id: as asked for; hub_id: its name on the Hugging Face hub, if known; path: the folder or file read; config: as in config.json; special_tokens: what
     the chat template may name, by name; context_tokens: the longest sequence that the run allows;
     weights: reads them by their checkpoint names, in fp32; None where they are the safetensors of
-    ``path``."""
+    ``path``; cache: where what is downloaded lies."""
 
     id: str
     path: pathlib.Path
@@ -40,6 +40,7 @@ class ModelFiles:
     context_tokens: int
     weights: Callable[[], Iterator[tuple[str, np.ndarray]]] | None = None
     hub_id: str | None = None
+    cache: pathlib.Path | None = None
 
     def encode(self, text: str) -> list[int]:
         """Token ids of rendered text; special tokens are recognised, none is added."""
@@ -57,8 +58,10 @@ def open_model(reference: str, cache_dir: str | pathlib.Path, context_tokens: in
     """
     cache = pathlib.Path(cache_dir).expanduser()
     if reference == built_in.BUILT_IN:
-        return _open_gguf(reference, built_in.fetch(cache), context_tokens)
-    return _open_folder(reference, hub.resolve(reference, cache), context_tokens)
+        files = _open_gguf(reference, built_in.fetch(cache), context_tokens)
+    else:
+        files = _open_folder(reference, hub.resolve(reference, cache), context_tokens)
+    return replace(files, cache=cache)
 
 
 def _open_gguf(reference: str, path: pathlib.Path, context_tokens: int | None) -> ModelFiles:
