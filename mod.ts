@@ -7,7 +7,7 @@ import type { LoadedPipeline, LoadOptions } from "./pipeline/config/pipeline_fil
 import type { RunOptions, RunResult } from "./pipeline/run/open_run.ts";
 import type { RunClient } from "./pipeline/store/live_run.ts";
 
-export { HoneError } from "./pipeline/diagnostics/mod.ts";
+export { HoneError, trackers } from "./pipeline/diagnostics/mod.ts";
 export { definePlugin } from "./pipeline/plugin.ts";
 export * from "./pipeline/chat/mod.ts";
 export { readScenarios } from "./pipeline/scenario/read_scenarios.ts";
@@ -23,6 +23,8 @@ export type * from "./pipeline/events.ts";
 export type * from "./pipeline/verdict/verdict_types.ts";
 export type { LoadedPipeline, LoadOptions, RunClient, RunOptions, RunResult };
 export { readText } from "./pipeline/common/read_text.ts";
+export { writeAside } from "./pipeline/common/write_aside.ts";
+export { protectHeaders, redact } from "./pipeline/common/redact.ts";
 export { type FileQuery, queryFile } from "./pipeline/sql/query_file.ts";
 export { type QueryAnswer } from "./pipeline/sql/query_answer.ts";
 export { readTree, treeOf } from "./pipeline/common/folder_tree.ts";

@@ -23,6 +23,7 @@ import type {
 } from "./events.ts";
 import type { Agent, CallResult, Context, Environment, Llm, Policy } from "./kinds/role_types.ts";
 import type { SourceTools } from "./kinds/source_types.ts";
+import type { TrackedRun } from "./kinds/tracker_types.ts";
 import type {
   Demonstration,
   HostedTrainer,
@@ -36,6 +37,7 @@ import type { Verdict } from "./verdict/verdict_types.ts";
 
 export type * from "./kinds/role_types.ts";
 export type * from "./kinds/source_types.ts";
+export type * from "./kinds/tracker_types.ts";
 export type * from "./kinds/trainer_types.ts";
 
 /** The kinds of plugin; `kinds.ts` has the facts about each. */
@@ -145,6 +147,8 @@ export interface Roles {
     export(args: ExportArgs): Promise<{ dir: string; proof: JsonObject }>;
   };
   tracker: {
+    /** Called once, before the first event. */
+    begin?(run: TrackedRun): void | Promise<void>;
     /** Receives every event after it was recorded, asynchronously. A slow tracker misses events. */
     on(event: Envelope): void | Promise<void>;
   };

@@ -25,4 +25,9 @@ export const builtins: Builtins = {
   "trainer/mlx": () => import("./trainer/mlx.ts"),
   "trainer/lightning": () => import("./trainer/lightning.ts"),
   "exporter/adapter": () => import("./exporter/adapter.ts"),
+  "tracker/csv": () => import("./tracker/csv.ts"),
+  "tracker/mlflow": () => import("./tracker/mlflow.ts"),
+  "tracker/tensorboard": () => import("./tracker/tensorboard.ts"),
+  "tracker/wandb": () => import("./tracker/wandb.ts"),
+  "tracker/carbon": () => import("./tracker/carbon.ts"),
 };

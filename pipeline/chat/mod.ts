@@ -3,9 +3,9 @@
  * @module
  */
 export { completionTool, correction, demonstration, offeredTools, opening, templateTools } from "./conversation.ts";
-export { pause, TimeUp, within } from "../common/deadline.ts";
+export { limited, pause, TimeUp, within } from "../common/deadline.ts";
 export { complete, type Completion, type CompletionRequest, type NativeCall, releaseRollout } from "./completions.ts";
-export { EndpointError } from "./endpoint_http.ts";
+export { EndpointError, type Heard, post, waitFor } from "./endpoint_http.ts";
 export {
   clip,
   parseCalls,

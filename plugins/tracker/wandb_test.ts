@@ -1,0 +1,4 @@
+import { conformance } from "@hone/hone/testing";
+import plugin from "./wandb.ts";
+
+conformance(plugin);
