@@ -1,8 +1,8 @@
 /**
  * Runs every test there is and says so honestly: Deno's, the worker's under pytest in the worker's own environment, and
- * those examples that train a model, one after the other.
+ * those examples that train a model, one after the other. Suites that download gigabytes run only where they are named.
  * The last line is `N passed, N failed`; the exit code is 1 when anything failed or a suite ran nothing.
- * Run: deno run -A tools/test.ts [--unit] [--deno | --worker | --examples]   (--unit leaves out all but the first, and tests/)
+ * Run: deno run -A tools/test.ts [--unit] [--deno | --worker | --examples | --lightning]   (--unit leaves out all but the first, and tests/)
  * @module
  */
 import { spawn } from "node:child_process";
@@ -12,11 +12,13 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cacheDir } from "../pipeline/common/cache_dir.ts";
-import { ensureWorkerEnv } from "../pipeline/program/worker_env.ts";
+import { ensureWorkerEnv, type WorkerBackend } from "../pipeline/program/worker_env.ts";
 import { ROOT } from "./sources.ts";
 
 /** Examples that train a model: both cores are theirs. */
 const TRAINING_EXAMPLES = ["examples/verdict", "examples/judged"];
+/** Tests of trainer/lightning, in an environment of its own. */
+const LIGHTNING = "tests/lightning";
 const WORKER = join(ROOT, "plugins/trainer/worker");
 
 /** Counts of one suite. */
@@ -67,7 +69,9 @@ async function suite(
 
 async function denoSuite(folder: string, unit: boolean): Promise<Counts> {
   const junit = join(folder, "deno.xml");
-  const paths = unit ? ["pipeline", "plugins", "runners", "tools"] : [`--ignore=${TRAINING_EXAMPLES.join(",")}`];
+  const paths = unit
+    ? ["pipeline", "plugins", "runners", "tools"]
+    : [`--ignore=${[...TRAINING_EXAMPLES, LIGHTNING].join(",")}`];
   const command = [
     Deno.execPath(),
     "test",
@@ -87,26 +91,46 @@ async function examplesSuite(folder: string): Promise<Counts> {
   return await suite("examples that train a model", command, junit, { cwd: ROOT });
 }
 
-async function workerSuite(folder: string): Promise<Counts> {
-  const junit = join(folder, "pytest.xml");
+async function workerPython(backend: WorkerBackend): Promise<string> {
+  const signal = new AbortController().signal;
+  return (await ensureWorkerEnv({ backend, on_progress: (line) => console.log(line), signal })).python;
+}
+
+/** The worker's tests in one of its environments; `paths`: which, by default all that run in it. */
+async function workerSuite(
+  folder: string,
+  backend: WorkerBackend,
+  { paths = [], env = () => Promise.resolve({}) }: { paths?: string[]; env?: () => Promise<Record<string, string>> } =
+    {},
+): Promise<Counts> {
+  const junit = join(folder, `pytest-${backend}.xml`);
   try {
-    const signal = new AbortController().signal;
-    const { python } = await ensureWorkerEnv({ backend: "mlx", on_progress: (line) => console.log(line), signal });
+    const python = await workerPython(backend);
     const site = await pytestFolder(python);
-    const command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", `--junitxml=${junit}`];
-    return await suite("worker (pytest)", command, junit, {
+    const command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", `--junitxml=${junit}`, ...paths];
+    return await suite(`worker in the environment ${backend} (pytest)`, command, junit, {
       cwd: WORKER,
       env: {
         PYTHONPATH: site,
         PYTHONDONTWRITEBYTECODE: "1",
         HONE_MODEL_CACHE: cacheDir(),
         HONE_TEST_CACHE: cacheDir(),
+        ...await env(),
       },
     });
   } catch (error) {
     console.error(`the worker's tests could not run: ${(error as Error).message}`);
     return { passed: 0, failed: 1, skipped: 0 };
   }
+}
+
+/** The Lightning engine's tests beside those of MLX, with which it is compared, and whole runs with trainer/lightning. */
+async function lightningSuite(folder: string): Promise<[string, Counts][]> {
+  const env = async () => ({ HONE_MLX_PYTHON: await workerPython("mlx") });
+  const engine = await workerSuite(folder, "lightning", { paths: ["tests/lightning"], env });
+  const junit = join(folder, "lightning.xml");
+  const command = [Deno.execPath(), "test", "--frozen", "-A", `--junit-path=${junit}`, LIGHTNING];
+  return [["lightning engine", engine], ["trainer/lightning", await suite("runs", command, junit, { cwd: ROOT })]];
 }
 
 /** The report's tests look at it in a real browser: on Debian, as root, install one where there is none. */
@@ -148,13 +172,14 @@ if (import.meta.main) {
   const folder = mkdtempSync(join(tmpdir(), "hone-tests-"));
   const results: [string, Counts][] = [];
   const wanted = (name: string) => {
-    const named = ["--deno", "--worker", "--examples"].filter((flag) => flags.has(flag));
+    const named = ["--deno", "--worker", "--examples", "--lightning"].filter((flag) => flags.has(flag));
     return named.length > 0 ? named.includes(name) : name === "--deno" || !flags.has("--unit");
   };
   if (wanted("--deno") && !flags.has("--unit")) await ensureBrowser();
   if (wanted("--deno")) results.push(["Deno", await denoSuite(folder, flags.has("--unit"))]);
-  if (wanted("--worker")) results.push(["worker", await workerSuite(folder)]);
+  if (wanted("--worker")) results.push(["worker", await workerSuite(folder, "mlx")]);
   if (wanted("--examples")) results.push(["examples", await examplesSuite(folder)]);
+  if (flags.has("--lightning")) results.push(...await lightningSuite(folder));
   rmSync(folder, { recursive: true });
   for (const [name, { passed, failed, skipped }] of results) {
     console.log(`${name}: ${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ""}`);

@@ -35,12 +35,14 @@ def _require(holds: bool, what: str, problem: str, hint: str) -> None:
 @dataclass(frozen=True)
 class LoraConfig:
     """rank r, alpha (the update is scaled by alpha / r), how many of the last layers carry an
-    adapter (0: all), and which linear maps by the last part of their name."""
+    adapter (0: all), which linear maps by the last part of their name, and the share of the
+    adapter's inputs that an update drops (engines that are no ``Learner`` have none)."""
 
     rank: int = 8
     alpha: float = 16.0
     last_layers: int = 0
     target_modules: str | tuple[str, ...] = "all-linear"
+    dropout: float = 0.0
 
     @property
     def scale(self) -> float:
@@ -56,6 +58,7 @@ class LoraConfig:
             config = _make(cls, values, "lora configuration")
         what = "lora configuration"
         _require(config.rank >= 1, what, f"has rank {config.rank}", "The rank is 1 or more.")
+        _require(0 <= config.dropout < 1, what, f"has dropout {config.dropout}", "It is at least 0 and below 1.")
         _require(config.last_layers >= 0, what, f"has last_layers {config.last_layers}", "0 means all layers.")
         _require(
             config.target_modules == "all-linear" or isinstance(config.target_modules, tuple),

@@ -129,6 +129,12 @@ class Worker:
         template = ChatTemplate(
             files.chat_template, files.encode, files.decode, files.eos_token_ids, files.special_tokens)
         engine = engine_choice.open_engine(files, wanted, reuse, params.get("engine_options"))
+        if lora_config.dropout > 0 and not isinstance(engine, Learner):
+            raise WorkerError(
+                "CONFIG_INVALID",
+                f"The lora configuration has dropout {lora_config.dropout}; the engine {engine.name!r} has none.",
+                "Set lora.dropout to 0, or train with trainer/lightning.",
+            )
         adapter = lora.create(engine.linears, engine.layers, lora_config, seed)
         engine.adapt(adapter)
         fresh = _want(params, "fresh_optimizer", bool, True)
