@@ -36,7 +36,9 @@ class FrozenLinear(nn.Linear):
 
 def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """x (…, in) times the transpose of weight (out, in), without graph; fp32 on a CPU."""
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    out = torch.ops.mkldnn._linear_pointwise(x.reshape(-1, x.shape[-1]), weight, bias, "none", [], "")
+    # Not a view to autograd: LoRA's update is added into it.
+    return torch.ops.aten._unsafe_view(out, (*x.shape[:-1], out.shape[-1]))
 
 
 class _Product(torch.autograd.Function):
