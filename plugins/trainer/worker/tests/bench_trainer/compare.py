@@ -1,6 +1,6 @@
 """The torch engine beside TRL's GRPOTrainer: the same steps in turn, each side in a process of its own.
 
-Run by ``deno task bench:trainer``, or in an environment made from requirements/bench_trainer.txt:
+Run by ``deno task bench:trainer``, or in an environment made from requirements/bench-trainer.txt:
 ``python tests/bench_trainer/compare.py [--device cpu|cuda] [--workload NAME]… [--repeat N] [--model NAME]
 [--format json|table]``. Exit code 1: the sides did not compute the same.
 
