@@ -1,4 +1,4 @@
-"""The parts of ``deno task bench:trainer`` that only compute: shapes of batches, ratios, and what is printed of them."""
+"""The parts of ``deno task bench:trainer`` that only compute: shapes of batches, ratios, what is printed of them."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ def test_sides_that_did_not_compute_the_same_are_named():
     nothing = compared(steps(1.0, norm=float("nan")), steps(1.0))
     assert unequal([equal.row()]) == []
     assert unequal([equal.row(), different.row()]) == [
-        "mcp-32 against trl 1.16.0, batch 8: loss differs by 1.7e-01, gradient norm by 0.0e+00; 0.001 at most is wanted, "
-        "so the ratios mean nothing."
+        "mcp-32 against trl 1.16.0, batch 8: loss differs by 1.7e-01, gradient norm by 0.0e+00; 0.001 at most is "
+        "wanted, so the ratios mean nothing."
     ]
     assert len(unequal([nothing.row()])) == 1
 
 
 def test_the_table_has_a_line_for_each_comparison():
     assert table([compared(steps(1.0), steps(2.0, peak=2 << 20))]).splitlines()[2] == (
-        "| mcp-32 | trl 1.16.0, batch 8 | 4,352 (760) | 1.00 (1.00 to 1.00) / 2.00 (2.00 to 2.00) | 2.00 | 2.00 | 1 / 2 "
-        "| 0.50 | 0e+00 / 0e+00 |"
+        "| mcp-32 | trl 1.16.0, batch 8 | 4,352 (760) | 1.00 (1.00 to 1.00) / 2.00 (2.00 to 2.00) | 2.00 | 2.00 "
+        "| 1 / 2 | 0.50 | 0e+00 / 0e+00 |"
     )
 
 

@@ -1,13 +1,12 @@
 """The torch engine beside TRL's GRPOTrainer: the same steps in turn, each side in a process of its own.
 
-Run by ``deno task bench:trainer``, or in an environment made from requirements/bench-trainer.txt:
-``python tests/bench_trainer/compare.py [--device cpu|cuda] [--workload NAME]… [--repeat N] [--model NAME]
-[--format json|table]``. Exit code 1: the sides did not compute the same.
+Run by ``deno task bench:trainer``, or in an environment made from requirements/bench-trainer.txt by
+``python tests/bench_trainer/compare.py`` with the same options. Exit code 1: the sides did not compute the same.
 
-Per workload and peer: both sides load the same weights and the same adapter of rank 16 and take a step on a few ids, after
-which memory counts from zero; hone gives log-probabilities of random batches, which with noise become those of
-the sampler; then both take the same steps in turn, with the loss dapo, AdamW and clipping at norm 1. What is timed is a
-step on rows that are in memory: TRL's begins when its rows are padded, hone's with the trajectories as read.
+Per workload and peer: both sides load the same weights and the same adapter of rank 16 and take a step on a few ids,
+after which memory counts from zero; hone gives log-probabilities of random batches, which with noise become those of
+the sampler; then both take the same steps in turn, with the loss dapo, AdamW and clipping at norm 1. What is timed is
+a step on rows that are in memory: TRL's begins when its rows are padded, hone's with the trajectories as read.
 """
 
 from __future__ import annotations
@@ -112,7 +111,8 @@ def measure(
     rows = to_rows(workload.batch(rng, vocab))
     tree = pack(rows)
     configuration = {**PEERS[peer], "rows": len(rows)}
-    with sides(folder, workload.device, precision, cache, configuration) as (hone, trl), tempfile.TemporaryDirectory() as at:
+    both = sides(folder, workload.device, precision, cache, configuration)
+    with both as (hone, trl), tempfile.TemporaryDirectory() as at:
         place = pathlib.Path(at) / "batch.jsonl"
 
         def take(trajectories: list[Any], turn: int) -> tuple[Step, Step]:

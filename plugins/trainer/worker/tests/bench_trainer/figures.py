@@ -16,8 +16,8 @@ EQUAL_WITHIN = 1e-3
 
 @dataclass(frozen=True)
 class Step:
-    """One side's step. cpu: seconds of all threads; peak: bytes above weights, optimiser state and libraries; grad_norm:
-    before clipping."""
+    """One side's step. cpu: seconds of all threads; grad_norm: before clipping; peak: bytes above weights, optimiser
+    state and libraries."""
 
     seconds: float
     cpu: float
@@ -29,7 +29,7 @@ class Step:
 @dataclass(frozen=True)
 class Comparison:
     """Timed steps of both sides in the order taken; logical, physical: tokens of a step, as its rows have them and
-    as hone computes them; checked: the steps that equality is judged by, where they are others (of another precision)."""
+    as hone computes them; checked: other steps that equality is judged by, of another precision."""
 
     workload: str
     peer: str

@@ -1,8 +1,8 @@
 """hone's side: the worker's own ``train_step`` on its engine of this environment.
 
-``python hone_side.py FOLDER DEVICE PRECISION CACHE [ENGINE_OPTIONS]``; commands: ``adapter`` (writes it in PEFT's layout,
-for the other side to train or for a sampler to serve), ``logprobs``, ``settle``, ``watch`` (forward and backward passes
-are timed from here on), ``step``.
+``python hone_side.py FOLDER DEVICE PRECISION CACHE [ENGINE_OPTIONS]``; commands: ``adapter`` (writes it in PEFT's
+layout, for the other side to train or for a sampler to serve), ``logprobs``, ``settle``, ``watch`` (forward and
+backward passes are timed from here on), ``step``.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""TRL's side: a GRPOTrainer whose rollouts are given instead of sampled; forward, loss, backward and optimiser are its own.
+"""TRL's side: a GRPOTrainer whose rollouts are given instead of sampled; everything from the forward on is its own.
 
 ``python trl_side.py FOLDER DEVICE PRECISION CONFIGURATION``; see ``compare`` for the configuration. The first command,
 ``adapter``, names the PEFT folder to train; then ``settle`` and ``step``.
 
-``_generate_and_score_completions`` is what is replaced. It answers what TRL's own answers: the whole step's prompts padded on
-the left and completions padded on the right to the step's longest, with the mask of tool results. A row's prompt is
-what precedes its first sampled id.
+``_generate_and_score_completions`` is what is replaced. It answers what TRL's own answers: the whole step's prompts
+padded on the left and completions padded on the right to the step's longest, with the mask of tool results. A row's
+prompt is what precedes its first sampled id.
 """
 
 from __future__ import annotations
