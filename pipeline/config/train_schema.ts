@@ -8,23 +8,44 @@ const positive = () => z.number().positive();
 const count = () => z.int().min(1);
 
 const loss = z.strictObject({
-  preset: z.enum(["cispo", "grpo", "dr_grpo", "dapo", "gspo"]).default("cispo").describe("Named set of loss options."),
+  preset: z.enum(["cispo", "grpo", "dr_grpo", "dapo", "gspo", "dppo"]).default("cispo")
+    .describe("Named set of loss options."),
   ratio: z.enum(["token", "sequence"]).optional().describe("Level of the importance ratio.")
     .meta({ examples: ["token"] }),
-  clip: z.enum(["cispo", "ppo", "none"]).optional().describe("Kind of clipping.").meta({ examples: ["ppo"] }),
-  eps_low: z.number().min(0).optional().describe("Lower clipping bound.").meta({ examples: [0.2] }),
-  eps_high: z.number().min(0).optional().describe("Upper clipping bound.").meta({ examples: [0.28] }),
+  clip: z.enum(["cispo", "ppo", "dppo", "none"]).optional().describe(
+    "Kind of clipping: `cispo` caps the weight of a token, `ppo` clips its ratio, `dppo` leaves out tokens whose " +
+      "probability has already moved far enough.",
+  ).meta({ examples: ["ppo"] }),
+  eps_low: z.number().min(0).optional().describe(
+    "Lower clipping bound of the ratio, with `dppo` of the probability's change.",
+  ).meta({ examples: [0.2] }),
+  eps_high: z.number().min(0).optional().describe(
+    "Upper clipping bound of the ratio, with `dppo` of the probability's change.",
+  ).meta({ examples: [0.28] }),
   cap: positive().optional().describe("Maximum ratio with `clip: cispo`.").meta({ examples: [5] }),
   normaliser: z.enum(["tokens", "sequences", "constant"]).optional().describe("Divisor of the sum over tokens.")
     .meta({ examples: ["tokens"] }),
   constant: positive().optional().describe("The divisor of `normaliser: constant`.").meta({ examples: [1024] }),
+  tis: z.enum(["token", "sequence_mask"]).optional().describe(
+    "How `tis_cap` corrects for differences between sampler and trainer: `token` (the default) caps the importance weight " +
+      "of each token (no effect with `clip: cispo`, which has a cap of its own); `sequence_mask` drops rollouts whose " +
+      "mean ratio exceeds it.",
+  ).meta({ examples: ["sequence_mask"] }),
   tis_cap: positive().optional().describe(
     "Cap of the importance weight that corrects for differences between sampler and trainer.",
   )
     .meta({ examples: [2] }),
+  tau: z.number().min(0).optional().describe(
+    "Weight of the squared log-ratio to the policy that sampled, which keeps updates small.",
+  ).meta({ examples: [0.001] }),
   beta: z.number().min(0).optional().describe("Weight of the KL penalty against the base policy.").meta({
     examples: [0],
   }),
+}).refine((loss) => loss.tis === undefined || loss.tis_cap !== undefined, {
+  path: ["tis"],
+  message: "needs tis_cap, the ratio from which it corrects",
+  // Beside other problems too, not only once they are mended.
+  when: ({ value }) => typeof value === "object" && value !== null,
 });
 
 const difficulty = z.strictObject({

@@ -60,8 +60,8 @@ export const THRESHOLDS = {
   capped: { watch: 0.05, act: 0.2 },
   /** With more than a third of the calls invalid, RL mostly learns the format, which demonstrations teach cheaper. */
   invalid_calls: { watch: 0.1, act: 0.33 },
-  /** Nats per token between sampler and trainer; bfloat16 kernels differ by about 0.01, other tokens or templates by more. */
-  mismatch: { watch: 0.02, act: 0.1 },
+  /** Nats per token between sampler and trainer; bfloat16 kernels differ by 0.01 to 0.03, other tokens or templates by more. */
+  mismatch: { watch: 0.05, act: 0.1 },
   /** Different sequences of calls per group: with one, the attempts of a group explore nothing. */
   call_sequences: { watch: 1.5, act: 1.1 },
   /** A judge that fails on one rollout in ten decides by its failures too. */

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import loss_golden
 from hone_worker.config import PRESETS, LossConfig, LoraConfig, OptimConfig
 from hone_worker.errors import WorkerError
 from hone_worker import loss
@@ -75,17 +76,36 @@ def test_value_on_policy_has_its_closed_form(logp):
     assert np.isclose(run(preset("dapo"), logp, found).value.sum(), weighted, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["dapo", "grpo", "dr_grpo", "gspo", "reinforce"])
-def test_slope_is_the_derivative_of_the_value(logp, rng, name):
+@pytest.mark.parametrize("case", loss_golden.CASES, ids=loss_golden.name_of)
+def test_loss_has_its_golden_values(case):
+    loss_golden.check(case, loss_golden.compute(case))
+
+
+def test_golden_values_leave_out_no_preset_and_meet_every_clip():
+    assert {case["loss"]["preset"] for case in loss_golden.CASES} == PRESETS.keys()
+    clipped = {c["loss"]["preset"] for c in loss_golden.CASES if loss_golden.compute(c).clipped.any()}
+    assert clipped == {"dapo", "grpo", "dr_grpo", "gspo", "cispo", "dppo"}
+
+
+@pytest.mark.parametrize("extra", [{}, {"tis": "sequence_mask", "tis_cap": 1.1}])
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_slope_is_the_derivative_of_the_value(logp, rng, name, extra):
     found = entries(logp, 0.4 * rng.standard_normal(N) if name != "gspo" else 2e-4 * rng.standard_normal(N))
-    config = preset(name, beta=0.2)
+    config = preset(name, **({} if name == "ce" else {"beta": 0.2, "tau": 0.3, **extra}))
     reference = logp + 0.3 * rng.standard_normal(N)
-    slope = run(config, logp, found, reference).slope
+    slope, numeric = run(config, logp, found, reference).slope, np.empty(N)
+    if name == "cispo":
+        # Its weight is detached: derived is what multiplies logp. The penalties are derived with the other presets.
+        made = run(preset(name, **extra), logp, found)
+        assert np.allclose(made.slope * logp, made.value, rtol=1e-12)
+        return
     for i in range(N):
         step = np.zeros(N)
         step[i] = 1e-6
         up, down = (run(config, logp + s * step, found, reference).value.sum() for s in (1, -1))
-        assert np.isclose(slope[i], (up - down) / 2e-6, rtol=1e-4, atol=1e-7)
+        numeric[i] = (up - down) / 2e-6
+    assert np.allclose(slope, numeric, rtol=1e-4, atol=1e-7)
+    assert slope.any()
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -117,6 +137,63 @@ def test_cispo_caps_the_weight_but_keeps_the_gradient(logp):
     found = entries(logp, 3.0)
     result = run(preset("cispo"), logp, found)
     assert np.allclose(result.slope, -5.0 * found.advantage / N) and result.clipped.all()
+
+
+def test_dppo_leaves_out_tokens_whose_probability_moved_far_enough_with_the_advantage(logp):
+    # From probability 0.5 down or up by 0.15 and by 0.25; the bounds are 0.2.
+    after = np.log(np.resize([0.25, 0.35, 0.65, 0.75], N))
+    found = entries(after)
+    found.behaviour[:] = np.log(0.5)
+    result = run(preset("dppo", tau=0), after, found)
+    moved = np.exp(after) - 0.5
+    out = ((moved > 0.2) & (found.advantage > 0)) | ((moved < -0.2) & (found.advantage < 0))
+    assert out.any() and not out.all() and np.array_equal(result.clipped, out)
+    assert np.allclose(result.slope, np.where(out, 0, -found.advantage * np.exp(after) / 0.5 / N), rtol=1e-6)
+    # tau pulls those that were left out back to the sampler, and leaves tokens without advantage alone.
+    pulled = run(preset("dppo", tau=1.0), after, found)
+    assert np.allclose(pulled.slope - result.slope, 2 * (after - found.behaviour) / N, rtol=1e-6)
+    found.advantage[:4] = 0
+    assert not run(preset("dppo", tau=1.0), after, found).slope[:4].any()
+
+
+def test_dppo_has_a_bound_for_each_direction(logp):
+    after = np.log(np.resize([0.35, 0.65], N))
+    found = entries(after)
+    found.behaviour[:] = np.log(0.5)
+    for low, high in ((0.1, 0.2), (0.2, 0.1)):
+        left_out = run(preset("dppo", eps_low=low, eps_high=high), after, found).clipped
+        down, up = (found.advantage < 0) & (after < np.log(0.5)), (found.advantage > 0) & (after > np.log(0.5))
+        assert np.array_equal(left_out, down if low < high else up)
+
+
+def test_sequence_mask_drops_whole_trajectories_by_their_mean_ratio(logp):
+    far = np.zeros(N)
+    far[[4, 9]] = np.log(12.0), np.log(4.0)  # mean ratios (4 + 12) / 5 and (1 + 4) / 2: one above 3, one below
+    found = entries(logp, far)
+    free = run(preset("dapo", eps_high=20), logp, found)
+    for options in ({}, {"beta": 0.5, "tau": 0.5}):
+        result = run(preset("dapo", eps_high=20, tis="sequence_mask", tis_cap=3.0, **options), logp, found, logp + 0.1)
+        dropped = found.sequence == 1
+        assert not result.slope[dropped].any() and not result.value[dropped].any()
+        assert np.array_equal(result.clipped, dropped)
+        assert result.slope[~dropped].all()
+    result = run(preset("dapo", eps_high=20, tis="sequence_mask", tis_cap=3.0), logp, found)
+    # The rest is what it was: what is dropped still counts in the normaliser.
+    assert np.array_equal(result.slope[~dropped], free.slope[~dropped])
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS.keys() - {"ce"}))
+@pytest.mark.parametrize("poison", [-1e30, -np.inf])
+def test_what_one_dropped_trajectory_holds_reaches_no_other(logp, name, poison):
+    found = entries(logp, 0.1)
+    options = {"tis": "sequence_mask", "tis_cap": 3.0, "tau": 0.1}
+    with np.errstate(all="ignore"):
+        found.behaviour[found.sequence == 1] = -5e4
+        clean = run(preset(name, **options), logp, found)
+        found.behaviour[found.sequence == 1] = poison
+        poisoned = run(preset(name, **options), logp, found)
+    for field in ("value", "slope", "clipped"):
+        assert np.array_equal(getattr(clean, field), getattr(poisoned, field))
 
 
 def test_tis_truncates_the_weight(logp):
@@ -165,6 +242,8 @@ def test_factors_sum_to_one_over_the_step_and_follow_the_weights():
         (LossConfig, {"clip": "hard"}, "clip 'hard'"),
         (LossConfig, {"epsilon": 1}, "no option 'epsilon'"),
         (LossConfig, {"cap": 0}, "cap 0"),
+        (LossConfig, {"tis": "sequence_mask"}, "tis 'sequence_mask' without tis_cap"),
+        (LossConfig, {"preset": "ce", "beta": 0.1, "tis_cap": 2}, "clip 'ce' with tis_cap, beta"),
         (LoraConfig, {"rank": 0}, "rank 0"),
         (LoraConfig, {"target_modules": "q_proj"}, "target_modules 'q_proj'"),
         (OptimConfig, {"beta1": 1}, "beta1 1"),
@@ -175,6 +254,16 @@ def test_from_json_names_the_impossible_value(cls, values, problem):
     with pytest.raises(WorkerError, match=problem) as caught:
         cls.from_json(values)
     assert caught.value.code == "CONFIG_INVALID" and caught.value.hint
+
+
+def test_loss_options_name_everything_that_is_wrong_at_once():
+    with pytest.raises(WorkerError) as caught:
+        LossConfig.from_json({"ratio": "row", "clip": "hard", "cap": 0, "tau": -1, "beta": -2, "tis": "token"})
+    assert caught.value.message == (
+        "The loss has ratio 'row'; clip 'hard'; tau -1; beta -2; cap 0; tis 'token' without tis_cap.")
+    assert caught.value.hint == (
+        "ratio is one of token, sequence; clip is one of cispo, ppo, dppo, none, ce; tau is 0 or more; beta is 0 or more; "
+        "cap is greater than 0; tis_cap is the ratio from which tis corrects.")
 
 
 def test_adamw_follows_its_definition(rng):
