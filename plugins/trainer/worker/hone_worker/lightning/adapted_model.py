@@ -7,6 +7,7 @@ hone's: ``<path>.lora_a`` (in, r) and ``<path>.lora_b`` (r, out), the transposes
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ import peft
 import torch
 from peft.tuners.lora import LoraLayer
 from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hone_worker.lightning import tree_attention
 from hone_worker.lightning.low_rank import InPlace
@@ -49,6 +51,13 @@ class AdaptedModel:
         # By identity: what each of PEFT's adapters holds.
         self._held: dict[str, Params] = {}
         self._used: str | None = None
+        self._layers = [
+            (layer_of(f"{path}."), part)
+            for path, part in module.named_modules()
+            if isinstance(part, GradientCheckpointingLayer)
+        ]
+        if self._layers and module.supports_gradient_checkpointing:
+            module.activation_checkpointing_enable({"use_reentrant": False})
         tree_attention.install()
         self.head_is_linear, self.window = self._check()
 
@@ -58,7 +67,7 @@ class AdaptedModel:
         """Puts LoRA at the adapter's places; the model computes with its numbers from now on. ``spare``: makes the second
         adapter at once, because PEFT cannot when the model is sharded."""
         self.adapter = adapter
-        self._inject(_TRAINED, adapter.config.dropout if hasattr(adapter.config, "dropout") else 0.0)
+        self._inject(_TRAINED, getattr(adapter.config, "dropout", 0.0))
         self._loras = {path: self.module.get_submodule(path) for path in adapter.shapes}
         if spare:
             self._inject(_OTHER, 0.0)
@@ -73,7 +82,10 @@ class AdaptedModel:
             lora_dropout=dropout,
             target_modules=list(self.adapter.shapes),
         )
-        peft.inject_adapter_in_model(config, self.module, name)
+        with warnings.catch_warnings():
+            # That there are two adapters.
+            warnings.simplefilter("ignore", UserWarning)
+            peft.inject_adapter_in_model(config, self.module, name)
         for path in self.adapter.shapes:
             layer = self.module.get_submodule(path)
             for part in (layer.lora_A[name], layer.lora_B[name]):
@@ -143,6 +155,14 @@ class AdaptedModel:
             weight.grad = None
 
     # Forward passes.
+
+    def recompute(self, wanted: bool) -> None:
+        """Whether the next backwards compute layers again instead of keeping what they made."""
+        first = self.adapter.first_layer if self.adapter else 0
+        for number, layer in self._layers:
+            layer.gradient_checkpointing = wanted and number >= first
+            # transformers looks at both; of the layer's parts nothing changes.
+            layer.training = wanted
 
     def states(
         self,

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from hone_worker.lightning import frozen_linear
+
 # Logits of so many tokens exist at a time.
 CHUNK = 256
 
@@ -36,11 +38,13 @@ class _FrozenHead(torch.autograd.Function):
         ctx: Any, states: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         count = len(states)
+        plain = states.device.type == "cpu" and states.dtype == torch.float32
+        multiply = frozen_linear.product if plain else functional.linear
         logp, entropy = (torch.empty(count, dtype=torch.float32, device=states.device) for _ in range(2))
         slopes = torch.empty_like(states) if ctx.needs_input_grad[0] else None
         for start in range(0, count, CHUNK):
             part = slice(start, start + CHUNK)
-            logits = functional.linear(states[part], weight, bias).float()
+            logits = multiply(states[part], weight, bias).float()
             norm = torch.logsumexp(logits, -1)
             target = targets[part, None]
             logp[part] = logits.gather(-1, target)[:, 0] - norm
@@ -49,7 +53,7 @@ class _FrozenHead(torch.autograd.Function):
             if slopes is not None:
                 # onehot − p in fp32, before any rounding: for likely tokens it is a small difference.
                 chances.neg_().scatter_add_(-1, target, torch.ones_like(target, dtype=chances.dtype))
-                torch.mm(chances.to(weight.dtype), weight, out=slopes[part])
+                slopes[part] = multiply(chances.to(weight.dtype), weight.t(), None)
         if slopes is not None:
             ctx.save_for_backward(slopes)
         ctx.mark_non_differentiable(entropy)

@@ -16,13 +16,13 @@ import torch
 from hone_worker.config import OptimConfig
 from hone_worker.engine import Decoder, Objective, PassResult, Slope
 from hone_worker.errors import WorkerError
-from hone_worker.lightning import launch, micro_batches, model_loading, sharding
+from hone_worker.lightning import launch, micro_batches, model_loading, pass_memory, sharding
 from hone_worker.lightning.adapted_model import AdaptedModel
 from hone_worker.lightning.cached_decoder import CachedDecoder
 from hone_worker.lightning.fit_loop import FitLoop
 from hone_worker.lightning.library_decoder import LibraryDecoder
 from hone_worker.lightning.lightning_config import LightningConfig
-from hone_worker.lightning.micro_batches import TorchPlan
+from hone_worker.lightning.micro_batches import Budget, TorchPlan
 from hone_worker.lightning.moments import Moments
 from hone_worker.lightning.passes import TorchPasses
 from hone_worker.lightning.ranks import Group
@@ -30,8 +30,6 @@ from hone_worker.loading.model_files import ModelFiles, open_model
 from hone_worker.lora import Adapter, Params
 from hone_worker.rows import Row
 
-# Tokens that a pass computes together when the options say nothing.
-_MICRO_BATCH_TOKENS = 16384
 
 
 def available() -> dict[str, Any]:
@@ -67,6 +65,12 @@ def _loaded(files: ModelFiles, config: LightningConfig, group: Group) -> Lightni
     # Weights that are to be spread may not fit one device.
     place = torch.device("cpu") if group.sharded else model_loading.device()
     model = AdaptedModel(model_loading.load_frozen(files, config, place))
+    if config.prefix_sharing == "always" and not model.window:
+        raise WorkerError(
+            "CONFIG_INVALID",
+            f"The model {files.id!r} has an attention of its own, which cannot share prefixes.",
+            'Set prefix_sharing to "auto".',
+        )
     return LightningEngine(model, config, files.context_tokens, group)
 
 
@@ -112,9 +116,17 @@ class LightningEngine:
         self.loop.close()
 
     def plan(self, rows: Sequence[Row]) -> TorchPlan:
-        budget = self.config.micro_batch_tokens or _MICRO_BATCH_TOKENS
         share = self.config.prefix_sharing != "never"
-        return micro_batches.plan(rows, budget, self.model.window, self.model.device, share)
+        return micro_batches.plan(rows, self._budgets(), self.model.window, self.model.device, share)
+
+    def _budgets(self) -> list[Budget]:
+        memory = pass_memory.measure(self.model)
+        chosen, cap = self.config.gradient_checkpointing, self.config.micro_batch_tokens
+        kept = Budget(cap or max(1, memory.kept))
+        again = Budget(cap or max(1, memory.recomputed), True, pass_memory.RECOMPUTED_COST)
+        if cap and chosen == "auto":
+            return [kept if cap <= memory.kept else again]
+        return [budget for budget in (kept, again) if chosen in ("auto", budget.recompute)]
 
     def run(
         self, plan: TorchPlan, params: Params | None, slope: Slope | None = None, only: set[int] | None = None

@@ -21,7 +21,9 @@ from hone_worker.rows import Row, common_prefix
 class MicroBatch:
     """Rows computed together. index: of the entries in the plan's tree; entries: their tensors, ``state`` pointing
     into the flattened ids; ids, positions: (1, T) for a tree, (rows, width) dense; hone_pass: a tree's attention;
-    mask: (rows, width), what is no padding; tokens: how many are computed; members: the plan's rows."""
+    mask: (rows, width), what is no padding; tokens: how many are computed; members: the plan's rows; recompute:
+    whether the backward computes layers again instead of keeping what they made; columns: the columns of ids after
+    which something is predicted; picked: of each entry, where its state is in (rows, columns) flattened."""
 
     index: np.ndarray
     members: list[int]
@@ -29,6 +31,9 @@ class MicroBatch:
     ids: torch.Tensor
     positions: torch.Tensor
     tokens: int
+    recompute: bool
+    columns: torch.Tensor
+    picked: torch.Tensor
     hone_pass: tree_attention.Pass | None = None
     mask: torch.Tensor | None = None
 
@@ -47,24 +52,38 @@ class TorchPlan:
         return sum(micro.tokens for micro in self.micros)
 
 
-def plan(rows: Sequence[Row], budget: int, window: int, device: torch.device, share: bool = True) -> TorchPlan:
-    """Micro-batches of at most ``budget`` tokens (or of one row); rows longer than ``window`` are dense.
+@dataclass(frozen=True)
+class Budget:
+    """At most so many tokens a micro-batch; recompute: see ``MicroBatch``; cost: of a token, where layers are computed
+    once it is 1."""
+
+    tokens: int
+    recompute: bool = False
+    cost: float = 1.0
+
+
+def plan(
+    rows: Sequence[Row], budgets: Sequence[Budget], window: int, device: torch.device, share: bool = True
+) -> TorchPlan:
+    """Micro-batches under the budget that costs least; one row may exceed it. Rows longer than ``window`` are dense.
 
     ``share``: whether ids that rows share are computed once.
     """
     rows = list(rows)
     longest = max(len(row.ids) for row in rows)
-    shared = MIN_SHARED if share and longest <= window else longest + 1
+    sparse = longest <= window
+    shared = MIN_SHARED if share and sparse else longest + 1
     tree = pack(rows, shared)
-    micros = [
-        _tree_micro(rows, members, tree, shared, device) if longest <= window else _dense(rows, members, tree, device)
-        for members in cut(rows, tree, budget, shared)
-    ]
-    return TorchPlan(tree, micros, rows)
+    cuts = [(budget, *cut(rows, tree, budget.tokens, shared)) for budget in budgets]
+    # A row that is longer than what fits is computed nevertheless, where most fits.
+    chosen, parts, _ = min(cuts, key=lambda c: (max(0, longest - c[0].tokens), c[2] * c[0].cost))
+    make = _tree_micro if sparse else _dense
+    return TorchPlan(tree, [make(rows, members, tree, shared, device, chosen.recompute) for members in parts], rows)
 
 
-def cut(rows: Sequence[Row], tree: Tree, budget: int, min_shared: int) -> list[list[int]]:
-    """Indices of rows computed together: along the tree's branches, as evenly as the budget allows."""
+def cut(rows: Sequence[Row], tree: Tree, budget: int, min_shared: int) -> tuple[list[list[int]], int]:
+    """Indices of rows computed together, along the tree's branches, as evenly as the budget allows; and how many
+    tokens that computes, but for padding."""
     last = np.zeros(len(rows), np.int64)
     last[tree.entries.row] = tree.entries.state  # of each row, the last one assigned
     order = sorted(range(len(rows)), key=lambda i: (int(last[i]), i))
@@ -76,24 +95,26 @@ def cut(rows: Sequence[Row], tree: Tree, budget: int, min_shared: int) -> list[l
     total = sum(own for _, own in costs)
     target = max(1, -(-total // max(1, -(-total // budget))))
     parts: list[list[int]] = []
-    size = 0
+    size, computed = 0, 0
     for row, (whole, own) in zip(order, costs, strict=True):
         if not parts or size + own > budget or size + own // 2 > target:
             parts.append([])
             size, own = 0, whole
         parts[-1].append(row)
-        size += own
-    return [sorted(part) for part in parts]
+        size, computed = size + own, computed + own
+    return [sorted(part) for part in parts], computed
 
 
 def _tree_micro(
-    rows: list[Row], members: list[int], whole: Tree, min_shared: int, device: torch.device
+    rows: list[Row], members: list[int], whole: Tree, min_shared: int, device: torch.device, recompute: bool
 ) -> MicroBatch:
     tree = pack([rows[i] for i in members], min_shared)
     return MicroBatch(
         index=_index(whole, members),
         members=members,
         entries=_entries(tree.entries, tree.entries.state, device),
+        recompute=recompute,
+        **_kept(tree.entries.state, len(tree.ids), device),
         ids=torch.as_tensor(tree.ids, dtype=torch.long, device=device)[None],
         positions=tree_attention.depths(tree, device),
         tokens=len(tree.ids),
@@ -101,7 +122,9 @@ def _tree_micro(
     )
 
 
-def _dense(rows: list[Row], members: list[int], whole: Tree, device: torch.device) -> MicroBatch:
+def _dense(
+    rows: list[Row], members: list[int], whole: Tree, _: int, device: torch.device, recompute: bool
+) -> MicroBatch:
     index = _index(whole, members)
     width = max(len(rows[i].ids) for i in members)
     ids = np.zeros((len(members), width), np.int64)
@@ -112,15 +135,24 @@ def _dense(rows: list[Row], members: list[int], whole: Tree, device: torch.devic
         ids[line, :length], mask[line, :length] = rows[member].ids, 1
         moved[member] = line * width - whole.segments[member].start
     entries = whole.entries.take(index)
+    state = entries.state + moved[entries.row]
     return MicroBatch(
         index=index,
         members=members,
-        entries=_entries(entries, entries.state + moved[entries.row], device),
+        entries=_entries(entries, state, device),
+        recompute=recompute,
+        **_kept(state, width, device),
         ids=torch.as_tensor(ids, device=device),
         positions=torch.arange(width, device=device).expand(len(members), -1),
         tokens=ids.size,
         mask=torch.as_tensor(mask, device=device),
     )
+
+
+def _kept(state: np.ndarray, width: int, device: torch.device) -> dict[str, torch.Tensor]:
+    columns, place = np.unique(state % width, return_inverse=True)
+    picked = state // width * len(columns) + place
+    return {"columns": torch.as_tensor(columns, device=device), "picked": torch.as_tensor(picked, device=device)}
 
 
 def _index(whole: Tree, members: list[int]) -> np.ndarray:

@@ -36,6 +36,7 @@ class TorchPasses:
 
     def scored(self, micro: MicroBatch, slope: TensorSlope | None) -> Scored:
         """Computes a micro-batch, with a graph if ``slope`` is given."""
+        self._model.recompute(micro.recompute and slope is not None)
         with torch.set_grad_enabled(slope is not None):
             logp, entropy = self._logp(micro)
         done = logp.detach()
@@ -49,8 +50,8 @@ class TorchPasses:
             states = model.states(micro.ids, micro.positions, micro.hone_pass, micro.mask)
             picked = states.reshape(-1, states.shape[-1])[entries.state]
             return frozen_head.through(picked, entries.target, model.head.weight, model.head.bias)
-        logits = model.logits(micro.ids, micro.positions, micro.hone_pass, micro.mask)
-        return frozen_head.of_logits(logits.reshape(-1, logits.shape[-1])[entries.state], entries.target)
+        logits = model.logits(micro.ids, micro.positions, micro.hone_pass, micro.mask, micro.columns)
+        return frozen_head.of_logits(logits.flatten(0, 1)[micro.picked], entries.target)
 
     def run(
         self, plan: TorchPlan, params: Params | None, slope: Slope | None, only: set[int] | None
