@@ -73,7 +73,7 @@ def test_other_llama_shapes_run_in_mlx(tmp_path, changes):
 def test_open_engine_names_the_engines_that_there_are(llama_folder):
     with pytest.raises(WorkerError) as caught:
         builders.opened(llama_folder, "cuda")
-    assert (caught.value.code, caught.value.hint) == ("ENGINE_UNSUITABLE", "Engines: cpu_llama, mlx.")
+    assert (caught.value.code, caught.value.hint) == ("ENGINE_UNSUITABLE", "Engines of this environment: cpu_llama, mlx.")
 
 
 @pytest.mark.parametrize("name", ["cpu_llama", "mlx"])

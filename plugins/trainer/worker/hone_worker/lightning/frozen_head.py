@@ -38,7 +38,7 @@ class _FrozenHead(torch.autograd.Function):
         ctx: Any, states: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         count = len(states)
-        plain = states.device.type == "cpu" and states.dtype == torch.float32
+        plain = states.device.type == "cpu" and states.dtype == torch.float32 and torch.backends.mkldnn.is_available()
         multiply = frozen_linear.product if plain else functional.linear
         logp, entropy = (torch.empty(count, dtype=torch.float32, device=states.device) for _ in range(2))
         slopes = torch.empty_like(states) if ctx.needs_input_grad[0] else None
