@@ -1,7 +1,8 @@
 """`python guard.py FOLDER COMMAND…`: runs a server no longer than the process that started it lives.
 
-The starter holds the other end of stdin. When that closes, however the starter ended, the server's whole process group
-is ended and FOLDER is removed. Ends with the server's own exit code if the server ends first. Standard library only.
+The starter holds the other end of stdin. When that closes, the server's whole process group is ended, and FOLDER is
+removed unless the starter sent a word before, which it does when it lives on. Ends with the server's own exit code.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -32,9 +33,8 @@ _orphaned = threading.Event()
 
 
 def _watch(child: subprocess.Popen[bytes]) -> None:
-    while os.read(0, 4096):
-        pass
-    _orphaned.set()
+    if not os.read(0, 1):
+        _orphaned.set()
     _end(child.pid, signal.SIGTERM)
     try:
         child.wait(GRACE_SECS)

@@ -15,17 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from hone_worker.lora import Params
+from hone_worker.step_figures import MISMATCH_WARNING
+from hone_worker.vllm.http_client import Address
 from hone_worker.vllm.placement import Placement, place, visible_gpus
 from hone_worker.vllm.replicas import Replica, Warn
 from hone_worker.vllm.server_checks import Expected, check, compare
-from hone_worker.vllm.http_client import Address
 from hone_worker.vllm.vllm_api import VllmApi
 from hone_worker.vllm.vllm_config import VllmConfig, lora_rank
 from hone_worker.vllm.vllm_process import TESTED, Say, Serving, VllmProcess, check_version
 from hone_worker.vllm.vllm_sampler import VllmSampler
 
-# Mean difference of log-probabilities, in nats per token, that is worth a warning.
-MISMATCH_WARNING = 0.05
 _SOCKET_PATH_BYTES = 90
 
 

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from hone_worker.errors import WorkerError
+from hone_worker.step_figures import MISMATCH_LIMIT
 from hone_worker.vllm.replicas import Replica
 from hone_worker.vllm.vllm_api import Completion, Refused, Sampling
 from hone_worker.vllm.vllm_config import lora_rank
 from hone_worker.vllm.vllm_process import refuse_old
 
-# Mean difference of log-probabilities, in nats per token, beyond which sampler and trainer are two models.
-MISMATCH_REFUSED = 0.5
 _PROBE_TOKENS = 16
 _SAME = 1e-3
 # A token this certain hardly changes with the temperature.
@@ -110,7 +109,7 @@ def compare(replica: Replica, expected: Expected, found: Completion) -> float | 
         return None
     logp = expected.reference(expected.prompt + found.ids)[len(expected.prompt) - 1 :]
     gap = float(np.abs(np.asarray(found.logprobs) - logp).mean())
-    if not gap <= MISMATCH_REFUSED:
+    if not gap <= MISMATCH_LIMIT:
         raise WorkerError(
             "VLLM_OTHER_MODEL",
             f"{replica.shown} does not serve the model that is trained: "

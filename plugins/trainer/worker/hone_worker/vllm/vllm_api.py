@@ -167,4 +167,4 @@ def _words(reply: bytes) -> str:
         words = error.get("message", error) if isinstance(error, dict) else error
     except (ValueError, AttributeError):
         words = reply.decode("utf-8", "replace")
-    return " ".join(str(words).split())[:500]
+    return " ".join(str(words).split())[:500].rstrip(".")

@@ -7,6 +7,7 @@ key. Errors: WorkerError VLLM_MISSING, VLLM_VERSION, VLLM_NOT_STARTED.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pathlib
 import re
@@ -106,8 +107,10 @@ class VllmProcess:
 
     def end(self) -> None:
         """Ends the server and waits for it; whoever is being answered gets no answer."""
-        if self._guard.stdin is not None:
-            self._guard.stdin.close()
+        if self._guard.stdin is not None and not self._guard.stdin.closed:
+            with contextlib.suppress(BrokenPipeError):
+                self._guard.stdin.write(b"e")
+                self._guard.stdin.close()
         self._guard.wait()
 
 

@@ -122,10 +122,12 @@ class VllmSampler:
                 "PUBLISH_FAILED", f"Cannot write version {version} for vLLM to {self._folder}: {error}",
                 "Make room there, or set TMPDIR (or adapter_dir) to a folder that has it.") from error
         except Refused as error:
-            raise WorkerError("PUBLISH_FAILED", f"vLLM refused version {version}: {error.words}") from error
+            raise WorkerError("PUBLISH_FAILED", f"vLLM refused version {version}: {error.words}.") from error
 
     def close(self) -> None:
         """Ends the servers that the worker started, unloads the adapter of the others, and removes the adapters."""
+        if not self._thread.is_alive():
+            return
         with contextlib.suppress(WorkerError, Refused):
             self.call(self._leave())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -203,7 +205,7 @@ class VllmSampler:
                 if error.status >= 500:
                     await self._replicas.settle(replica, error)
                 if not replica.lost:
-                    raise WorkerError("SAMPLING_FAILED", f"{replica.shown} refused a request: {error.words}") from error
+                    raise WorkerError("SAMPLING_FAILED", f"{replica.shown} refused a request: {error.words}.") from error
             else:
                 self.tokens += len(found.ids)
                 text, cached = self._text(found), min(found.cached, len(job.prompt))
