@@ -181,21 +181,29 @@ def test_groups_of_equal_rewards_move_nothing(llama_folder, rng, options):
     assert not slope.any()
 
 
-@pytest.mark.parametrize(("by", "warned"), [(0.04, False), (0.06, True)])
-def test_the_worker_warns_of_a_mismatch(start, llama_folder, rng, tmp_path, by, warned):
-    training = builders.training(llama_folder, noise=0)
-    path = tmp_path / "batch.jsonl"
+def test_the_worker_warns_of_a_mismatch_and_refuses_a_large_one(start, llama_folder, rng, tmp_path):
+    training, worker = builders.training(llama_folder, noise=0), start()
+    batch = builders.trajectories(rng)
+    paths = {by: write(tmp_path / f"{by}.jsonl", shifted(training, batch, by)) for by in (0.04, 0.06, 0.6)}
+    # A rate so small that the policy stays what it is.
+    worker.call("init", model=str(llama_folder), cache_dir=CACHE, optimizer={"learning_rate": 1e-9})
+    assert worker.call("train_step", step=1, batch=paths[0.6])["code"] == "OFF_POLICY"
+    assert worker.call("train_step", step=1, batch=paths[0.04])["mismatch_abs"] == pytest.approx(0.04, rel=1e-2)
+    assert not [event for event in worker.events if event["event"] == "warning"]
+    assert worker.call("train_step", step=2, batch=paths[0.06])["mismatch_abs"] == pytest.approx(0.06, rel=1e-2)
+    warnings = [event for event in worker.events if event["event"] == "warning"]
+    assert [(event["code"], event["message"]) for event in warnings] == [
+        ("OFF_POLICY", "Step 2: sampler and trainer differ by 0.06 per token in log-probability.")]
+
+
+def write(path, batch):
+    """Writes a batch.v1 file."""
     lines = []
-    for one in shifted(training, builders.trajectories(rng), by):
+    for one in batch:
         turns = [
             {"prefix_len": 0, "prompt_suffix_ids": t.prompt_ids, "output_ids": t.output_ids, "logprobs": t.logprobs}
             for t in one.turns
         ]
         lines.append(json.dumps({"schema": "batch.v1", **dataclasses.asdict(one), "turns": turns}) + "\n")
     path.write_text("".join(lines))
-    worker = start()
-    worker.call("init", model=str(llama_folder), cache_dir=CACHE)
-    assert worker.call("train_step", step=1, batch=str(path))["mismatch_abs"] == pytest.approx(by, rel=1e-2)
-    warnings = [event for event in worker.events if event["event"] == "warning"]
-    assert [(event["code"], event["message"]) for event in warnings] == warned * [
-        ("OFF_POLICY", "Step 1: sampler and trainer differ by 0.06 per token in log-probability.")]
+    return str(path)
