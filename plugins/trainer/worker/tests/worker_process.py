@@ -13,6 +13,7 @@ from typing import Any
 PACKAGE = pathlib.Path(__file__).parent.parent
 CACHE = os.environ.get("HONE_TEST_CACHE", str(pathlib.Path.home() / ".cache" / "hone-test"))
 TOKEN = "t0k3n"
+SYSTEM = {"role": "system", "content": "You answer with one short tool call as JSON. Tools: list, read, write."}
 INIT = {
     "model": "smollm2-135m",
     "cache_dir": CACHE,
@@ -78,3 +79,29 @@ class Process:
         if self.child.poll() is None:
             self.child.kill()
         self.child.wait()
+
+
+def two_turns(worker: Process, index: int) -> dict:
+    """A rollout of two turns through a handle, as a line of batch.v1."""
+    messages = [SYSTEM, {"role": "user", "content": f"List the folder number {index % 4}."}]
+    turns, held = [], []
+    for turn in range(2):
+        reply = worker.chat(messages, rollout=f"r{index}", seed=10 * index + turn)
+        choice, prompt = reply["choices"][0], reply["prompt_token_ids"]
+        assert prompt[: len(held)] == held
+        turns.append({
+            "prefix_len": len(held),
+            "prompt_suffix_ids": prompt[len(held):],
+            "output_ids": choice["token_ids"],
+            "logprobs": [item["logprob"] for item in choice["logprobs"]["content"]],
+            "finish_reason": choice["finish_reason"],
+        })
+        held = prompt + choice["token_ids"]
+        messages = [*messages, choice["message"], {"role": "user", "content": "[] is empty. Read a file."}]
+    return {"schema": "batch.v1", "rollout_id": f"r{index}", "group_id": f"g{index % 4}", "policy_version": 0,
+            "advantage": 1.0 if index % 2 else -0.5, "weight": 1.0, "turns": turns}
+
+
+def write(path: pathlib.Path, lines: list[dict]) -> str:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return str(path)

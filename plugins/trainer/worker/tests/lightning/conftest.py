@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 
 import pytest
 import torch
 import transformers
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from builders import VOCAB, write_tokenizer
 
@@ -81,3 +84,32 @@ def qwen_folder(model_folders: dict[str, pathlib.Path]) -> pathlib.Path:
 def phi_folder(model_folders: dict[str, pathlib.Path]) -> pathlib.Path:
     """A Phi 3, whose linear maps of one input are one."""
     return model_folders["phi3"]
+
+
+TEMPLATES = pathlib.Path(__file__).parent / "chat_templates"
+# Special tokens of the families' templates, the end token first.
+SPECIAL = {
+    "qwen3": ["<|im_end|>", "<|im_start|>", "<think>", "</think>", "<tool_call>", "</tool_call>"],
+    "llama": ["<|eot_id|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>"],
+    "phi3": ["<|im_end|>", "<|im_start|>", "<|im_sep|>"],
+}
+
+
+@pytest.fixture(scope="session")
+def chat_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pathlib.Path]:
+    """Tiny Qwen 3, Llama 3 and Phi-4 with their templates, and a token for each byte and special token."""
+    root, folders = tmp_path_factory.mktemp("chat"), {}
+    for name, special in SPECIAL.items():
+        characters = sorted(pre_tokenizers.ByteLevel.alphabet())
+        folders[name] = write_model(
+            root / name, name, vocab_size=len(characters) + len(special), eos_token_id=len(characters),
+            max_position_embeddings=1024)
+        tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(characters)}, merges=[]))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        tokenizer.add_special_tokens(special)
+        tokenizer.save(str(folders[name] / "tokenizer.json"))
+        settings = {"eos_token": special[0], "bos_token": "<|begin_of_text|>" if name == "llama" else None}
+        (folders[name] / "tokenizer_config.json").write_text(json.dumps(settings))
+        (folders[name] / "chat_template.jinja").write_text((TEMPLATES / f"{name}.jinja").read_text())
+    return folders
