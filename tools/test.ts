@@ -2,7 +2,7 @@
  * Runs every test there is and says so honestly: Deno's, the worker's under pytest in the worker's own environment, and
  * those examples that train a model, one after the other. Suites that download gigabytes run only where they are named.
  * The last line is `N passed, N failed`; the exit code is 1 when anything failed or a suite ran nothing.
- * Run: deno run -A tools/test.ts [--unit] [--deno | --worker | --examples | --lightning]   (--unit leaves out all but the first, and tests/)
+ * Run: deno run -A tools/test.ts [--unit] [--deno | --worker | --examples | --lightning | --mlflow]   (--unit leaves out all but the first, and tests/)
  * @module
  */
 import { spawn } from "node:child_process";
@@ -19,6 +19,8 @@ import { ROOT } from "./sources.ts";
 const TRAINING_EXAMPLES = ["examples/verdict", "examples/judged"];
 /** Tests of trainer/lightning, in an environment of its own. */
 const LIGHTNING = "tests/lightning";
+/** Tests at a real MLflow server. */
+const MLFLOW = "tests/mlflow";
 const WORKER = join(ROOT, "plugins/trainer/worker");
 
 /** Counts of one suite. */
@@ -71,7 +73,7 @@ async function denoSuite(folder: string, unit: boolean): Promise<Counts> {
   const junit = join(folder, "deno.xml");
   const paths = unit
     ? ["pipeline", "plugins", "runners", "tools"]
-    : [`--ignore=${[...TRAINING_EXAMPLES, LIGHTNING].join(",")}`];
+    : [`--ignore=${[...TRAINING_EXAMPLES, LIGHTNING, MLFLOW].join(",")}`];
   const command = [
     Deno.execPath(),
     "test",
@@ -83,6 +85,12 @@ async function denoSuite(folder: string, unit: boolean): Promise<Counts> {
     ...paths,
   ];
   return await suite("Deno", command, junit, { cwd: ROOT });
+}
+
+async function mlflowSuite(folder: string): Promise<Counts> {
+  const junit = join(folder, "mlflow.xml");
+  const command = [Deno.execPath(), "test", "--frozen", "-A", `--junit-path=${junit}`, MLFLOW];
+  return await suite("MLflow", command, junit, { cwd: ROOT });
 }
 
 async function examplesSuite(folder: string): Promise<Counts> {
@@ -172,13 +180,14 @@ if (import.meta.main) {
   const folder = mkdtempSync(join(tmpdir(), "hone-tests-"));
   const results: [string, Counts][] = [];
   const wanted = (name: string) => {
-    const named = ["--deno", "--worker", "--examples", "--lightning"].filter((flag) => flags.has(flag));
+    const named = ["--deno", "--worker", "--examples", "--lightning", "--mlflow"].filter((flag) => flags.has(flag));
     return named.length > 0 ? named.includes(name) : name === "--deno" || !flags.has("--unit");
   };
   if (wanted("--deno") && !flags.has("--unit")) await ensureBrowser();
   if (wanted("--deno")) results.push(["Deno", await denoSuite(folder, flags.has("--unit"))]);
   if (wanted("--worker")) results.push(["worker", await workerSuite(folder, "mlx")]);
   if (wanted("--examples")) results.push(["examples", await examplesSuite(folder)]);
+  if (flags.has("--mlflow")) results.push(["MLflow", await mlflowSuite(folder)]);
   if (flags.has("--lightning")) results.push(...await lightningSuite(folder));
   rmSync(folder, { recursive: true });
   for (const [name, { passed, failed, skipped }] of results) {

@@ -30,11 +30,12 @@ export function trackedSettings(config: PipelineConfig): Record<string, Setting>
 }
 
 function flat(value: unknown, name: string): [string, Setting][] {
-  if (value === undefined || value === null || isSecretName(name)) return [];
+  if (value === undefined || value === null) return [];
   if (typeof value === "number" || typeof value === "boolean") return [[name, value]];
   if (typeof value === "object" && !Array.isArray(value)) {
     return Object.entries(value).flatMap(([key, inner]) => flat(inner, name === "" ? key : `${name}.${key}`));
   }
-  const text = Array.isArray(value) ? value.map((one) => typeof one === "string" ? one : JSON.stringify(one)) : [value];
-  return [[name, redact(text.join(", ")).slice(0, MAX_CHARS)]];
+  const texts = [value].flat().map((one) => typeof one === "string" ? one : JSON.stringify(one));
+  const text = isSecretName(name) ? "" : redact(texts.join(", ")).slice(0, MAX_CHARS);
+  return text === "" ? [] : [[name, text]];
 }

@@ -28,7 +28,8 @@ const plugin: Plugin<"tracker"> = definePlugin({
   kind: "tracker",
   name: "csv",
   summary:
-    "Writes the figures of training steps and evaluations to a CSV file: run_id, recorded_at, step, name, value.",
+    "Writes the figures of training steps (`rl/loss`, …) and evaluations (`evaluation/heldout/tuned/greedy/success`, …) to a " +
+    "CSV file: run_id, recorded_at, step, name, value.",
   config,
   examples: [
     { title: "metrics.csv in the run's folder", with: {} },

@@ -1,7 +1,7 @@
 /**
  * The role of a tracker that sends figures somewhere, off the run's path: `on` only queues them. What cannot be delivered
  * is said once, with the cause; a destination that is out of reach is tried again until the run ends, and then for a
- * limited time. The run neither waits nor fails.
+ * limited time. No failure reaches the run.
  * @module
  */
 import {
@@ -79,11 +79,15 @@ class Delivery {
   }
 
   hear(event: Envelope): void {
-    if (event.type === "verdict.made" || event.type === "run.ended") {
-      Object.assign(this.#ending, event.data);
-    }
+    const { status, sentence } = event.data as Ending;
+    if (event.type === "verdict.made") this.#ending.sentence = sentence;
+    if (event.type === "run.ended") this.#ending.status = status;
     const figures = this.#figures.read(event);
-    if (!figures || this.#over.signal.aborted) return;
+    if (!figures) return;
+    if (this.#over.signal.aborted) {
+      this.#dropped++;
+      return;
+    }
     this.#waiting.push(figures);
     if (this.#waiting.length > MAX_WAITING) {
       this.#waiting.shift();
@@ -143,11 +147,8 @@ class Delivery {
         if (closing.aborted && attempt >= TRIES) throw error;
       }
       // The end of the run cuts a long wait short.
-      await pause(
-        waitFor(attempt, undefined, LONGEST_WAIT_MS),
-        closing.aborted ? over : AbortSignal.any([over, closing]),
-      )
-        .catch(() => {});
+      const until = closing.aborted ? over : AbortSignal.any([over, closing]);
+      await pause(waitFor(attempt, undefined, LONGEST_WAIT_MS), until).catch(() => {});
     }
   }
 

@@ -44,7 +44,8 @@ export class PythonTracker implements Destination {
     const python = await this.#failing(() => limited(Infinity, signal, () => this.#python(signal)));
     const command = [python, "-m", "hone_worker.tracking"];
     this.#worker = new Worker({ python, command, log: (line) => log.debug(line), on_event: () => {} });
-    const { place } = await this.call("begin", { tracker, options: options(run) }, signal);
+    const given = await this.#failing(async () => options(run));
+    const { place } = await this.call("begin", { tracker, options: given }, signal);
     log.info(`${title}: ${place}`);
     await this.write(recorded, signal);
   }

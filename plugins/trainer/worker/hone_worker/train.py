@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from hone_worker import checkpoint, lora, loss, optimizer, step_figures
+from hone_worker import checkpoint, lora, loss, optimizer, process_memory, step_figures
 from hone_worker.checkpoint import TrainState
 from hone_worker.config import PRESETS, LoraConfig, LossConfig, OptimConfig
 from hone_worker.engine import Engine, Learner, Objective, Plan, Slope
@@ -151,8 +151,18 @@ def _once(state: TrainState, name: str, work: Callable[[], Report]) -> Report:
     started = time.perf_counter()
     report = work()
     report["seconds"] = time.perf_counter() - started
+    if report.get("logical_tokens"):
+        # An engine may have measured them on its devices.
+        report = {**_cost(report["logical_tokens"], report["seconds"]), **report}
     state.results[name] = report
     return report
+
+
+def _cost(logical_tokens: int, seconds: float) -> Report:
+    """Tokens a second, as if rows shared no prefix, and the process's largest memory so far."""
+    peak = process_memory.peak_bytes()
+    memory = {} if peak is None else {"memory_peak_bytes": peak}
+    return {"tokens_per_second": logical_tokens / seconds, **memory}
 
 
 @dataclass

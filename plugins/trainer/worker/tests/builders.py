@@ -20,6 +20,8 @@ from hone_worker.rows import Trajectory, TurnRecord
 
 # How many ids the tiny models have.
 VOCAB = 96
+# What differs from step to step that is otherwise the same.
+MEASURED = ("seconds", "tokens_per_second", "memory_peak_bytes")
 TEMPLATE = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"

@@ -9,8 +9,6 @@ import logging
 import os
 import pathlib
 import queue
-import resource
-import sys
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +18,7 @@ import torch
 from lightning.fabric.utilities.throughput import get_available_flops
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
+from hone_worker import process_memory
 from hone_worker.lightning.adapted_model import AdaptedModel
 from hone_worker.lightning.lightning_config import LightningConfig
 
@@ -55,7 +54,7 @@ class Cost:
     def _memory(self) -> int:
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return process_memory.peak_bytes() or 0
 
 
 def _peak(model: AdaptedModel) -> int | None:
