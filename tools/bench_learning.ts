@@ -2,10 +2,11 @@
  * `deno task bench:learning`: does the pipeline learn, and is it the rewards that teach? Runs `examples/files` over
  * several seeds, and the same with shuffled rewards as the negative control, through the command line; pools the
  * held-out pairs; writes the table into docs/benchmarks.md. Call it again to go on where it stopped: finished runs
- * are read, begun ones resumed.
+ * are read, begun ones resumed. With `--trainer lightning` it compares that trainer with trainer/mlx instead, seed by
+ * seed, in a table of its own and without the control.
  *
  *     deno run -A tools/bench_learning.ts [--seeds 7,8,9] [--control-seeds 7,8,9] [--pipeline FILE] [--dir DIR]
- *                                         [--set key=value]… [--document FILE] [--table-only]
+ *                                         [--set key=value]… [--document FILE] [--table-only] [--trainer mlx|lightning]
  * @module
  */
 import { existsSync } from "node:fs";
@@ -15,10 +16,9 @@ import { basename, dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { Store } from "../pipeline/store/store.ts";
 import { evaluatedRollouts } from "../pipeline/verdict/evaluated_rollouts.ts";
-import { type LearningRun, learningTable, replaceBetween } from "./learning_table.ts";
+import { gainsApart, type LearningRun, learningTable, replaceBetween } from "./learning_table.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
-const MARK = "bench:learning";
 
 interface Arm {
   name: string;
@@ -36,19 +36,36 @@ const { values: flags } = parseArgs({
     set: { type: "string", multiple: true, default: [] },
     document: { type: "string", default: "docs/benchmarks.md" },
     "table-only": { type: "boolean", default: false },
+    trainer: { type: "string", default: "mlx" },
   },
 });
+if (!["mlx", "lightning"].includes(flags.trainer)) {
+  throw new Error(`--trainer is ${flags.trainer}; mlx or lightning is wanted`);
+}
+const compared = flags.trainer !== "mlx";
+const mark = compared ? `bench:learning ${flags.trainer}` : "bench:learning";
 
 const numbers = (text: string) => text.split(",").filter(Boolean).map(Number);
-const arms: Arm[] = [
-  { name: "rewards as they are", folder: "learning", seeds: numbers(flags.seeds), overrides: [] },
-  {
-    name: "rewards shuffled",
-    folder: "control",
-    seeds: numbers(flags["control-seeds"]),
-    overrides: ["train.shuffle_rewards=true"],
-  },
-];
+const seeds = numbers(flags.seeds);
+const arms: Arm[] = compared
+  ? [
+    { name: "trainer/mlx", folder: "learning", seeds, overrides: [] },
+    {
+      name: `trainer/${flags.trainer}`,
+      folder: flags.trainer,
+      seeds,
+      overrides: [`stages.trainer.use=trainer/${flags.trainer}`],
+    },
+  ]
+  : [
+    { name: "rewards as they are", folder: "learning", seeds, overrides: [] },
+    {
+      name: "rewards shuffled",
+      folder: "control",
+      seeds: numbers(flags["control-seeds"]),
+      overrides: ["train.shuffle_rewards=true"],
+    },
+  ];
 
 const runs: LearningRun[] = [];
 for (const arm of arms) {
@@ -62,7 +79,7 @@ for (const arm of arms) {
   }
 }
 if (runs.length === 0) throw new Error(`no finished run under ${flags.dir}: nothing to write`);
-console.log(learningTable(runs));
+console.log(tableOf(runs));
 
 /** Starts or resumes one run and waits for its end. */
 async function runToTheEnd(dir: string, overrides: string[]): Promise<void> {
@@ -89,6 +106,10 @@ async function readRun(dir: string, arm: string, seed: number): Promise<Learning
   return { arm, seed, minutes: Number(facts.minutes), rollouts: await evaluatedRollouts(run, "heldout") };
 }
 
+function tableOf(done: readonly LearningRun[]): string {
+  return compared ? `${learningTable(done)}\n\n${gainsApart(done)}` : learningTable(done);
+}
+
 async function writeTable(done: readonly LearningRun[]): Promise<void> {
   const file = resolve(ROOT, flags.document);
   const command = ["deno task bench:learning", ...Deno.args].join(" ");
@@ -98,7 +119,7 @@ async function writeTable(done: readonly LearningRun[]): Promise<void> {
     `${Deno.build.target}, ${done.length} of ${wanted} runs.`;
   const document = existsSync(file) ? await readFile(file, "utf8") : "# Benchmarks\n";
   await mkdir(dirname(file), { recursive: true });
-  await writeFile(file, replaceBetween(document, MARK, `${head}\n\n${learningTable(done)}`));
+  await writeFile(file, replaceBetween(document, mark, `${head}\n\n${tableOf(done)}`));
 }
 
 async function revision(): Promise<string> {

@@ -29,3 +29,26 @@ Deno.test("bench_learning writes the table of the finished runs and names the mi
     await Deno.remove(dir, { recursive: true });
   }
 });
+
+Deno.test("bench_learning compares two trainers in a block of its own when it is given another trainer", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    for (const name of ["learning-7", "lightning-7"]) {
+      await Deno.mkdir(join(dir, name));
+      await using store = await Store.open(join(dir, name, "run.duckdb"), { run_id: name, mode: "create" });
+      await writeRun(store, name, { ended: true });
+    }
+    const document = join(dir, "benchmarks.md");
+    const tool = new URL("bench_learning.ts", import.meta.url).pathname;
+    const args = ["run", "-A", tool, "--trainer", "lightning", "--table-only", "--dir", dir, "--document", document];
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), { args: [...args, "--seeds", "7"] }).output();
+    assert.equal(code, 0, new TextDecoder().decode(stderr));
+    const text = await Deno.readTextFile(document);
+    assert.match(text, /^# Benchmarks\n\n<!-- bench:learning lightning -->\n`deno task .*2 of 2 runs\./);
+    assert.match(text, /\| trainer\/mlx, seed 7 \| greedy \|/);
+    assert.match(text, /\| trainer\/lightning, seed 7 \| greedy \|/);
+    assert.match(text, /\n- sampled: seed 7 0\.00; mean 0\.00 \(wanted: within ±0\.15\)\.\n<!-- \/bench/);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});

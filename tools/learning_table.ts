@@ -16,7 +16,7 @@ import { verdictOver } from "../pipeline/verdict/verdict.ts";
 
 /** One finished run of the benchmark. */
 export interface LearningRun {
-  /** `rewards as they are` or `rewards shuffled`. */
+  /** `rewards as they are` or `rewards shuffled`; where trainers are compared, the trainer. */
   arm: string;
   seed: number;
   minutes: number;
@@ -58,6 +58,28 @@ export function learningTable(runs: readonly LearningRun[]): string {
     "They do not cover the spread between training seeds, which the rows of the seeds show.";
 }
 
+/** By sampling: how far the gains (tuned − base) of the second arm lie from those of the first, seed by seed. */
+export function gainsApart(runs: readonly LearningRun[]): string {
+  const [first, second] = [...Map.groupBy(runs, (run) => run.arm)];
+  if (!first || !second) return "The second trainer has no finished run to compare.";
+  const lines = SAMPLINGS.flatMap((sampling) => {
+    const apart = second[1].flatMap((run) => {
+      const other = first[1].find(({ seed }) => seed === run.seed);
+      const [mine, theirs] = [gain(run, sampling), other && gain(other, sampling)];
+      return mine === undefined || theirs === undefined ? [] : [{ seed: run.seed, by: mine - theirs }];
+    });
+    if (apart.length === 0) return [];
+    const mean = apart.reduce((sum, { by }) => sum + by, 0) / apart.length;
+    const each = apart.map(({ seed, by }) => `seed ${seed} ${signed(by)}`).join(", ");
+    return [`- ${sampling}: ${each}; mean ${signed(mean)} (wanted: within ±0.15).`];
+  });
+  return [`Gain (tuned − base) of ${second[0]} less that of ${first[0]}:`, "", ...lines].join("\n");
+}
+
+function gain(run: LearningRun, sampling: typeof SAMPLINGS[number]): number | undefined {
+  return comparison(pool([run]), `${sampling}_success`, "base")?.mean;
+}
+
 function verdictRows(name: string, verdict: Verdict, minutes: number): string[][] {
   return SAMPLINGS.flatMap((sampling, index) => {
     const key = `${sampling}_success` as const;
@@ -78,11 +100,13 @@ function share(interval: Interval | undefined): string {
   return `${plain(interval.mean)} (${plain(interval.low)} to ${plain(interval.high)})`;
 }
 
-function difference({ comparisons }: Verdict, metric: Metric, against: string): string {
-  const found: Comparison | undefined = comparisons.find((c) =>
-    c.metric === metric && c.policy === "tuned" && c.against === against
-  );
-  if (!found || found.n === 0) return "–";
+function comparison({ comparisons }: Verdict, metric: Metric, against: string): Comparison | undefined {
+  return comparisons.find((c) => c.metric === metric && c.policy === "tuned" && c.against === against && c.n > 0);
+}
+
+function difference(verdict: Verdict, metric: Metric, against: string): string {
+  const found = comparison(verdict, metric, against);
+  if (!found) return "–";
   return `${signed(found.mean)} (${plain(found.low)} to ${plain(found.high)})`;
 }
 

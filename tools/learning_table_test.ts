@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { rollout } from "../tests/fixtures/evaluated_rollouts_of.ts";
-import { type LearningRun, learningTable, pool, replaceBetween } from "./learning_table.ts";
+import { gainsApart, type LearningRun, learningTable, pool, replaceBetween } from "./learning_table.ts";
 
 function run(arm: string, seed: number, solved: Record<string, number>): LearningRun {
   const rollouts = Object.entries(solved).flatMap(([policy, count]) =>
@@ -45,6 +45,22 @@ Deno.test("learningTable() has a row per run and a pool per arm when two arms ra
   assert.match(table, /\| rewards shuffled, seed 7 \|.*\| -0\.02 \(/);
   assert.doesNotMatch(table, /1 seeds/);
   assert.match(table, /- rewards shuffled, pooled: .*RL did not measurably improve on the warm start/);
+});
+
+Deno.test("gainsApart() says by seed how far the gains of the second arm lie from those of the first", () => {
+  const runs = [
+    run("trainer/mlx", 7, { base: 0, warm_start: 28, tuned: 32 }),
+    run("trainer/mlx", 8, { base: 0, warm_start: 28, tuned: 32 }),
+    run("trainer/lightning", 7, { base: 0, warm_start: 28, tuned: 40 }),
+    run("trainer/lightning", 8, { base: 16, warm_start: 28, tuned: 32 }),
+    run("trainer/lightning", 9, { base: 0, warm_start: 28, tuned: 32 }),
+  ];
+  assert.equal(
+    gainsApart(runs),
+    "Gain (tuned − base) of trainer/lightning less that of trainer/mlx:\n\n" +
+      "- greedy: seed 7 +0.13, seed 8 -0.25; mean -0.06 (wanted: within ±0.15).",
+  );
+  assert.equal(gainsApart(runs.slice(0, 2)), "The second trainer has no finished run to compare.");
 });
 
 Deno.test("replaceBetween() replaces what stands between the marks, and adds them when they are missing", () => {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import signal
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from worker_process import CACHE, INIT, SYSTEM, TOKEN, Process, two_turns, write
+
 
 def greedy(worker: Process) -> list[int]:
     return worker.chat([SYSTEM, {"role": "user", "content": "List all."}], temperature=0)["choices"][0]["token_ids"]
