@@ -2,7 +2,7 @@
  * Runs every test there is and says so honestly: Deno's, the worker's under pytest in the worker's own environment, and
  * those examples that train a model, one after the other. Suites that download gigabytes run only where they are named.
  * The last line is `N passed, N failed`; the exit code is 1 when anything failed or a suite ran nothing.
- * Run: deno run -A tools/test.ts [--unit] [--deno | --worker | --examples | --lightning | --mlflow]   (--unit leaves out all but the first, and tests/)
+ * Run: deno run -A tools/test.ts [--unit] [--deno | --worker | --examples | --lightning | --mlflow | --vllm]   (--unit leaves out all but the first, and tests/)
  * @module
  */
 import { spawn } from "node:child_process";
@@ -12,6 +12,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cacheDir } from "../pipeline/common/cache_dir.ts";
+import { ensureVllmEnv } from "../pipeline/program/vllm_env.ts";
 import { ensureWorkerEnv, type WorkerBackend } from "../pipeline/program/worker_env.ts";
 import { ROOT } from "./sources.ts";
 
@@ -141,6 +142,16 @@ async function lightningSuite(folder: string): Promise<[string, Counts][]> {
   return [["lightning engine", engine], ["trainer/lightning", await suite("runs", command, junit, { cwd: ROOT })]];
 }
 
+/** The worker with a real vLLM, in an environment of its own: minutes to start, and gigabytes of memory. */
+async function vllmSuite(folder: string): Promise<Counts> {
+  const signal = new AbortController().signal;
+  const env = async () => {
+    const { python } = await ensureVllmEnv({ on_progress: (line) => console.log(line), signal });
+    return { HONE_VLLM_PYTHON: python };
+  };
+  return await workerSuite(folder, "lightning", { paths: ["tests/vllm"], env });
+}
+
 /** The report's tests look at it in a real browser: on Debian, as root, install one where there is none. */
 async function ensureBrowser(): Promise<void> {
   const there = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome", "/usr/bin/apt-get"].map(
@@ -180,7 +191,9 @@ if (import.meta.main) {
   const folder = mkdtempSync(join(tmpdir(), "hone-tests-"));
   const results: [string, Counts][] = [];
   const wanted = (name: string) => {
-    const named = ["--deno", "--worker", "--examples", "--lightning", "--mlflow"].filter((flag) => flags.has(flag));
+    const named = ["--deno", "--worker", "--examples", "--lightning", "--mlflow", "--vllm"].filter((flag) =>
+      flags.has(flag)
+    );
     return named.length > 0 ? named.includes(name) : name === "--deno" || !flags.has("--unit");
   };
   if (wanted("--deno") && !flags.has("--unit")) await ensureBrowser();
@@ -189,6 +202,7 @@ if (import.meta.main) {
   if (wanted("--examples")) results.push(["examples", await examplesSuite(folder)]);
   if (flags.has("--mlflow")) results.push(["MLflow", await mlflowSuite(folder)]);
   if (flags.has("--lightning")) results.push(...await lightningSuite(folder));
+  if (flags.has("--vllm")) results.push(["vLLM", await vllmSuite(folder)]);
   rmSync(folder, { recursive: true });
   for (const [name, { passed, failed, skipped }] of results) {
     console.log(`${name}: ${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ""}`);

@@ -41,7 +41,8 @@ def environment(tmp_path: pathlib.Path) -> Callable[[str], str]:
         site = tmp_path / f"site-{version}"
         if version:
             (site / "vllm/entrypoints/cli").mkdir(parents=True)
-            (site / "vllm/entrypoints/cli/main.py").write_text("import sys, vllm_standin\nvllm_standin.main(sys.argv[1:])\n")
+            main = site / "vllm/entrypoints/cli/main.py"
+            main.write_text("import sys, vllm_standin\nvllm_standin.main(sys.argv[1:])\n")
         if version and version != "unnamed":
             (site / f"vllm-{version}.dist-info").mkdir()
             (site / f"vllm-{version}.dist-info/METADATA").write_text(f"Name: vllm\nVersion: {version}\n")
