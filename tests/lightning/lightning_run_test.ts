@@ -31,19 +31,19 @@ function begun(at: Place, run_dir: string): Running {
   return at.hone("run", PIPELINE, "--run-dir", run_dir, "--yes", "--set", `model=${model}`);
 }
 
-/** What a run did: all that sampling, judging and training made, without times and ids of the machine. */
+/** What a run did: all that sampling, judging and training made of finished groups, without times and ids of the machine. */
 async function record(run_dir: string) {
   const adapter = await readFile(join(run_dir, "adapter/adapter_model.safetensors"));
   return {
     turns: await rows(
       run_dir,
       `SELECT r.purpose, r.policy_version, r.step, r.scenario_id, r.try, turn, output_ids, logprobs
-       FROM turns JOIN rollouts r USING (rollout_id) WHERE r.abandoned IS NULL ORDER BY ALL`,
+       FROM turns JOIN rollouts r USING (rollout_id) JOIN rewards USING (rollout_id) ORDER BY ALL`,
     ),
     rewards: await rows(
       run_dir,
       `SELECT r.purpose, r.policy_version, r.step, r.scenario_id, r.try, value
-       FROM rewards JOIN rollouts r USING (rollout_id) WHERE r.abandoned IS NULL ORDER BY ALL`,
+       FROM rewards JOIN rollouts r USING (rollout_id) ORDER BY ALL`,
     ),
     steps: await rows(
       run_dir,

@@ -5,11 +5,12 @@ vLLM, llama.cpp and transformers read: lora_A is (r, in), lora_B (out, r), the t
 checkpoint adds the optimiser and the results of past steps, so that a resumed run goes on with the same
 bits. Folders are written aside, synced and renamed: a reader sees all of it or nothing.
 
-Errors: WorkerError ADAPTER_INVALID (files missing, damaged, or of another shape).
+Errors: WorkerError ADAPTER_INVALID (files missing, damaged, of another shape or of another model), NO_SPACE.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pathlib
@@ -24,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from hone_worker.errors import WorkerError
+from hone_worker.loading.hub import HUB_ID
 from hone_worker.lora import Adapter, layer_of
 from hone_worker.optimizer import Optimizer
 
@@ -78,7 +80,7 @@ def write_peft(state: TrainState, folder: pathlib.Path) -> None:
         "base_model_name_or_path": state.model,
         "r": adapter.config.rank,
         "lora_alpha": adapter.config.alpha,
-        "lora_dropout": 0.0,
+        "lora_dropout": adapter.config.dropout,
         "bias": "none",
         "fan_in_fan_out": False,
         "inference_mode": True,
@@ -90,8 +92,8 @@ def write_peft(state: TrainState, folder: pathlib.Path) -> None:
     (folder / "adapter_config.json").write_text(json.dumps(settings, indent=2))
 
 
-def load_peft(folder: str | pathlib.Path, adapter: Adapter) -> Arrays:
-    """Reads a PEFT adapter that has exactly the shape of ``adapter``."""
+def load_peft(folder: str | pathlib.Path, adapter: Adapter, model: str) -> Arrays:
+    """Reads a PEFT adapter that has exactly the shape of ``adapter``; model: as in ``TrainState``."""
     path = pathlib.Path(folder) / "adapter_model.safetensors"
     try:
         params = from_peft(load_file(path))
@@ -99,6 +101,10 @@ def load_peft(folder: str | pathlib.Path, adapter: Adapter) -> Arrays:
         scale = settings["lora_alpha"] / settings["r"]
     except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise _invalid(path.parent, f"{type(error).__name__}: {error}") from error
+    base = settings.get("base_model_name_or_path")
+    # Folders move; names on the hub do not.
+    if _on_hub(base) and _on_hub(model) and base.lower() != model.lower():
+        raise _invalid(path.parent, f"it belongs to the model {base!r}, and this run trains {model!r}")
     expected = {name: value.shape for name, value in adapter.params.items()}
     found = {name: value.shape for name, value in params.items()}
     if found != expected:
@@ -135,7 +141,7 @@ def save(state: TrainState, folder: str | pathlib.Path) -> dict[str, Any]:
 def resume(state: TrainState, folder: str | pathlib.Path) -> None:
     """Puts the adapter, the optimiser and the past results of a checkpoint into ``state``."""
     source = pathlib.Path(folder)
-    params = load_peft(source, state.adapter)
+    params = load_peft(source, state.adapter, state.model)
     try:
         moments = load_file(source / "optimizer.safetensors")
         rest = json.loads((source / "state.json").read_text())
@@ -170,9 +176,21 @@ def replace_folder(target: pathlib.Path, write: Callable[[pathlib.Path], None]) 
             aside.rename(target)
         target.chmod(0o755)
         _sync(target.parent)
+    except (OSError, SafetensorError) as error:
+        if getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT) and "No space left" not in str(error):
+            raise
+        raise WorkerError(
+            "NO_SPACE",
+            f"Cannot write {target}: no space left on the disk.",
+            "Free disk space; `hone resume` continues the run from its last checkpoint.",
+        ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return target
+
+
+def _on_hub(model: object) -> bool:
+    return isinstance(model, str) and HUB_ID.match(model) is not None and not pathlib.Path(model).exists()
 
 
 def _sync(path: pathlib.Path) -> None:

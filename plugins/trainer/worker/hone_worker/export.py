@@ -35,7 +35,7 @@ def export(engine: Engine, state: TrainState, folder: str | pathlib.Path, format
             "EXPORT_FORMAT_UNKNOWN", f"There is no export format {format!r}.", f"Formats: {', '.join(writers)}."
         )
     target = replace_folder(pathlib.Path(folder), lambda aside: writers[format](state, aside))
-    read = load_peft(target, state.adapter) if format == "peft" else load_file(target / "adapters.safetensors")
+    read = load_peft(target, state.adapter, state.model) if format == "peft" else load_file(target / "adapters.safetensors")
     files = [
         {"name": file.name, "bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
         for file in sorted(target.iterdir())

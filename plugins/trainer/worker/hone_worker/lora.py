@@ -46,7 +46,7 @@ def create(linears: Mapping[str, tuple[int, int]], layers: int, config: LoraConf
         raise WorkerError(
             "LORA_NO_TARGET",
             f"No linear map of the model matches target_modules {config.target_modules!r}.",
-            'Use "all-linear", or names such as "q_proj" that the model has.',
+            f'Use "all-linear", or names that the model has: {", ".join(sorted(set(map(_last, linears))))}.',
         )
     rng = np.random.default_rng(seed)
     params = {}
@@ -66,4 +66,8 @@ def layer_of(path: str) -> int:
 def _wanted(path: str, config: LoraConfig, first: int) -> bool:
     if layer_of(path) < first:
         return False
-    return config.target_modules == "all-linear" or path.rsplit(".", 1)[-1] in config.target_modules
+    return config.target_modules == "all-linear" or _last(path) in config.target_modules
+
+
+def _last(path: str) -> str:
+    return path.rsplit(".", 1)[-1]

@@ -128,7 +128,7 @@ class Worker:
         files = open_model(reference, cache, params.get("context_tokens"))
         template = ChatTemplate(
             files.chat_template, files.encode, files.decode, files.eos_token_ids, files.special_tokens)
-        engine = engine_choice.open_engine(files, wanted, reuse, params.get("engine_options"))
+        engine = engine_choice.open_engine(files, wanted, reuse, params.get("engine_options"), lora_config)
         if lora_config.dropout > 0 and not isinstance(engine, Learner):
             raise WorkerError(
                 "CONFIG_INVALID",
@@ -245,7 +245,7 @@ class Worker:
             raise WorkerError("NOT_SERVING", f"Version {version} cannot be published.", "Call serve first.")
         adapter = made.state.adapter
         if folder is not None:
-            weights = checkpoint.load_peft(folder, adapter)
+            weights = checkpoint.load_peft(folder, adapter, made.state.model)
         else:
             weights = adapter.params if version != 0 else None
         made.sampler.publish(version, weights)
@@ -261,7 +261,7 @@ class Worker:
         adapter = made.state.adapter
         latest = adapter.params
         if source is not None:  # an earlier checkpoint, the one that validation chose
-            adapter.params = checkpoint.load_peft(source, adapter)
+            adapter.params = checkpoint.load_peft(source, adapter, made.state.model)
         try:
             return self._alone(lambda: export(made.engine, made.state, folder, form))
         finally:

@@ -36,7 +36,7 @@ def test_save_replaces_an_older_checkpoint_and_leaves_nothing_aside(llama_folder
     checkpoint.save(training.state, tmp_path / "last")
     assert [f.name for f in tmp_path.iterdir()] == ["last"]
     assert json.loads((tmp_path / "last" / "state.json").read_text())["updates"] == 1
-    params = checkpoint.load_peft(tmp_path / "last", training.state.adapter)
+    params = checkpoint.load_peft(tmp_path / "last", training.state.adapter, training.state.model)
     assert all(np.array_equal(params[name], value) for name, value in training.params.items())
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from hone_worker.errors import WorkerError
 
-_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?$")
+# owner/name, or owner/name@revision.
+HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?$")
 _PATTERNS = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt"]
 
 
@@ -26,7 +27,7 @@ def resolve(reference: str, cache_dir: pathlib.Path) -> pathlib.Path:
     folder = pathlib.Path(reference).expanduser()
     if folder.is_dir():
         return _checked(folder, reference)
-    if reference.startswith((".", "/", "~")) or not _HUB_ID.match(reference):
+    if reference.startswith((".", "/", "~")) or not HUB_ID.match(reference):
         raise WorkerError(
             "MODEL_NOT_FOUND",
             f"There is no model {reference!r}: no such folder, and it is not a hub id.",
@@ -40,7 +41,7 @@ def hub_id(reference: str, config: dict[str, Any]) -> str | None:
     if not pathlib.Path(reference).expanduser().is_dir():
         return reference.partition("@")[0]
     name = config.get("_name_or_path")
-    return name if isinstance(name, str) and _HUB_ID.match(name) else None
+    return name if isinstance(name, str) and HUB_ID.match(name) else None
 
 
 def _download(reference: str, cache_dir: pathlib.Path) -> pathlib.Path:
