@@ -110,7 +110,7 @@ const config = z.strictObject({
   ).meta({ program: true }),
   rollouts: rollouts.prefault({}).describe("What generates the rollouts."),
   loggers: z.array(logger).default([]).describe(
-    "Where figures of each step go besides the run's records and `metrics.csv`: tensorboard, wandb, mlflow.",
+    "Where figures of each step go besides the run's records and `trainer/csv/` in its folder.",
   ),
   carbon: z.strictObject({
     country_iso_code: z.string().regex(/^[A-Z]{3}$/, "must be three capital letters, such as DEU").describe(

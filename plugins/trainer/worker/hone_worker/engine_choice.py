@@ -10,6 +10,7 @@ from __future__ import annotations
 from importlib import metadata, util
 from typing import Any
 
+from hone_worker.config import LoraConfig
 from hone_worker.engine import Engine
 from hone_worker.errors import WorkerError
 from hone_worker.loading.model_files import ModelFiles
@@ -40,12 +41,14 @@ def open_engine(
     name: str | None = None,
     reuse_sampled_states: bool = False,
     options: dict[str, Any] | None = None,
+    lora: LoraConfig | None = None,
 ) -> Engine:
     """Loads the weights of ``files`` into the engine ``name``, or into the fastest that can run them.
 
     ``reuse_sampled_states``: passes take what decoders computed below the first adapted layer instead of
-    computing it again, where the engine can. ``options``: the engine's own. Raises WorkerError MODEL_UNSUPPORTED,
-    ENGINE_UNSUITABLE, and CONFIG_INVALID for unknown options.
+    computing it again, where the engine can. ``options``: the engine's own; ``lora``: the adapter to
+    come, for an engine that checks beforehand whether memory suffices. Raises WorkerError MODEL_UNSUPPORTED,
+    ENGINE_UNSUITABLE, OUT_OF_MEMORY, and CONFIG_INVALID for unknown options.
     """
     known = [LIGHTNING] if util.find_spec("mlx") is None else [CPU_LLAMA, MLX]
     if name is not None and name not in known:
@@ -53,7 +56,7 @@ def open_engine(
     if known == [LIGHTNING]:
         from hone_worker.lightning import lightning_engine
 
-        return lightning_engine.load(files, options)
+        return lightning_engine.load(files, options, lora)
     if options:
         raise WorkerError("CONFIG_INVALID", f"The engine has no option {sorted(options)[0]!r}.", "Leave it out.")
     from hone_worker.mlx import mlx_engine

@@ -40,7 +40,7 @@ from hone_worker.endpoint.sampler import Sampler
 from hone_worker.engine import Engine, Learner
 from hone_worker.errors import WorkerError
 from hone_worker.export import export
-from hone_worker.loading.model_files import ModelFiles, open_model
+from hone_worker.loading.model_files import ModelFiles, open_model, require_context
 from hone_worker.loading.model_folder import model_folder
 from hone_worker.protocol import PROTOCOL_VERSION, Channel, Handler
 from hone_worker.rows import read_batch
@@ -126,6 +126,8 @@ class Worker:
         wanted, reuse = params.get("engine"), _want(params, "reuse_sampled_states", bool, False)
         self._channel.event("progress", stage="model", message=f"loading {reference}")
         files = open_model(reference, cache, params.get("context_tokens"))
+        if "engine_options" in params:  # of trainer/lightning; trainer/mlx takes what the model has
+            require_context(files, params.get("context_tokens"))
         template = ChatTemplate(
             files.chat_template, files.encode, files.decode, files.eos_token_ids, files.special_tokens)
         engine = engine_choice.open_engine(files, wanted, reuse, params.get("engine_options"), lora_config)

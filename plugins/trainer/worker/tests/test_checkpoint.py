@@ -50,6 +50,41 @@ def test_save_leaves_the_old_checkpoint_when_writing_fails(llama_folder, tmp_pat
     checkpoint.resume(builders.training(llama_folder).state, tmp_path / "last")
 
 
+def test_save_says_that_the_disk_is_full_and_leaves_the_old_checkpoint(llama_folder, tmp_path):
+    training = builders.training(llama_folder)
+    checkpoint.save(training.state, tmp_path / "last")
+
+    def onto_a_full_disk(aside):
+        (aside / "state.json").symlink_to("/dev/full")
+        (aside / "state.json").write_text("x" * 100_000)
+
+    with pytest.raises(WorkerError) as caught:
+        checkpoint.replace_folder(tmp_path / "last", onto_a_full_disk)
+    assert (caught.value.code, caught.value.message, caught.value.hint) == (
+        "NO_SPACE",
+        f"Cannot write {tmp_path / 'last'}: no space left on the disk.",
+        "Free disk space; `hone resume` continues the run from its last checkpoint.",
+    )
+    assert [f.name for f in tmp_path.iterdir()] == ["last"]
+    checkpoint.resume(builders.training(llama_folder).state, tmp_path / "last")
+
+
+def test_an_adapter_of_another_model_is_refused(llama_folder, tmp_path):
+    training = builders.training(llama_folder)
+    training.state.model = "Qwen/Qwen3-4B"
+    checkpoint.save(training.state, tmp_path / "last")
+    with pytest.raises(WorkerError) as caught:
+        checkpoint.load_peft(tmp_path / "last", training.state.adapter, "meta-llama/Llama-3.1-8B-Instruct")
+    assert (caught.value.code, caught.value.message) == (
+        "ADAPTER_INVALID",
+        f"Cannot load the adapter in {tmp_path / 'last'}: it belongs to the model 'Qwen/Qwen3-4B', and this run trains "
+        "'meta-llama/Llama-3.1-8B-Instruct'.",
+    )
+    # Case does not matter on the hub, and folders may have moved.
+    for model in ("qwen/qwen3-4b", "/models/qwen", str(llama_folder)):
+        assert checkpoint.load_peft(tmp_path / "last", training.state.adapter, model)
+
+
 def test_peft_names_and_orientation(llama_folder, tmp_path):
     training = builders.training(llama_folder)
     export(training.engine, training.state, tmp_path / "peft")

@@ -22,7 +22,7 @@ from hone_worker.engine_choice import open_engine
 from hone_worker.errors import WorkerError
 from hone_worker.loading import hub
 from hone_worker.loading.built_in import BUILT_IN
-from hone_worker.loading.model_files import open_model
+from hone_worker.loading.model_files import open_model, require_context
 
 BUILT_IN_CACHE = os.environ.get("HONE_MODEL_CACHE", str(pathlib.Path.home() / ".cache" / "hone"))
 
@@ -84,7 +84,11 @@ def test_lora_create_chooses_layers_and_modules(llama_folder, name):
     assert adapter.first_layer == 3 and adapter.size == 2 * (32 + 32) + 2 * (48 + 32)
     with pytest.raises(WorkerError) as caught:
         lora.create(linears, 4, LoraConfig(target_modules=("c_attn",)), 0)
-    assert caught.value.code == "LORA_NO_TARGET"
+    assert (caught.value.code, caught.value.message, caught.value.hint) == (
+        "LORA_NO_TARGET",
+        "No linear map of the model matches target_modules ('c_attn',).",
+        'Use "all-linear", or names that the model has: down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj.',
+    )
 
 
 @pytest.mark.parametrize(
@@ -219,3 +223,25 @@ def test_built_in_tokenizer_splits_digits_and_round_trips(built_in):
     ids = built_in.encode(text)
     assert built_in.decode(ids) == text
     assert [built_in.decode([i]) for i in built_in.encode("1234")] == list("1234")
+
+
+def test_require_context_refuses_more_than_the_model_reads(llama_folder, tmp_path):
+    files = open_model(str(llama_folder), tmp_path, 4096)
+    with pytest.raises(WorkerError) as caught:
+        require_context(files, 4096)
+    assert (caught.value.code, caught.value.message, caught.value.hint) == (
+        "CONTEXT_TOO_LONG",
+        f"context_tokens is 4096; {str(llama_folder)!r} reads at most 512 tokens.",
+        "Set context_tokens to 512 or less, or leave it out.",
+    )
+    for allowed in (None, 512, 100):
+        require_context(open_model(str(llama_folder), tmp_path, allowed), allowed)
+
+
+def test_yarn_stretches_the_context_for_whoever_asks(llama_folder, tmp_path):
+    shutil.copytree(llama_folder, tmp_path / "long")
+    config = json.loads((llama_folder / "config.json").read_text())
+    config["rope_scaling"] = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512}
+    (tmp_path / "long" / "config.json").write_text(json.dumps(config))
+    found = [open_model(str(tmp_path / "long"), tmp_path, wanted).context_tokens for wanted in (None, 1024, 9999)]
+    assert found == [512, 1024, 2048]

@@ -22,7 +22,7 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Sin
 
 from hone_worker.engine import Objective, PassResult
 from hone_worker.errors import WorkerError
-from hone_worker.lightning import moments
+from hone_worker.lightning import memory, moments, pass_memory
 from hone_worker.lightning.adapted_model import AdaptedModel
 from hone_worker.lightning.lightning_config import LightningConfig
 from hone_worker.lightning.micro_batches import TorchPlan
@@ -64,6 +64,7 @@ class FitLoop:
         config: LightningConfig,
     ) -> None:
         self._model, self._plan, self._group, self._watch = model, plan, group, group.watch
+        self._quantized = config.quantize is not None
         self._cost, self._loggers = Cost(model, group.world), Loggers(config)
         carbon = config.carbon if group.leads else None
         self._emissions = [Emissions(carbon["country_iso_code"], config.log_dir)] if carbon else []
@@ -165,13 +166,25 @@ class FitLoop:
         try:
             self.follow()
         except BaseException as error:
-            cause = self._watch.cause(_named(error, self._group.world))
+            cause = self._watch.cause(self._named(error))
             if self._group.world > 1:
                 # What the ranks have exchanged so far is unknown: there is no going on.
                 self._lost = cause
                 self._watch.close()
             if cause is not self._watch.dead:
                 self._answers.put(cause)
+
+    def _named(self, error: BaseException) -> BaseException:
+        if memory.ran_out(error):
+            device, tokens = self._model.device, pass_memory.measure(self._model).recomputed
+            return memory.exhausted(error, tokens, self._quantized, device.type == "cuda")
+        if self._group.world > 1 and isinstance(error, RuntimeError):
+            return WorkerError(
+                "RANK_DIED",
+                f"The ranks lost each other: {str(error).strip().splitlines()[0]}",
+                "The log of the launcher says which rank ended. Resume the run: it goes on from the last checkpoint.",
+            )
+        return error
 
     def follow(self) -> None:
         """Trains until there is nothing more to do."""
@@ -206,19 +219,3 @@ def _strategy(device: torch.device, group: Group) -> Strategy:
         return ModelParallelStrategy(data_parallel_size=group.world, tensor_parallel_size=1)
     # Every rank gets the adapter's numbers from rank 0 before it trains.
     return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True, init_sync=False)
-
-
-def _named(error: BaseException, world: int) -> BaseException:
-    if isinstance(error, torch.OutOfMemoryError):
-        return WorkerError(
-            "OUT_OF_MEMORY",
-            f"The step needs more memory than the device has; the adapter was not changed. {error}",
-            "Lower micro_batch_tokens, set gradient_checkpointing true, or quantize the model to 4 bits.",
-        )
-    if world > 1 and isinstance(error, RuntimeError):
-        return WorkerError(
-            "RANK_DIED",
-            f"The ranks lost each other: {str(error).strip().splitlines()[0]}",
-            "The log of the launcher says which rank ended. Resume the run: it goes on from the last checkpoint.",
-        )
-    return error

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from hone_worker.config import OptimConfig
+from hone_worker.config import LoraConfig, OptimConfig
 from hone_worker.engine import Decoder, Objective, PassResult, Slope
 from hone_worker.errors import WorkerError
-from hone_worker.lightning import launch, micro_batches, model_loading, pass_memory, sharding
+from hone_worker.lightning import launch, memory, micro_batches, model_loading, pass_memory, sharding
 from hone_worker.lightning.adapted_model import AdaptedModel
 from hone_worker.lightning.cached_decoder import CachedDecoder
 from hone_worker.lightning.fit_loop import FitLoop
@@ -39,9 +39,12 @@ def available() -> dict[str, Any]:
     return {"device": "gpu" if devices else "cpu", **versions, "devices": devices}
 
 
-def load(files: ModelFiles, options: dict[str, Any] | None) -> LightningEngine:
-    """Loads the weights of ``files``, on every rank; ``options``: see ``LightningConfig``."""
+def load(files: ModelFiles, options: dict[str, Any] | None, lora: LoraConfig | None = None) -> LightningEngine:
+    """Loads the weights of ``files``, on every rank; ``options``: see ``LightningConfig``; ``lora``: the adapter to come,
+    which has to fit as well."""
     config = LightningConfig.from_json(options)
+    if lora is not None:
+        _require_memory(files, config, lora)
     group = launch.form(config)
     try:
         group.tell((files.id, files.path, files.cache, config))
@@ -49,6 +52,22 @@ def load(files: ModelFiles, options: dict[str, Any] | None) -> LightningEngine:
     except BaseException as error:
         group.watch.close()
         raise group.watch.cause(error) from error
+
+
+def _require_memory(files: ModelFiles, config: LightningConfig, lora: LoraConfig) -> None:
+    device = model_loading.device()
+    found = max(1, torch.cuda.device_count()) if config.devices == "auto" else int(config.devices)
+    memory.require(
+        files.id,
+        files.config,
+        lora,
+        weight_bytes=model_loading.dtype_of(config.precision, device).itemsize,
+        quantized=config.quantize == "4bit",
+        context_tokens=files.context_tokens,
+        free=memory.free_bytes(device),
+        cuda=device.type == "cuda",
+        spread=found * config.nodes if config.strategy == "fsdp2" else 1,
+    )
 
 
 def follow(group: Group) -> None:
@@ -120,12 +139,12 @@ class LightningEngine:
         return micro_batches.plan(rows, self._budgets(), self.model.window, self.model.device, share)
 
     def _budgets(self) -> list[Budget]:
-        memory = pass_memory.measure(self.model)
+        room = pass_memory.measure(self.model)
         chosen, cap = self.config.gradient_checkpointing, self.config.micro_batch_tokens
-        kept = Budget(cap or max(1, memory.kept))
-        again = Budget(cap or max(1, memory.recomputed), True, pass_memory.RECOMPUTED_COST)
+        kept = Budget(cap or max(1, room.kept))
+        again = Budget(cap or max(1, room.recomputed), True, pass_memory.RECOMPUTED_COST)
         if cap and chosen == "auto":
-            return [kept if cap <= memory.kept else again]
+            return [kept if cap <= room.kept else again]
         return [budget for budget in (kept, again) if chosen in ("auto", budget.recompute)]
 
     def run(

@@ -29,7 +29,7 @@ def device() -> torch.device:
 
 def load_frozen(files: ModelFiles, config: LightningConfig, place: torch.device) -> torch.nn.Module:
     """The module of ``files`` for causal language modelling at ``place``, in eval mode, without gradients."""
-    dtype = _dtype(config.precision, device())
+    dtype = dtype_of(config.precision, device())
     settings: dict[str, Any] = {"dtype": dtype}
     if config.quantize == "4bit":
         settings["quantization_config"] = _four_bits(place, dtype)
@@ -47,7 +47,8 @@ def load_frozen(files: ModelFiles, config: LightningConfig, place: torch.device)
     return module if config.quantize else module.to(place)
 
 
-def _dtype(precision: str, place: torch.device) -> torch.dtype:
+def dtype_of(precision: str, place: torch.device) -> torch.dtype:
+    """What ``LightningConfig.precision`` means at ``place``."""
     if precision != "auto":
         return _DTYPES[precision]
     if place.type == "cpu":

@@ -102,7 +102,29 @@ def _open_folder(reference: str, folder: pathlib.Path, context_tokens: int | Non
 
 
 def _context(config: dict[str, Any], wanted: int | None) -> int:
-    return min(wanted or _MAX_CONTEXT, int(config.get("max_position_embeddings") or 4096))
+    return min(wanted, _longest(config)) if wanted else min(_MAX_CONTEXT, _own_longest(config))
+
+
+def _own_longest(config: dict[str, Any]) -> int:
+    return int(config.get("max_position_embeddings") or 4096)
+
+
+def _longest(config: dict[str, Any]) -> int:
+    """YaRN stretches positions beyond those of the configuration, for whoever asks for that."""
+    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if rope.get("rope_type", rope.get("type")) != "yarn" or not rope.get("factor"):
+        return _own_longest(config)
+    return max(_own_longest(config), int(rope.get("original_max_position_embeddings", 0) * rope["factor"]))
+
+
+def require_context(files: ModelFiles, wanted: int | None) -> None:
+    """Raises WorkerError CONTEXT_TOO_LONG where the model reads less than ``wanted`` tokens."""
+    if wanted is not None and wanted > files.context_tokens:
+        raise WorkerError(
+            "CONTEXT_TOO_LONG",
+            f"context_tokens is {wanted}; {files.id!r} reads at most {files.context_tokens} tokens.",
+            f"Set context_tokens to {files.context_tokens} or less, or leave it out.",
+        )
 
 
 def _tokenizer(folder: pathlib.Path, reference: str) -> Tokenizer:
