@@ -71,9 +71,9 @@ const rollouts = z.strictObject({
   if (urls.length === 0 && adapter_dir !== undefined) {
     refuse("adapter_dir", "is for servers of urls, and there are none");
   }
-  if (api_key_env === undefined) return;
-  if (urls.length === 0) refuse("api_key_env", "is for servers of urls, and there are none");
-  else if (!Deno.env.get(api_key_env)) refuse("api_key_env", `names the variable ${api_key_env}, which is not set`);
+  if (urls.length === 0 && api_key_env !== undefined) {
+    refuse("api_key_env", "is for servers of urls, and there are none");
+  }
 });
 
 const config = z.strictObject({
