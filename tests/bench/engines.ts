@@ -1,7 +1,7 @@
 /**
  * Times the worker's engines on the built-in model, each in a process of its own in the environment that hone makes:
  * decoding, reading prompts, supervised and RL steps. Prints one JSON object a figure.
- * Run: deno run -A tests/bench/engines.ts [--repeat 2] [engine…]   (cpu_llama and mlx when left out)
+ * Run: deno run -A tests/bench/engines.ts [--repeat 2] [engine…]   (cpu_llama, mlx and lightning when left out)
  * @module
  */
 import { spawn } from "node:child_process";
@@ -15,12 +15,12 @@ const { values, positionals } = parseArgs({
   options: { repeat: { type: "string", default: "2" } },
   allowPositionals: true,
 });
-const { python } = await ensureWorkerEnv({
-  backend: "mlx",
-  on_progress: (line) => console.error(line),
-  signal: new AbortController().signal,
-});
-for (const engine of positionals.length > 0 ? positionals : ["cpu_llama", "mlx"]) {
+for (const engine of positionals.length > 0 ? positionals : ["cpu_llama", "mlx", "lightning"]) {
+  const { python } = await ensureWorkerEnv({
+    backend: engine === "lightning" ? "lightning" : "mlx",
+    on_progress: (line) => console.error(line),
+    signal: new AbortController().signal,
+  });
   const words = [join(WORKER_DIR, "tests/bench_engines.py"), engine, "--cache", cacheDir(), "--repeat", values.repeat];
   const env = { ...Deno.env.toObject(), ...WORKER_VARIABLES };
   const child = spawn(python, words, { env, stdio: "inherit" });

@@ -34,13 +34,12 @@ from hone_worker.engine import Decoder, Engine  # noqa: E402
 from hone_worker.engine_choice import open_engine  # noqa: E402
 from hone_worker.loading.built_in import BUILT_IN  # noqa: E402
 from hone_worker.loading.model_files import ModelFiles, open_model  # noqa: E402
-from hone_worker.optimizer import AdamW  # noqa: E402
 from hone_worker.rows import Trajectory, TurnRecord, to_rows  # noqa: E402
 
 # Rows that decode at once, rollouts that play at once, and groups of a step, by engine.
-DECODED = {"cpu_llama": (1, 8, 32, 48), "mlx": (1, 8)}
-PLAYED = {"cpu_llama": 48, "mlx": 4}
-GROUPS = {"cpu_llama": 6, "mlx": 1}
+DECODED = {"cpu_llama": (1, 8, 32, 48), "mlx": (1, 8), "lightning": (1, 8, 32, 48)}
+PLAYED = {"cpu_llama": 48, "mlx": 4, "lightning": 48}
+GROUPS = {"cpu_llama": 6, "mlx": 1, "lightning": 6}
 
 
 class Bench:
@@ -57,7 +56,8 @@ class Bench:
         self.decoding(decoder)
         self.episodes(decoder, PLAYED[self.engine.name])
         del decoder
-        self.steps(TrainState(self.files.id, adapter, AdamW(OptimConfig(learning_rate=1e-4))))
+        optimizer = train.new_optimizer(self.engine, OptimConfig(learning_rate=1e-4))
+        self.steps(TrainState(self.files.id, adapter, optimizer))
 
     def decoding(self, decoder: Decoder) -> None:
         """Prompts of 60 to 150 ids behind a prefix of 300 read at once, then one token each a pass."""
