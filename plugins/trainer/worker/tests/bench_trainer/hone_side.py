@@ -42,7 +42,8 @@ def started(engine: Engine, model: str) -> TrainState:
 
 
 class Watch:
-    """Adds up the seconds inside forward and backward passes, waiting for the device around each."""
+    """Adds up the seconds inside forward and backward passes: of the CPU's time, or on CUDA by the wall, waiting for the
+    device around each."""
 
     def __init__(self, device: str) -> None:
         from torch import Tensor
@@ -50,13 +51,13 @@ class Watch:
         from hone_worker.lightning.passes import TorchPasses
 
         self.seconds, self._device = 0.0, device
+        self.measure = "seconds" if device == "cuda" else "cpu"
         for owner, name in ((TorchPasses, "scored"), (Tensor, "backward")):
             setattr(owner, name, self._timed(getattr(owner, name)))
 
-    def taken(self) -> dict[str, float]:
-        """Since the last call."""
-        seconds, self.seconds = self.seconds, 0.0
-        return {"in_passes": seconds}
+    def share(self, step: dict[str, float]) -> dict[str, float]:
+        """Of a step's time, what was spent in its passes."""
+        return {"in_passes": self.seconds / step[self.measure]}
 
     def _timed(self, work: Any) -> Any:
         @functools.wraps(work)
@@ -65,7 +66,7 @@ class Watch:
             try:
                 return work(*arguments, **named)
             finally:
-                self.seconds += clock.read()["seconds"]
+                self.seconds += clock.read()[self.measure]
 
         return timed
 
@@ -97,12 +98,14 @@ def main() -> None:
             channel.answer(bytes=memory.settle())
         else:
             trajectories = read_batch(command["batch"])
+            if watch:
+                watch.seconds = 0.0
             memory.reset()
             clock = Clock(device)
             report = train.train_step(engine, state, state.step + 1, trajectories, DAPO)
             time, peak = clock.read(), memory.peak()
             found = {"loss": report["loss"], "grad_norm": report["grad_norm"], "peak": peak}
-            channel.answer(**time, **found, **(watch.taken() if watch else {}))
+            channel.answer(**time, **found, **(watch.share(time) if watch else {}))
 
 
 if __name__ == "__main__":

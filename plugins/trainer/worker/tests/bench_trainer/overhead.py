@@ -1,6 +1,7 @@
 """What a step of the torch engine costs besides its passes, and what its memory grows with.
 
-``python tests/bench_trainer/overhead.py [--device cpu|cuda] [--repeat N] [--threads N]``; prints two tables. No TRL.
+``deno task bench:trainer --overhead``, or ``python tests/bench_trainer/overhead.py`` with the same options; prints two
+tables. No TRL. On a CPU the shares are of CPU time, which other programs do not stretch.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def shares(workload: Workload, folder: str, precision: str, options: argparse.Na
     hone.step()
     hone.side.ask(do="watch")
     steps = [hone.step() for _ in range(options.repeat)]
-    outside = statistics.median(1 - step["in_passes"] / step["seconds"] for step in steps)
+    outside = statistics.median(1 - step["in_passes"] for step in steps)
     published = statistics.median(hone.published() for _ in range(options.repeat))
     hone.end()
     seconds = statistics.median(step["seconds"] for step in steps)
@@ -92,6 +93,7 @@ def vocab_of(folder: str) -> int:
 def main() -> None:
     parsed = argparse.ArgumentParser(description="Costs of a step besides its passes, and what memory grows with.")
     parsed.add_argument("--device", choices=("cpu", "cuda"))
+    parsed.add_argument("--workload", action="append", help="of the first table; all when left out")
     parsed.add_argument("--repeat", type=int, default=5)
     parsed.add_argument("--threads", type=int)
     parsed.add_argument("--cache", default=default_cache())
@@ -99,7 +101,7 @@ def main() -> None:
     use_threads(options.threads)
     device = options.device or ("cuda" if has_cuda() else "cpu")
     precision = precisions_of(device)[0]
-    workloads = [w for w in WORKLOADS if w.device == device]
+    workloads = [w for w in WORKLOADS if w.device == device and w.name in (options.workload or [w.name])]
     lines = []
     for workload in workloads:
         with model_folder(workload.model, [precision], device, options.cache) as folders:
