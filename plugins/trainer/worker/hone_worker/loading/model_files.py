@@ -82,10 +82,12 @@ def _open_gguf(reference: str, path: pathlib.Path, context_tokens: int | None) -
 
 def _open_folder(reference: str, folder: pathlib.Path, context_tokens: int | None) -> ModelFiles:
     config = json.loads((folder / "config.json").read_text())
-    # transformers 5 nests the rotary base, and not every reader of config.json looks there.
-    theta = (config.get("rope_parameters") or {}).get("rope_theta")
-    if theta is not None:
-        config.setdefault("rope_theta", theta)
+    # transformers 5 nests the rotary base and its scaling, and not every reader of config.json looks there.
+    rotary = config.get("rope_parameters") or {}
+    if rotary.get("rope_theta") is not None:
+        config.setdefault("rope_theta", rotary["rope_theta"])
+    if rotary.get("rope_type", "default") != "default":
+        config.setdefault("rope_scaling", {"type": rotary["rope_type"], **rotary})
     tokenizer = _tokenizer(folder, reference)
     settings = _json(folder / "tokenizer_config.json")
     return ModelFiles(

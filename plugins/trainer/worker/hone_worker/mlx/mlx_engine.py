@@ -49,8 +49,8 @@ def _from_weights(files: ModelFiles) -> nn.Module:
 def _from_folder(files: ModelFiles) -> nn.Module:
     from mlx_lm import utils
 
-    # mlx-lm looks for the rotary base at the top level only, and takes 10000 in silence.
-    rotary = {key: files.config[key] for key in ("rope_theta",) if key in files.config}
+    # mlx-lm looks for the rotary base and its scaling at the top level only, and takes 10000 and none in silence.
+    rotary = {key: files.config[key] for key in ("rope_theta", "rope_scaling") if key in files.config}
     try:
         module, config = utils.load_model(files.path, model_config=rotary)
     except ValueError as error:

@@ -37,9 +37,10 @@ LLAMA3_ROPE = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }
-# What each architecture adds to SHAPE.
+# What each architecture adds to SHAPE, by its model_type and what follows a hyphen.
 ARCHITECTURES = {
     "qwen3": {},
+    "llama-2": {"tie_word_embeddings": False},
     "llama": {"tie_word_embeddings": False, "rope_parameters": LLAMA3_ROPE},
     "phi3": {"tie_word_embeddings": False, "sliding_window": None},
     "mistral": {"tie_word_embeddings": False, "sliding_window": 24},
@@ -48,9 +49,10 @@ ARCHITECTURES = {
 }
 
 
-def write_model(folder: pathlib.Path, model_type: str, **changes: object) -> pathlib.Path:
-    """Saves a random model of ``model_type`` with a tokenizer of single bytes and a chat template."""
-    config = transformers.AutoConfig.for_model(model_type, **{**SHAPE, **ARCHITECTURES[model_type], **changes})
+def write_model(folder: pathlib.Path, name: str, **changes: object) -> pathlib.Path:
+    """Saves a random model of an architecture with a tokenizer of single bytes and a chat template."""
+    settings = {**SHAPE, **ARCHITECTURES[name], **changes}
+    config = transformers.AutoConfig.for_model(name.partition("-")[0], **settings)
     torch.manual_seed(7)
     module = transformers.AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
