@@ -149,7 +149,7 @@ async function vllmSuite(folder: string): Promise<Counts> {
     const { python } = await ensureVllmEnv({ on_progress: (line) => console.log(line), signal });
     return { HONE_VLLM_PYTHON: python };
   };
-  return await workerSuite(folder, "lightning", { paths: ["tests/vllm"], env });
+  return await workerSuite(folder, "lightning", { paths: ["tests/real_vllm"], env });
 }
 
 /** The report's tests look at it in a real browser: on Debian, as root, install one where there is none. */

@@ -195,6 +195,7 @@ class Worker:
             write=write,
             reference=lambda ids: engine.reference_logprobs(np.array(ids), None),
             gpus=getattr(engine, "gpus", 1 if engine.device == "gpu" else 0),
+            free=getattr(engine, "free_memory", lambda: None),
         )
         return open_rollouts(
             config, trained, staleness,

@@ -20,7 +20,7 @@ from worker_process import Process
 WITH_MLX = importlib.util.find_spec("mlx") is not None
 if WITH_MLX:
     import hone_worker.mlx  # noqa: F401  loads the BLAS before mlx.core
-collect_ignore_glob = ["lightning", "vllm"] if WITH_MLX else ["test_*.py"]
+collect_ignore_glob = ["lightning", "real_vllm"] if WITH_MLX else ["test_*.py"]
 
 SHAPE = {
     "hidden_size": 32,

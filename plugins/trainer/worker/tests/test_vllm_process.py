@@ -89,6 +89,7 @@ def test_a_server_is_waited_for_and_ended(environment: Callable[[str], str], tmp
     assert asyncio.run(process.api.base()).name == "/models/m" and process.exit_code() is None
     pid = int((tmp_path / "pid").read_text())
     process.end()
+    process.leave()
     assert tmp_path.exists() and gone(pid) and process.exit_code() == 128 + signal.SIGTERM
 
 

@@ -196,6 +196,8 @@ def test_where_the_gpu_is_shared_servers_sleep_while_a_step_runs(rollouts: Rollo
     (server,) = rollouts.start()
     service = rollouts.open()
     rollouts.sampler._shares_gpu = True
+    freed: list[bool] = []
+    rollouts.sampler._free = lambda: freed.append(server.asleep)
     server.hold.clear()
     early = ask(service, [USER])
     server.wait_for(lambda: server.waiting == 1)
@@ -215,6 +217,7 @@ def test_where_the_gpu_is_shared_servers_sleep_while_a_step_runs(rollouts: Rollo
     leave.set()
     assert late.result(20)["choices"] and not server.asleep
     stepping.join()
+    assert freed == [True, True]  # before the servers wake
     assert len(server.bodies("/sleep")) == len(server.bodies("/wake_up")) == 1
 
 
@@ -319,13 +322,14 @@ AT_RUN_TIME = f"Start it with VLLM_ALLOW_RUNTIME_LORA_UPDATING=True and {FLAGS}.
     ({"key": "k"}, "VLLM_UNREACHABLE", "{} does not accept the key.", "Give the key that it was started with."),
 ])
 def test_a_server_that_cannot_be_used_is_refused_at_the_start(
-    rollouts: Rollouts, options: dict[str, Any], code: str, problem: str, hint: str
+    rollouts: Rollouts, options: dict[str, Any], code: str, problem: str, hint: str, tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (server,) = rollouts.start(**options)
     place = f"vLLM at {server.url[:-3]}"
-    # The version's key is not asked for, but the models' is.
     assert rollouts.refusal() == (code, problem.format(place), hint)
-    assert not list(pathlib.Path("/tmp").glob("hone-vllm-*/*probe"))
+    assert not list(tmp_path.glob("hone-vllm-*"))
 
 
 def test_a_server_without_room_for_the_rank_or_with_another_model_is_refused(rollouts: Rollouts) -> None:
@@ -338,6 +342,12 @@ def test_a_server_without_room_for_the_rank_or_with_another_model_is_refused(rol
     code, message, hint = rollouts.refusal()
     assert code == "VLLM_OTHER_MODEL" and hint == "Serve the same model, in the same precision."
     assert message.startswith(f"vLLM at {server.url[:-3]} does not serve the model that is trained: log-probabilities ")
+
+
+def test_servers_with_less_room_than_the_context_are_not_even_started(rollouts: Rollouts) -> None:
+    assert rollouts.refusal(urls=[], python="/no/python", max_model_len=100) == (
+        "VLLM_CONTEXT", "max_model_len is 100; the run's context has 512 tokens.",
+        "Set context_tokens: 100, or raise max_model_len.")
 
 
 def test_a_server_that_is_not_there_is_named(rollouts: Rollouts) -> None:

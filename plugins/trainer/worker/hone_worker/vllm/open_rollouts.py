@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import os
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from hone_worker.errors import WorkerError
 from hone_worker.lora import Params
 from hone_worker.step_figures import MISMATCH_WARNING
 from hone_worker.vllm.http_client import Address
@@ -32,7 +34,8 @@ _SOCKET_PATH_BYTES = 90
 class Trained:
     """What is trained, as far as servers must know. folder: makes the base model's folder; gpus: how many of this
     machine's training uses; prompt: ids of a short prompt; params: the adapter now; write: writes numbers as a PEFT
-    folder; reference: of ids, the logp of ids[1:] under the base model, or None where that cannot be computed here."""
+    folder; reference: of ids, the logp of ids[1:] under the base model, or None where that cannot be computed here;
+    free: gives back the GPU's memory that training holds unused."""
 
     folder: Callable[[], pathlib.Path]
     context_tokens: int
@@ -44,6 +47,7 @@ class Trained:
     write: Callable[[Params, pathlib.Path], None]
     reference: Callable[[list[int]], np.ndarray] | None
     gpus: int = 0
+    free: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,12 @@ class Opened:
 def open_rollouts(config: VllmConfig, trained: Trained, max_staleness: int, say: Say, warn: Warn) -> Opened:
     """Starts or takes the servers, and serves the base model; whatever was started ends if that fails."""
     lora_rank(trained.rank)  # refused before anything is started
+    if (config.max_model_len or trained.context_tokens) < trained.context_tokens and not config.urls:
+        raise WorkerError(
+            "VLLM_CONTEXT",
+            f"max_model_len is {config.max_model_len}; the run's context has {trained.context_tokens} tokens.",
+            f"Set context_tokens: {config.max_model_len}, or raise max_model_len.",
+        )
     placement = Placement((), shared=False)
     if not config.urls:
         placement = place(config, visible_gpus(), trained.gpus)
@@ -72,7 +82,8 @@ def open_rollouts(config: VllmConfig, trained: Trained, max_staleness: int, say:
         say(f"starting vLLM {version} ({len(placement.groups)} of them)")
         members = _started(config, trained, max_staleness, placement, folder)
     sampler = VllmSampler(
-        members, trained.decode, trained.eos_ids, max_staleness, trained.write, folder, warn, placement.shared)
+        members, trained.decode, trained.eos_ids, max_staleness, trained.write, folder, warn, placement.shared,
+        trained.free)
     try:
         ready_secs = sampler.call(_ready(members, config, say))
         probe = folder / f"{folder.name}-probe"
@@ -81,6 +92,7 @@ def open_rollouts(config: VllmConfig, trained: Trained, max_staleness: int, say:
         expected = Expected(
             trained.context_tokens, trained.rank, trained.prompt, tuple(trained.eos_ids), str(probe), trained.reference)
         gaps = [compare(member, expected, sampler.call(check(member, expected))) for member in members]
+        shutil.rmtree(probe)
     except BaseException:
         sampler.close()
         raise

@@ -106,12 +106,17 @@ class VllmProcess:
         return time.monotonic() - self._started
 
     def end(self) -> None:
-        """Ends the server and waits for it; whoever is being answered gets no answer."""
+        """Ends the server and waits for it; whoever is being answered gets no answer. The folder stays."""
         if self._guard.stdin is not None and not self._guard.stdin.closed:
             with contextlib.suppress(BrokenPipeError):
                 self._guard.stdin.write(b"e")
                 self._guard.stdin.close()
         self._guard.wait()
+
+    def leave(self) -> None:
+        """Lets the server end and its folder go, without waiting for it: as if the worker were gone."""
+        if self._guard.stdin is not None:
+            self._guard.stdin.close()
 
 
 def command_of(config: VllmConfig, serving: Serving, socket: str) -> list[str]:

@@ -38,7 +38,7 @@ class VllmSampler:
     """Requests to the servers of a run, on a thread of their own.
 
     write: writes an adapter's numbers as a PEFT folder; folder: for these, readable by every server; shares_gpu:
-    whether the servers must sleep while a step runs.
+    whether the servers must sleep while a step runs; free: gives back the GPU's memory that training holds unused.
     """
 
     def __init__(
@@ -51,12 +51,13 @@ class VllmSampler:
         folder: pathlib.Path,
         warn: Warn,
         shares_gpu: bool = False,
+        free: Callable[[], None] = lambda: None,
     ) -> None:
         self.version = 0
         self.max_staleness = max_staleness
         self.tokens = 0
         self._decode, self._eos = decode, tuple(eos_ids)
-        self._write, self._folder, self._shares_gpu = write, folder, shares_gpu
+        self._write, self._folder, self._shares_gpu, self._free = write, folder, shares_gpu, free
         self._replicas = Replicas(members, warn)
         self._run_id, self._loads = secrets.token_hex(4), 0
         self._adapter: str | None = None  # None: the base model
@@ -97,6 +98,7 @@ class VllmSampler:
         try:
             yield
         finally:
+            self._free()
             self.call(self._wake())
 
     def versions(self) -> list[int]:
@@ -132,9 +134,11 @@ class VllmSampler:
             self.call(self._leave())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        for replica in self._replicas.members:
-            if replica.process is not None:
-                replica.process.end()
+        started = [replica.process for replica in self._replicas.members if replica.process is not None]
+        for process in started:
+            process.leave()
+        for process in started:
+            process.end()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _leave(self) -> None:
@@ -205,7 +209,8 @@ class VllmSampler:
                 if error.status >= 500:
                     await self._replicas.settle(replica, error)
                 if not replica.lost:
-                    raise WorkerError("SAMPLING_FAILED", f"{replica.shown} refused a request: {error.words}.") from error
+                    refused = f"{replica.shown} refused a request: {error.words}."
+                    raise WorkerError("SAMPLING_FAILED", refused) from error
             else:
                 self.tokens += len(found.ids)
                 text, cached = self._text(found), min(found.cached, len(job.prompt))

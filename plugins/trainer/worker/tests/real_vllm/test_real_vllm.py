@@ -72,6 +72,7 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         facts = made.start()
         assert facts["replicas"] == 2 and not facts["shares_gpu"] and facts["mismatch_abs"] < 1e-3
         yield made
+        made.call("shutdown")
     finally:
         made.end()
 
