@@ -43,7 +43,7 @@ from hone_worker.export import export
 from hone_worker.loading.model_files import ModelFiles, open_model, require_context
 from hone_worker.loading.model_folder import model_folder
 from hone_worker.protocol import PROTOCOL_VERSION, Channel, Handler
-from hone_worker.rows import read_batch
+from hone_worker.rows import Trajectory, TurnRecord, read_batch, to_rows
 from hone_worker.vllm.open_rollouts import Opened, Trained, open_rollouts
 from hone_worker.vllm.vllm_config import VllmConfig
 from hone_worker.vllm.vllm_sampler import VllmSampler
@@ -193,8 +193,8 @@ class Worker:
             rank=state.adapter.config.rank,
             params=state.adapter.params,
             write=write,
-            reference=lambda ids: engine.reference_logprobs(np.array(ids), None),
-            gpus=getattr(engine, "gpus", 1 if engine.device == "gpu" else 0),
+            reference=lambda prompt, ids: _base_logprobs(engine, prompt, ids),
+            gpus=getattr(engine, "gpus", 0),
             free=getattr(engine, "free_memory", lambda: None),
         )
         return open_rollouts(
@@ -319,6 +319,12 @@ def _facts(made: _Made) -> Params:
         "tool_format": template.tool_format(),
         "template_sha256": template.sha256,
     }
+
+
+def _base_logprobs(engine: Engine, prompt: list[int], ids: list[int]) -> np.ndarray:
+    """logp of an answer under the base model, as training computes it."""
+    rows = to_rows([Trajectory("", "", 0, 1.0, 1.0, [TurnRecord(prompt, ids, None)])])
+    return engine.run(engine.plan(rows), None).logp
 
 
 def _trim() -> None:

@@ -65,7 +65,7 @@ class Rollouts:
             params=self.state.adapter.params,
             write=lambda params, folder: write_peft(
                 replace(self.state, adapter=replace(self.state.adapter, params=dict(params))), folder),
-            reference=vllm_standin.logprobs,
+            reference=lambda prompt, ids: vllm_standin.logprobs([*prompt[-1:], *ids]),
         )
 
     def open(self, max_staleness: int = 0, **config: Any) -> ChatService:

@@ -109,6 +109,8 @@ class LightningEngine:
         self.parameters = model.module.num_parameters()
         self.linears = model.linears
         self.passes = TorchPasses(model)
+        # Of this machine, in the order that torch numbers them; rollouts may have the others.
+        self.gpus = self.group.world // self.group.place.nodes if self.device == "gpu" else 0
 
     def adapt(self, adapter: Adapter) -> None:
         if self.group.leads:
@@ -130,6 +132,11 @@ class LightningEngine:
         learning_rate: float | None,
     ) -> dict[str, float]:
         return self.loop.update(rows, objective, adapter, optimizer, learning_rate)
+
+    def free_memory(self) -> None:
+        """Gives back the GPU's memory that torch holds unused."""
+        if self.device == "gpu":
+            torch.cuda.empty_cache()
 
     def close(self) -> None:
         self.loop.close()

@@ -34,8 +34,8 @@ _SOCKET_PATH_BYTES = 90
 class Trained:
     """What is trained, as far as servers must know. folder: makes the base model's folder; gpus: how many of this
     machine's training uses; prompt: ids of a short prompt; params: the adapter now; write: writes numbers as a PEFT
-    folder; reference: of ids, the logp of ids[1:] under the base model, or None where that cannot be computed here;
-    free: gives back the GPU's memory that training holds unused."""
+    folder; reference: of a prompt and an answer, the answer's logp under the base model; free: gives back the GPU's
+    memory that training holds unused."""
 
     folder: Callable[[], pathlib.Path]
     context_tokens: int
@@ -45,7 +45,7 @@ class Trained:
     rank: int
     params: Params
     write: Callable[[Params, pathlib.Path], None]
-    reference: Callable[[list[int]], np.ndarray] | None
+    reference: Callable[[list[int], list[int]], np.ndarray]
     gpus: int = 0
     free: Callable[[], None] = lambda: None
 
@@ -53,13 +53,13 @@ class Trained:
 @dataclass(frozen=True)
 class Opened:
     """The sampler, and facts for whoever reports: how many servers, whether they sleep while a step runs, seconds
-    until all were ready, and the largest mean |Δ logp| to the trainer (None: not compared)."""
+    until all were ready, and the largest mean |Δ logp| to the trainer."""
 
     sampler: VllmSampler
     replicas: int
     shares_gpu: bool
     ready_secs: float
-    mismatch_abs: float | None
+    mismatch_abs: float
 
 
 def open_rollouts(config: VllmConfig, trained: Trained, max_staleness: int, say: Say, warn: Warn) -> Opened:
@@ -96,10 +96,9 @@ def open_rollouts(config: VllmConfig, trained: Trained, max_staleness: int, say:
     except BaseException:
         sampler.close()
         raise
-    known = [gap for gap in gaps if gap is not None]
-    if known and max(known) > MISMATCH_WARNING:
-        warn("OFF_POLICY", f"vLLM and the trainer differ by {max(known):.3g} per token in log-probability.")
-    return Opened(sampler, len(members), placement.shared, ready_secs, max(known, default=None))
+    if max(gaps) > MISMATCH_WARNING:
+        warn("OFF_POLICY", f"vLLM and the trainer differ by {max(gaps):.3g} per token in log-probability.")
+    return Opened(sampler, len(members), placement.shared, ready_secs, max(gaps))
 
 
 def _running(url: str, config: VllmConfig) -> Replica:

@@ -25,15 +25,15 @@ _CERTAIN = -0.05
 
 @dataclass(frozen=True)
 class Expected:
-    """What the run needs. prompt: ids of a short prompt; adapter: a PEFT folder; reference: of ids, the logp of
-    ids[1:] under the base model as the trainer computes it, or None where it cannot."""
+    """What the run needs. prompt: ids of a short prompt; adapter: a PEFT folder; reference: of a prompt and an answer,
+    the answer's logp under the base model as the trainer computes it."""
 
     context_tokens: int
     rank: int
     prompt: list[int]
     eos_ids: tuple[int, ...]
     adapter: str
-    reference: Callable[[list[int]], np.ndarray] | None
+    reference: Callable[[list[int], list[int]], np.ndarray]
 
 
 async def check(replica: Replica, expected: Expected) -> Completion:
@@ -103,11 +103,9 @@ async def _check_logprobs(replica: Replica, expected: Expected) -> None:
         )
 
 
-def compare(replica: Replica, expected: Expected, found: Completion) -> float | None:
-    """Mean |Δ logp| of a server's answer to the short prompt; None where the trainer cannot compute it."""
-    if expected.reference is None:
-        return None
-    logp = expected.reference(expected.prompt + found.ids)[len(expected.prompt) - 1 :]
+def compare(replica: Replica, expected: Expected, found: Completion) -> float:
+    """Mean |Δ logp| of a server's answer to the short prompt."""
+    logp = expected.reference(expected.prompt, found.ids)
     gap = float(np.abs(np.asarray(found.logprobs) - logp).mean())
     if not gap <= MISMATCH_LIMIT:
         raise WorkerError(
