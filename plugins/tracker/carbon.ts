@@ -37,9 +37,9 @@ const plugin: Plugin<"tracker"> = definePlugin({
   config,
   starts: "its Python program, hone_worker.tracking",
   examples: [{ title: "In Germany", with: { country_iso_code: "DEU" } }],
-  create: ({ config, log, base_dir }) =>
+  create: ({ config, log, stage, base_dir }) =>
     delivering(
-      { log },
+      { log, stage },
       new Carbon({
         tracker: "carbon",
         title: "CodeCarbon",
@@ -74,7 +74,7 @@ class Carbon extends PythonTracker {
   }
 
   override async write(rows: Figures[], signal: AbortSignal): Promise<void> {
-    // Its own figures come back as events.
+    // Those of another one like it would be answered for ever.
     const news = rows.filter(({ values }) => !Object.keys(values).some((name) => name.startsWith(PREFIX))).at(-1);
     if (!news) return;
     this.#step = news.step;

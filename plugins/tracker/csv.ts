@@ -35,9 +35,9 @@ const plugin: Plugin<"tracker"> = definePlugin({
     { title: "metrics.csv in the run's folder", with: {} },
     { title: "One file for several runs", with: { path: "./metrics.csv" } },
   ],
-  create: ({ config: { path }, log, base_dir }) => {
+  create: ({ config: { path }, log, stage, base_dir }) => {
     const file = path === undefined ? undefined : resolve(base_dir, path);
-    return delivering({ log }, new CsvFile(file));
+    return delivering({ log, stage }, new CsvFile(file));
   },
 });
 export default plugin;

@@ -49,10 +49,10 @@ const CLOSING_LATE_MS = 3_000;
 
 /** The role of a tracker with this destination. */
 export function delivering(
-  { log }: Pick<Context<unknown>, "log">,
+  { log, stage }: Pick<Context<unknown>, "log" | "stage">,
   destination: Destination,
 ): Roles["tracker"] & AsyncDisposable {
-  const delivery = new Delivery(destination, log);
+  const delivery = new Delivery(destination, log, stage);
   return {
     begin: (run) => delivery.begin(run),
     on: (event) => delivery.hear(event),
@@ -65,13 +65,17 @@ class Delivery {
   readonly #over = new AbortController();
   readonly #waiting: Figures[] = [];
   readonly #ending: Ending = {};
-  #closing = new AbortController();
+  readonly #closing = new AbortController();
   #wake = Promise.withResolvers<void>();
   #work: Promise<void> | undefined;
   #dropped = 0;
   #told = false;
 
-  constructor(private readonly destination: Destination, private readonly log: Context<unknown>["log"]) {}
+  constructor(
+    private readonly destination: Destination,
+    private readonly log: Context<unknown>["log"],
+    private readonly stage: string,
+  ) {}
 
   begin(run: TrackedRun): void {
     const recorded = run.recorded.flatMap((event) => this.#figures.read(event) ?? []);
@@ -79,13 +83,16 @@ class Delivery {
   }
 
   hear(event: Envelope): void {
+    // What it has measured itself.
+    if (event.source === this.stage) return;
     const { status, sentence } = event.data as Ending;
     if (event.type === "verdict.made") this.#ending.sentence = sentence;
     if (event.type === "run.ended") this.#ending.status = status;
     const figures = this.#figures.read(event);
     if (!figures) return;
     if (this.#over.signal.aborted) {
-      this.#dropped++;
+      // After its end it hears what other trackers measure at theirs.
+      if (!this.#closing.signal.aborted) this.#dropped++;
       return;
     }
     this.#waiting.push(figures);

@@ -54,7 +54,7 @@ const plugin: Plugin<"tracker"> = definePlugin({
       with: { tracking_uri: "https://mlflow.example.com", token_env: "MLFLOW_TRACKING_TOKEN" },
     },
   ],
-  create: ({ config, log }) => delivering({ log }, new MlflowRun(config)),
+  create: ({ config, log, stage }) => delivering({ log, stage }, new MlflowRun(config)),
 });
 export default plugin;
 

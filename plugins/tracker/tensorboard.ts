@@ -28,9 +28,9 @@ const plugin: Plugin<"tracker"> = definePlugin({
     { title: "In the run's folder", with: {} },
     { title: "Runs side by side: `tensorboard --logdir tensorboard`", with: { log_dir: "./tensorboard" } },
   ],
-  create: ({ config, log, base_dir }) =>
+  create: ({ config, log, stage, base_dir }) =>
     delivering(
-      { log },
+      { log, stage },
       new PythonTracker({
         tracker: "tensorboard",
         title: "TensorBoard",

@@ -37,9 +37,9 @@ const plugin: Plugin<"tracker"> = definePlugin({
     { title: "Offline, in the run's folder", with: { project: "files" } },
     { title: "Online", with: { project: "files", mode: "online", tags: ["seed-7"] } },
   ],
-  create: ({ config: { dir, python, name, entity, group, ...rest }, log, base_dir }) =>
+  create: ({ config: { dir, python, name, entity, group, ...rest }, log, stage, base_dir }) =>
     delivering(
-      { log },
+      { log, stage },
       new PythonTracker({
         tracker: "wandb",
         title: "Weights & Biases",

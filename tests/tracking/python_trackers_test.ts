@@ -136,6 +136,7 @@ Deno.test("a run with every Python tracker, stopped and resumed, has its energy 
   assert.equal((await run.start(stoppedAt("train.stepped"))).status, "interrupted");
   assert.equal((await run.start({ resume: true })).status, "completed");
   assert.deepEqual(warned(run.lines), []);
+  assert.deepEqual(run.lines.filter((line) => line.includes("not delivered")), []);
   const energy = await run.rows("SELECT value FROM metrics WHERE name = 'carbon/energy_kwh' ORDER BY seq");
   const values = energy.map(({ value }) => Number(value));
   assert.ok(values.length >= 2 && values.every((value, i) => value >= (values[i - 1] ?? 0)), String(values));
