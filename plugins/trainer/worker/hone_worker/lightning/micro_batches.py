@@ -74,7 +74,10 @@ def plan(
     sparse = longest <= window
     shared = MIN_SHARED if share and sparse else longest + 1
     tree = pack(rows, shared)
-    cuts = [(budget, *cut(rows, tree, budget.tokens, shared)) for budget in budgets]
+    cuts = [
+        (budget, *(cut(rows, tree, budget.tokens, shared) if sparse else cut_padded(rows, budget.tokens)))
+        for budget in budgets
+    ]
     # A row that is longer than what fits is computed nevertheless, where most fits.
     chosen, parts, _ = min(cuts, key=lambda c: (max(0, longest - c[0].tokens), c[2] * c[0].cost))
     make = _tree_micro if sparse else _dense
@@ -103,6 +106,16 @@ def cut(rows: Sequence[Row], tree: Tree, budget: int, min_shared: int) -> tuple[
         parts[-1].append(row)
         size, computed = size + own, computed + own
     return [sorted(part) for part in parts], computed
+
+
+def cut_padded(rows: Sequence[Row], budget: int) -> tuple[list[list[int]], int]:
+    """The same for dense micro-batches: rows of like length together; padding counts."""
+    parts: list[list[int]] = []
+    for row in sorted(range(len(rows)), key=lambda i: (len(rows[i].ids), i)):
+        if not parts or len(rows[row].ids) * (len(parts[-1]) + 1) > budget:
+            parts.append([])
+        parts[-1].append(row)
+    return [sorted(part) for part in parts], sum(max(len(rows[i].ids) for i in part) * len(part) for part in parts)
 
 
 def _tree_micro(

@@ -148,6 +148,15 @@ def test_padding_changes_nothing(model_folders, rows, slopes, name):
     close(wide.grads, narrow.grads)
 
 
+def test_padding_counts_in_what_a_micro_batch_may_hold(model_folders, rows):
+    engine, _ = opened(model_folders["mistral"], micro_batch_tokens=200)
+    plan = engine.plan(rows)
+    widths = [micro.ids.shape[1] for micro in plan.micros]
+    assert widths == sorted(widths) and len(widths) > 1
+    assert all(micro.tokens <= 200 for micro in plan.micros)
+    assert sorted(i for micro in plan.micros for i in micro.members) == list(range(len(rows)))
+
+
 def forked(rng):
     """A chain that is whole, and the same one as two rows of which the second repeats the first as context."""
     ids = rng.integers(2, 96, 70).astype(np.int32)
