@@ -16,7 +16,7 @@ from hone_worker.config import LoraConfig, OptimConfig
 from hone_worker.engine import Engine
 from hone_worker.engine_choice import open_engine
 from hone_worker.loading.model_files import ModelFiles, open_model
-from hone_worker.rows import Trajectory, TurnRecord
+from hone_worker.rows import SCHEMA, Trajectory, TurnRecord
 
 # How many ids the tiny models have.
 VOCAB = 96
@@ -60,6 +60,32 @@ def trajectories(rng: np.random.Generator, groups: int = 2, size: int = 3, vocab
             advantage = float(rng.standard_normal())
             out.append(Trajectory(f"r{group}-{member}", f"g{group}", 1, advantage, 1.0, turns))
     return out
+
+
+def write_batch(path: pathlib.Path, batch: list[Trajectory]) -> str:
+    """Writes trajectories as hone does, and answers the path."""
+    lines = [
+        {
+            "schema": SCHEMA,
+            "rollout_id": t.rollout_id,
+            "group_id": t.group_id,
+            "policy_version": t.policy_version,
+            "advantage": t.advantage,
+            "weight": t.weight,
+            "turns": [
+                {
+                    "prefix_len": 0,
+                    "prompt_suffix_ids": turn.prompt_ids,
+                    "output_ids": turn.output_ids,
+                    "logprobs": turn.logprobs,
+                }
+                for turn in t.turns
+            ],
+        }
+        for t in batch
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return str(path)
 
 
 def opened(

@@ -176,6 +176,8 @@ class PolicyModule(lightning.LightningModule):
             return
         self.trainer.accumulate_grad_batches = len(step.batches)
         self._load(step.update)
+        # What dropout drops depends on the step and the rank alone, so that a resumed run drops the same.
+        torch.manual_seed(step.update.updates * self._group.world + self._group.place.rank)
         self._model.use(None)
         objective, entries = step.update.objective, step.plan.tree.entries
         if objective.kind == "rl" and objective.loss.beta > 0:
