@@ -92,7 +92,7 @@ class Loggers:
     def _write(self) -> None:
         while (entry := self._queue.get()) is not None:
             self._each(lambda logger, entry=entry: _write(logger, *entry))
-        self._each(lambda logger: logger.finalize("success"))
+        self._each(_finish)
 
     def _each(self, work: Any) -> None:
         for index, wanted in list(enumerate(self._wanted)):
@@ -111,6 +111,13 @@ class Loggers:
 def _write(logger: Logger, step: int, figures: dict[str, float]) -> None:
     logger.log_metrics(figures, step)
     logger.save()
+
+
+def _finish(logger: Logger) -> None:
+    logger.finalize("success")
+    if isinstance(logger, WandbLogger):
+        # Lightning leaves the end of the run to the end of the interpreter.
+        logger.experiment.finish()
 
 
 def make(wanted: Mapping[str, Any], folder: str) -> Logger:
@@ -144,6 +151,8 @@ class Emissions(lightning.Callback):
         from codecarbon import OfflineEmissionsTracker
 
         try:
+            if self._folder is not None:
+                pathlib.Path(self._folder).mkdir(parents=True, exist_ok=True)
             self._tracker = OfflineEmissionsTracker(
                 country_iso_code=self._country,
                 log_level="error",
