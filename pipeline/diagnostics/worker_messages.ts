@@ -47,7 +47,11 @@ export const worker = {
     say(
       "WORKER_DIED",
       `Cannot finish ${quote(during)}: the worker process exited (${reason})`,
-      "No acknowledged record is lost: `hone resume` continues from the last step.",
+      `No acknowledged record is lost: \`hone resume\` continues from the last step.${
+        /ended with SIGKILL/.test(reason)
+          ? " If the system ended it for lack of memory, lower train.concurrency, context_tokens or lora.rank first."
+          : ""
+      }`,
     ),
   timeout: (method: string, secs: number) =>
     say(

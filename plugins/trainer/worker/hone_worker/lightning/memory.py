@@ -151,12 +151,19 @@ def free_bytes(device: torch.device) -> float:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     facts = dict(line.split(":", 1) for line in lines.read_text().splitlines())
     free = 1024.0 * float(facts["MemAvailable"].split()[0])
-    group = pathlib.Path("/sys/fs/cgroup")
-    texts = [(group / name).read_text().strip() if (group / name).is_file() else "" for name in _LIMITS]
-    return min(free, float(texts[0]) - float(texts[1])) if all(text.isdigit() for text in texts) else free
+    return min(free, _free_in_group(pathlib.Path("/sys/fs/cgroup")))
 
 
-_LIMITS = ("memory.max", "memory.current")
+def _free_in_group(group: pathlib.Path) -> float:
+    """What a control group (cgroup v2) still allows; files that are only cached are given back when needed."""
+    paths = [group / name for name in ("memory.max", "memory.current", "memory.stat")]
+    if not all(path.is_file() for path in paths):
+        return float("inf")
+    limit, used, stat = (path.read_text().strip() for path in paths)
+    if not limit.isdigit():
+        return float("inf")
+    parts = dict(line.split() for line in stat.splitlines())
+    return float(limit) - float(used) + float(parts["active_file"]) + float(parts["inactive_file"])
 
 
 def ran_out(error: BaseException) -> bool:

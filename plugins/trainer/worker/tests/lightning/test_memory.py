@@ -91,6 +91,18 @@ def test_ran_out_knows_a_failed_allocation_from_other_errors():
     )
 
 
+def test_a_control_groups_cached_files_are_free(tmp_path):
+    for name, text in (
+        ("memory.max", "1000"),
+        ("memory.current", "900"),
+        ("memory.stat", "anon 300\nactive_file 200\ninactive_file 400"),
+    ):
+        (tmp_path / name).write_text(f"{text}\n")
+    assert memory._free_in_group(tmp_path) == 700
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory._free_in_group(tmp_path) == float("inf") == memory._free_in_group(tmp_path / "none")
+
+
 def test_free_bytes_is_less_than_the_machine_has():
     import psutil
 
