@@ -142,6 +142,9 @@ class Bank:
         span = 1 + max(row.slot for row in rows)
         if span <= len(rows) * 4 // 3:
             return span
+        for layers in (self.keys, self.values):
+            for layer, tensor in enumerate(layers):
+                self._fitting(layers, layer, tensor)
         with self._lock:
             kept = {row.slot for row in rows if row.slot < len(rows)}
             free = iter(slot for slot in range(len(rows)) if slot not in kept)
@@ -153,8 +156,6 @@ class Bank:
     def _swap(self, row: Row, slot: int) -> None:
         other = self._rows[slot]() if self._rows[slot] else None
         for tensor in (*self.keys, *self.values):
-            if row.slot >= len(tensor):
-                continue
             moved = tensor[row.slot].clone()
             tensor[row.slot] = tensor[slot]
             tensor[slot] = moved

@@ -142,6 +142,20 @@ def test_rows_come_and_go_without_a_trace(model_folders, rng) -> None:  # noqa: 
     assert max(row.length for row in rows if row) > 30
 
 
+def test_a_fresh_row_beyond_the_bank_takes_the_slot_of_an_idle_one_which_keeps_its_tokens(model_folders, rng) -> None:  # noqa: ANN001
+    engine, _ = opened(model_folders["llama"])
+    decoder, texts = engine.decoder(), [ids_of(rng, 6) for _ in range(8)]
+    rows = [decoder.row() for _ in texts]
+    decoder.forward(rows, texts, [False] * 8)
+    fresh = decoder.row()
+    assert fresh.slot == 8 == len(fresh.bank.keys[0])
+    decoder.forward([fresh], [[5]], [True])
+    assert fresh.slot == 0
+    for row, text in zip(rows, texts, strict=True):
+        found = decoder.forward([row], [[7]], [True])[0]
+        np.testing.assert_allclose(found, reference(engine, None, [*text, 7]), atol=2e-4)
+
+
 def test_memory_of_rows_is_theirs_and_freed_with_them(model_folders, rng) -> None:  # noqa: ANN001
     engine, _ = opened(model_folders["llama"])
     decoder = engine.decoder()
