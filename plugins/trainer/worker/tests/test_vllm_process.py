@@ -121,19 +121,21 @@ def test_a_server_that_is_never_ready_is_ended(environment: Callable[[str], str]
     assert process.exit_code() is not None
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("end", [
+    lambda worker: worker.kill(), lambda worker: worker.terminate(), lambda worker: os.killpg(worker.pid, signal.SIGKILL)
+], ids=["killed", "terminated", "killed with its group"])
 def test_no_server_outlives_the_worker(
-    number: int, environment: Callable[[str], str], tmp_path: pathlib.Path
+    end: Callable[[subprocess.Popen], None], environment: Callable[[str], str], tmp_path: pathlib.Path
 ) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     worker = subprocess.Popen(
         [sys.executable, "-c", HOLDER, environment("0.32.0"), str(folder)], cwd=TESTS.parent,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
     assert worker.stdout is not None
     pid = int(worker.stdout.readline())
     assert not gone(pid)
-    worker.send_signal(number)
+    end(worker)
     worker.wait()
     asyncio.run(until(lambda: gone(pid) and not folder.exists()))
 

@@ -64,8 +64,10 @@ class VllmProcess:
         self._started = time.monotonic()
         command = [sys.executable, str(_GUARD), str(folder), *command_of(config, serving, str(socket))]
         with self._log.open("wb") as log:
+            # hone ends the worker's process group at once; who ends the server must not be in it.
             self._guard = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=_environment(serving, gpus))
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=_environment(serving, gpus),
+                start_new_session=True)
 
     def exit_code(self) -> int | None:
         """How the server ended; None while it runs."""
