@@ -129,36 +129,31 @@ def make(wanted: Mapping[str, Any], folder: str) -> Logger:
     if name == "tensorboard":
         return TensorBoardLogger(folder, name="tensorboard", **settings)
     if name == "wandb":
-        import wandb
+        from hone_worker.tracking.wandb_run import figures_only
 
-        # Nothing of the process's output belongs to anybody else.
-        quiet = wandb.Settings(console="off", silent=True)
-        return WandbLogger(**{"save_dir": folder, "settings": quiet, "log_model": False, **settings})
+        return WandbLogger(**{"save_dir": folder, "settings": figures_only(), "log_model": False, **settings})
     for variable, value in _PATIENCE.items():
         os.environ.setdefault(variable, value)
     return MLFlowLogger(**{"save_dir": str(pathlib.Path(folder, "mlruns")), **settings})
 
 
 class Emissions(lightning.Callback):
-    """Estimates emissions with CodeCarbon, offline; ``figures``: {emissions_kg} since
-    training began in this process."""
+    """Estimates emissions with CodeCarbon, offline; ``figures``: {emissions_kg} since training began in this process."""
 
     def __init__(self, country_iso_code: str, folder: str | None) -> None:
         self.figures: dict[str, float] = {}
         self._country, self._folder, self._tracker = country_iso_code, folder, None
 
     def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        from codecarbon import OfflineEmissionsTracker
+        from hone_worker.tracking.emissions import closed_tracker
 
         try:
             if self._folder is not None:
                 pathlib.Path(self._folder).mkdir(parents=True, exist_ok=True)
-            self._tracker = OfflineEmissionsTracker(
+            self._tracker = closed_tracker(
                 country_iso_code=self._country,
-                log_level="error",
                 save_to_file=self._folder is not None,
                 output_dir=self._folder or ".",
-                allow_multiple_runs=True,
             )
             self._tracker.start()
         except Exception as error:

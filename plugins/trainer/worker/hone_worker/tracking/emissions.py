@@ -16,6 +16,13 @@ def open_tracker(options: dict[str, Any]) -> Emissions:
     return Emissions(**options)
 
 
+def closed_tracker(**settings: Any) -> OfflineEmissionsTracker:
+    """CodeCarbon's offline tracker with ``settings``, which sends nothing whatever a .codecarbon.config says."""
+    return OfflineEmissionsTracker(
+        allow_multiple_runs=True, log_level="error", emissions_endpoint=None, electricitymaps_api_token=None,
+        save_to_api=False, save_to_logger=False, save_to_prometheus=False, save_to_logfire=False, **settings)
+
+
 class Emissions(BaseOutput):
     """Measures until its end, and keeps one row in ``output_dir``/emissions.csv."""
 
@@ -31,14 +38,10 @@ class Emissions(BaseOutput):
         pathlib.Path(output_dir).mkdir(parents=True, exist_ok=True)
         self.place = output_dir
         self._values: dict[str, float] = {}
-        # Given in full: a .codecarbon.config could send the figures elsewhere.
-        self._tracker = OfflineEmissionsTracker(
+        self._tracker = closed_tracker(
             project_name=project_name, country_iso_code=country_iso_code, region=region, output_dir=output_dir,
             output_file="emissions.csv", on_csv_write="update", measure_power_secs=measure_secs,
-            tracking_mode="machine", allow_multiple_runs=True, log_level="error",
-            output_methods=[OutputMethod.CSV], output_handlers=[self], emissions_endpoint=None,
-            electricitymaps_api_token=None, save_to_file=True, save_to_api=False, save_to_logger=False,
-            save_to_prometheus=False, save_to_logfire=False)
+            tracking_mode="machine", output_methods=[OutputMethod.CSV], output_handlers=[self], save_to_file=True)
         self._tracker.start()
         if not self.measure():
             raise WorkerError(

@@ -19,6 +19,13 @@ def open_tracker(options: dict[str, Any]) -> WandbRun:
     return WandbRun(**options)
 
 
+def figures_only() -> wandb.Settings:
+    """Settings by which W&B gets what is logged, and neither output, code, git state nor facts about the machine."""
+    return wandb.Settings(
+        console="off", silent=True, host="localhost", save_code=False, disable_git=True, disable_job_creation=True,
+        x_disable_meta=True, x_disable_stats=True, x_disable_machine_info=True, init_timeout=INIT_SECS)
+
+
 class WandbRun:
     """The run ``options["id"]``, new or continued.
 
@@ -27,13 +34,9 @@ class WandbRun:
     """
 
     def __init__(self, **options: Any) -> None:
-        # Neither code nor git state nor facts about the machine: the run is hone's, not this process's.
-        settings = wandb.Settings(
-            console="off", host="localhost", save_code=False, disable_git=True, disable_job_creation=True,
-            x_disable_meta=True, x_disable_stats=True, x_disable_machine_info=True, init_timeout=INIT_SECS)
         resume = "allow" if options["mode"] == "online" else None
         try:
-            self._run = wandb.init(**options, resume=resume, settings=settings)
+            self._run = wandb.init(**options, resume=resume, settings=figures_only())
         except wandb.errors.Error as error:
             hint = "Set WANDB_API_KEY (and WANDB_BASE_URL for a server of your own), or `mode: offline`."
             raise WorkerError("WANDB_REFUSED", str(error).split("\n")[0], hint) from error

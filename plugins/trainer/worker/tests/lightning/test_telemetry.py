@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import socket
 import urllib.request
 
 import builders
@@ -85,6 +86,18 @@ def test_carbon_is_estimated_offline(qwen_folder, tmp_path, rng):
     reports = logged(qwen_folder, tmp_path, rng, carbon={"country_iso_code": "DEU"})
     assert reports[1]["emissions_kg"] >= reports[0]["emissions_kg"] >= 0
     assert (tmp_path / "logs" / "emissions.csv").exists()
+
+
+def test_carbon_sends_nothing_where_a_configuration_file_says_so(qwen_folder, tmp_path, rng, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+        (tmp_path / ".codecarbon.config").write_text(
+            f"[codecarbon]\nemissions_endpoint = {endpoint}\nsave_to_api = true\napi_endpoint = {endpoint}\n")
+        monkeypatch.chdir(tmp_path)
+        logged(qwen_folder, tmp_path, rng, carbon={"country_iso_code": "DEU"})
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 def test_mfu_counts_forward_and_the_gradient_of_inputs_against_the_devices_peak(qwen_folder, monkeypatch):
