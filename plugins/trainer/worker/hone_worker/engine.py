@@ -120,10 +120,13 @@ class Objective:
 
 @runtime_checkable
 class Learner(Protocol):
-    """An engine that takes whole updates in its own array library, optimiser included.
+    """An engine that takes whole updates in its own array library, optimiser included. gpus: how many of this machine's
+    it uses, the first ones that are visible; 0 on a CPU.
 
     Other engines give gradients (``Engine.run``), and ``train`` does the rest in NumPy.
     """
+
+    gpus: int
 
     def new_optimizer(self, config: OptimConfig) -> Optimizer:
         """A fresh optimiser of the adapter given to ``adapt``."""
@@ -141,6 +144,9 @@ class Learner(Protocol):
         Returns the figures that ``train`` makes for other engines, by the same names (``step_figures``). Raises
         WorkerError STEP_DIVERGED and OFF_POLICY, and has then changed nothing.
         """
+
+    def free_memory(self) -> None:
+        """Gives back the GPUs' memory that is held and not in use."""
 
     def close(self) -> None:
         """Ends what updates started: processes, loggers."""

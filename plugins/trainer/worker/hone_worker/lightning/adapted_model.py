@@ -64,10 +64,10 @@ class AdaptedModel:
     # The adapter.
 
     def attach(self, adapter: Adapter, spare: bool = False) -> None:
-        """Puts LoRA at the adapter's places; the model computes with its numbers from now on. ``spare``: makes the second
-        adapter at once, because PEFT cannot when the model is sharded."""
+        """Puts LoRA at the adapter's places; the model computes with its numbers from now on. ``spare``: makes the
+        second adapter at once, because PEFT cannot when the model is sharded."""
         self.adapter = adapter
-        self._inject(_TRAINED, getattr(adapter.config, "dropout", 0.0))
+        self._inject(_TRAINED, adapter.config.dropout)
         self._loras = {path: self.module.get_submodule(path) for path in adapter.shapes}
         if spare:
             self._inject(_OTHER, 0.0)

@@ -17,7 +17,7 @@ from hone_worker.lightning.row_caches import Bank, Prefix, Row
 
 
 class CachePass:
-    """See ``attention.Pass``. order: of the rows given, as their tokens lie; last: (rows,) of each row, in the order
+    """See ``tree_attention.Pass``. order: of the rows given, as their tokens lie; last: (rows,) of each row, in the order
     given, where its last token lies; positions: (1, T)."""
 
     def __init__(self, rows: Sequence[Row], counts: Sequence[int], device: torch.device) -> None:

@@ -1,4 +1,7 @@
-"""The engine's own options, ``engine_options`` of ``init``: CONFIG_INVALID names the first unknown or impossible one."""
+"""The engine's own options, ``engine_options`` of ``init``.
+
+Errors: WorkerError CONFIG_INVALID names the first unknown or impossible option.
+"""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ Errors: see ``model_loading`` and ``lightning_config``.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
@@ -31,7 +30,6 @@ from hone_worker.lora import Adapter, Params
 from hone_worker.rows import Row
 
 
-
 def available() -> dict[str, Any]:
     """{device, torch, lightning, devices}: "cpu" or "gpu", versions, and the names of the CUDA devices."""
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -40,8 +38,8 @@ def available() -> dict[str, Any]:
 
 
 def load(files: ModelFiles, options: dict[str, Any] | None, lora: LoraConfig | None = None) -> LightningEngine:
-    """Loads the weights of ``files``, on every rank; ``options``: see ``LightningConfig``; ``lora``: the adapter to come,
-    which has to fit as well."""
+    """Loads the weights of ``files``, on every rank; ``options``: see ``LightningConfig``; ``lora``: the adapter that
+    will be trained, which has to fit as well."""
     config = LightningConfig.from_json(options)
     if lora is not None:
         _require_memory(files, config, lora)

@@ -20,7 +20,7 @@ from transformers import AttentionInterface
 from hone_worker.packing import Tree
 
 NAME = "hone"
-# FlexAttention is slower than a masked product below about a thousand tokens (facts/trainers.md, 3.3).
+# FlexAttention is slower than a masked product below about a thousand tokens.
 _FLEX_FROM = 1024
 _BLOCK = 128
 

@@ -32,7 +32,7 @@ from figures import Comparison, Step, table, unequal  # noqa: E402
 from workloads import WORKLOADS, Workload, sampled_by, tiny, write_batch  # noqa: E402
 
 from hone_worker.packing import pack  # noqa: E402
-from hone_worker.rows import read_batch, to_rows  # noqa: E402
+from hone_worker.rows import to_rows  # noqa: E402
 
 # TRL's configurations; the best of them counts. batch: rows of a micro-batch (None: all of the step); trim: without
 # padding, which GRPOTrainer cannot do by itself; compact: what it does on GPUs only, the head over trained positions.

@@ -7,7 +7,6 @@ tables. No TRL. On a CPU the shares are of CPU time, which other programs do not
 from __future__ import annotations
 
 import argparse
-import os
 import pathlib
 import statistics
 import sys
