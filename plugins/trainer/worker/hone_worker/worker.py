@@ -102,10 +102,14 @@ class Worker:
 
     def close(self) -> None:
         made, self._made = self._made, None
-        if made is not None and made.endpoint is not None:
+        if made is None:
+            return
+        if made.endpoint is not None:
             made.endpoint.close()
-        if made is not None and isinstance(made.sampler, VllmSampler):
+        if isinstance(made.sampler, VllmSampler):
             made.sampler.close()
+        if isinstance(made.engine, Learner):
+            made.engine.close()
 
     def hello(self, _: Params) -> Params:
         return {
@@ -194,8 +198,8 @@ class Worker:
             params=state.adapter.params,
             write=write,
             reference=lambda prompt, ids: _base_logprobs(engine, prompt, ids),
-            gpus=getattr(engine, "gpus", 0),
-            free=getattr(engine, "free_memory", lambda: None),
+            gpus=engine.gpus if isinstance(engine, Learner) else 0,
+            free=engine.free_memory if isinstance(engine, Learner) else lambda: None,
         )
         return open_rollouts(
             config, trained, staleness,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from hone_worker.errors import WorkerError
+from hone_worker.lightning import fit_loop, telemetry
 from hone_worker.protocol import Channel
 from hone_worker.worker import Worker
 from worker_process import SYSTEM, Process, two_turns, write
@@ -72,6 +74,22 @@ def test_what_was_sampled_is_trained_published_and_sampled_again(
     worker.call("publish", version=0)
     base = two_turns(worker, 2)["turns"]
     assert base[0]["logprobs"] == pytest.approx(again[0]["logprobs"], abs=1e-4)
+
+
+def test_the_end_of_the_worker_ends_training_and_its_loggers(
+    worker: InProcess, tmp_path: pathlib.Path, chat_folders: dict[str, pathlib.Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in (fit_loop, telemetry):
+        monkeypatch.setattr(part, "_CLOSE_SECS", 300.0)
+    options = {"log_dir": str(tmp_path / "logs"), "loggers": [{"name": "tensorboard"}]}
+    worker.open(model=str(chat_folders["qwen3"]), engine_options=options, **TINY)
+    before = set(threading.enumerate())
+    worker.call("supervise", step=1, batch=write(tmp_path / "batch.jsonl", [two_turns(worker, 0)]))
+    started = {t.name: t for t in set(threading.enumerate()) - before if t.name in ("lightning", "loggers")}
+    assert sorted(started) == ["lightning", "loggers"]
+    worker.end()
+    assert not any(thread.is_alive() for thread in started.values())
+    assert (tmp_path / "logs" / "csv" / "version_0" / "metrics.csv").read_text().count("\n") == 2
 
 
 def test_a_worker_process_samples_by_qwens_template_and_answers_of_tools_extend_the_chain(
