@@ -22,6 +22,9 @@ import { existsSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
 import { z } from "zod";
 
+/** Time for a worker to end what it started; one that is dead or was killed takes none of it. */
+const SHUTDOWN_SECS = 10;
+
 /** Fields of `lora:`. */
 export const lora_fields = {
   rank: z.int().min(1).default(8).describe("Rank of the adapter."),
@@ -233,6 +236,8 @@ class LocalTrainer implements OnlineTrainer {
   }
 
   async [Symbol.asyncDispose]() {
+    // Loggers send what they hold, and servers end.
+    await this.worker.request("shutdown", {}, SHUTDOWN_SECS).catch(() => undefined);
     await this.worker[Symbol.asyncDispose]();
   }
 

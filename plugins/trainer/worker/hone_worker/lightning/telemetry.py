@@ -24,7 +24,7 @@ from hone_worker.lightning.lightning_config import LightningConfig
 
 _LOG = logging.getLogger(__name__)
 
-# At the end, loggers have so long to send what they hold; the worker is ended 5 seconds after its input.
+# At the end, loggers have so long to send what they hold; hone waits 10 seconds for the worker's `shutdown`.
 _CLOSE_SECS = 4.0
 # A server that does not answer is given up after two requests of so many seconds, not after minutes.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
