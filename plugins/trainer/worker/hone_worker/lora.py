@@ -57,6 +57,11 @@ def create(linears: Mapping[str, tuple[int, int]], layers: int, config: LoraConf
     return Adapter(config, shapes, params, first_layer=min(layer_of(path) for path in shapes))
 
 
+def changes_nothing(params: Params) -> bool:
+    """Whether the model with these parameters is the base model: b is zero everywhere."""
+    return not any(value.any() for name, value in params.items() if name.endswith("lora_b"))
+
+
 def layer_of(path: str) -> int:
     """The number of the layer that a linear map lies in; -1 outside all layers."""
     match = _LAYER.search(path)

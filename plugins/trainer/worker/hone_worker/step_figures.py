@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hone_worker import loss
+from hone_worker import lora, loss
 from hone_worker.config import LossConfig
 from hone_worker.engine import Engine, Plan
 from hone_worker.errors import WorkerError
@@ -104,8 +104,8 @@ def refuse_divergence(norm: float) -> None:
 def kl_to_base(
     engine: Engine, plan: Plan, params: Params, logp: np.ndarray, reference: np.ndarray | None = None
 ) -> float:
-    """Mean of the k3 estimate over the tokens of KL_ROWS rows, or of all where ``reference`` knows the base."""
-    if not any(value.any() for name, value in params.items() if name.endswith("lora_b")):
+    """The KL over the tokens of KL_ROWS rows, or of all where ``reference`` knows the base."""
+    if lora.changes_nothing(params):
         return 0.0
     if reference is None:
         rows = np.unique(plan.tree.entries.row)
@@ -113,7 +113,12 @@ def kl_to_base(
         found = engine.run(plan, None, only=chosen).logp
         reference = np.where(np.isin(plan.tree.entries.row, list(chosen)), found, np.nan)
     done = ~np.isnan(reference)
-    return float(loss.k3(logp[done].astype(np.float64), reference[done]).mean())
+    return mean_kl(logp[done], reference[done])
+
+
+def mean_kl(logp: np.ndarray, reference: np.ndarray) -> float:
+    """Mean of the k3 estimate of KL(policy || base) over tokens, in nats per token."""
+    return float(loss.k3(logp.astype(np.float64), reference).mean())
 
 
 def _staleness(entries: Entries, version: int | None) -> np.ndarray:

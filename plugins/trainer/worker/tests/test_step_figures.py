@@ -38,7 +38,7 @@ def step(folder, batch, options, engine=None, noise=0.1):
     """(report, bytes of the adapter) after one step."""
     training = builders.training(folder, engine, noise)
     report = training.train_step(1, batch, LossConfig.from_json({"constant": 20, **options}))
-    report.pop("seconds")
+    report = {name: value for name, value in report.items() if name not in builders.MEASURED}
     return report, {name: value.tobytes() for name, value in training.params.items()}, training
 
 

@@ -30,6 +30,7 @@ PREFILL_TOKENS = 512
 MIN_PREFIX = 16
 MAX_PREFIXES = 4
 
+
 @dataclass(frozen=True)
 class Generation:
     """An answer. ids: sampled, an end token included; logprobs: of the distribution sampled from;
@@ -67,6 +68,21 @@ class Job:
     logprobs: list[float] = field(default_factory=list)
     cached: int = 0
     rng: np.random.Generator | None = None
+
+
+def served_versions(version: int, max_staleness: int) -> list[int]:
+    """The versions that a request may name: the served one, then those before it that it answers for."""
+    return list(range(version, max(version - max_staleness, 0) - 1, -1))
+
+
+def replaced(asked: int | None, version: int) -> WorkerError:
+    """Why a request for a version that is not served any more gets no answer."""
+    return WorkerError("POLICY_REPLACED", f"Policy {asked} was replaced by {version}.")
+
+
+def failed(error: BaseException) -> WorkerError:
+    """Why a request whose sampling went wrong gets no answer."""
+    return WorkerError("SAMPLING_FAILED", f"Sampling failed: {type(error).__name__}: {error}")
 
 
 class Sampler:
@@ -129,7 +145,7 @@ class Sampler:
 
     def versions(self) -> list[int]:
         """The versions that a request may name: the served one, then those before it that it answers for."""
-        return list(range(self.version, max(self.version - self.max_staleness, 0) - 1, -1))
+        return served_versions(self.version, self.max_staleness)
 
     def publish(self, version: int, params: Params | None) -> None:
         """Finishes the requests that were accepted before, then serves the new weights.
@@ -168,11 +184,11 @@ class Sampler:
 
     def _fail(self, error: Exception) -> None:
         with self._changed:
-            failed, self._active = self._active, []
+            ended, self._active = self._active, []
             self._held.clear()
             self._changed.notify_all()
-        for job in failed:
-            job.done(WorkerError("SAMPLING_FAILED", f"Sampling failed: {type(error).__name__}: {error}"))
+        for job in ended:
+            job.done(failed(error))
 
     def _admit(self) -> None:
         with self._changed:
@@ -189,7 +205,7 @@ class Sampler:
             if job in self._active:
                 self._open(job)
             elif not fits:
-                job.done(WorkerError("POLICY_REPLACED", f"Policy {job.version} was replaced by {self.version}."))
+                job.done(replaced(job.version, self.version))
 
     def _has_room(self) -> bool:
         """Evicts idle rows, oldest first, down to the budget; whether that sufficed."""

@@ -30,7 +30,7 @@ from hone_worker.lightning.module import PolicyModule, Update
 from hone_worker.lightning.passes import TorchPasses
 from hone_worker.lightning.ranks import Group, Meeting
 from hone_worker.lightning.telemetry import Cost, Emissions, Loggers
-from hone_worker.lora import Adapter, Params
+from hone_worker.lora import Adapter, Params, changes_nothing
 from hone_worker.rows import Row
 
 # What Lightning tells people who write their own loop.
@@ -103,7 +103,7 @@ class FitLoop:
             optim=optimizer.config,
             rate=optimizer.rate(learning_rate),
             updates=optimizer.updates,
-            moves=any(value.any() for name, value in adapter.params.items() if name.endswith("lora_b")),
+            moves=not changes_nothing(adapter.params),
             params=None if adapter.params is self._params else adapter.params,
             moments=None if known else optimizer.pair,
         ))

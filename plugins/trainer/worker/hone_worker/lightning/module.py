@@ -344,9 +344,9 @@ def _judged(
 def _kl(
     update: Update, logp: np.ndarray, row: np.ndarray, reference: np.ndarray | None, base: np.ndarray | None
 ) -> float:
-    """Mean of the k3 estimate over the tokens whose base logp is known."""
+    """The KL to the base model over the tokens whose base logp is known."""
     if not update.moves:
         return 0.0
     if reference is None:
         reference, logp = base, logp[np.isin(row, update.measured)]
-    return float(loss.k3(logp.astype(np.float64), reference).mean())
+    return step_figures.mean_kl(logp, reference)

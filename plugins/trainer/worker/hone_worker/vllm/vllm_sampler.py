@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
-from hone_worker.endpoint.sampler import Generation, Job
+from hone_worker.endpoint.sampler import Generation, Job, failed, replaced, served_versions
 from hone_worker.errors import WorkerError
 from hone_worker.lora import Params
 from hone_worker.vllm.replicas import Replica, Replicas, Warn
@@ -103,7 +103,7 @@ class VllmSampler:
 
     def versions(self) -> list[int]:
         """The versions that a request may name: the served one, then those before it that it answers for."""
-        return list(range(self.version, max(self.version - self.max_staleness, 0) - 1, -1))
+        return served_versions(self.version, self.max_staleness)
 
     def publish(self, version: int, params: Params | None) -> None:
         """Serves new weights (None: the base model) from every server, from the next request on.
@@ -187,17 +187,15 @@ class VllmSampler:
         error = work.exception()
         if error is None:
             job.done(work.result())
-        elif isinstance(error, WorkerError):
-            job.done(error)
         else:
-            job.done(WorkerError("SAMPLING_FAILED", f"Sampling failed: {type(error).__name__}: {error}"))
+            job.done(error if isinstance(error, WorkerError) else failed(error))
 
     async def _generate(self, job: Job) -> Generation:
         for left in reversed(range(_TRIES + len(self._replicas.members))):
             await self._awake.wait()
             version, name = self.version, self._adapter
             if job.version is not None and job.version not in self.versions():
-                raise WorkerError("POLICY_REPLACED", f"Policy {job.version} was replaced by {version}.")
+                raise replaced(job.version, version)
             replica = self._replicas.of(job.rollout)
             try:
                 found = await self._complete(replica, name, job)
