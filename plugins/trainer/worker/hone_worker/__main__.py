@@ -28,9 +28,11 @@ def main(argv: list[str]) -> int:
 
 def _follows() -> bool:
     """Whether torchrun or srun started this process as another than the first: rank 0 alone speaks the protocol."""
-    get = os.environ.get
-    tasks = int(get("SLURM_STEP_NUM_TASKS", "1"))
-    return int(get("RANK") or (get("SLURM_PROCID", "0") if tasks > 1 else "0")) > 0
+    for rank, ranks in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")):
+        # Either alone is left over from something else.
+        if os.environ.get(rank) and os.environ.get(ranks, "1") not in ("", "0", "1"):
+            return os.environ[rank] != "0"
+    return False
 
 
 if __name__ == "__main__":

@@ -179,6 +179,15 @@ def test_wrong_calls_are_answered_with_what_is_wanted(start: Any, tmp_path: path
     assert worker.call("train_step", step=1, batch=str(tmp_path / "no.jsonl"))["code"] == "BATCH_INVALID"
 
 
+@pytest.mark.parametrize("left_over", [{"RANK": "1"}, {"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "1"}])
+def test_ranks_are_those_of_a_launcher_that_started_several(
+    left_over: dict[str, str], start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in left_over.items():
+        monkeypatch.setenv(name, value)
+    assert start().call("hello")["protocol"] == 1
+
+
 def test_end_of_input_ends_the_worker(start: Any) -> None:
     worker = start()
     assert worker.call("hello")["protocol"] == 1

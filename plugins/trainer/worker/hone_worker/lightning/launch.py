@@ -10,6 +10,7 @@ Errors: WorkerError CONFIG_INVALID (devices or nodes that are not there), RANK_D
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 
@@ -48,8 +49,8 @@ def form(config: LightningConfig) -> Group:
 
 def local_ranks(world: int) -> Group:
     """Launches ranks 1 and up on this node, and meets them."""
-    watch = Watch()
-    store = distributed.TCPStore("127.0.0.1", 0, world, is_master=True, wait_for_workers=False)
+    _stay_on_loopback()
+    watch, store = Watch(), _store(world)
     try:
         for rank in range(1, world):
             watch.start(rank, world, store.port)
@@ -64,6 +65,23 @@ def local_ranks(world: int) -> Group:
     group.meet(store)
     _share_cores(world)
     return group
+
+
+def _stay_on_loopback() -> None:
+    """What ranks tell each other is pickled and asks for no key; gloo listens where the host's name leads otherwise."""
+    names = {name for _, name in socket.if_nameindex()}
+    for name in ("lo", "lo0"):
+        if name in names:
+            os.environ["GLOO_SOCKET_IFNAME"] = name
+            return
+
+
+def _store(world: int) -> distributed.TCPStore:
+    """Where local ranks meet; torch would have it listen on every interface."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    return distributed.TCPStore(
+        "127.0.0.1", port, world, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach())
 
 
 def follow() -> Group:
