@@ -125,9 +125,10 @@ def test_an_update_that_fails_leaves_a_training_that_goes_on(llama_folder, rng, 
         training.supervise(1, batch)
     assert caught.value.to_json() == {
         "code": "OUT_OF_MEMORY",
-        "message": "The step needs more memory than the device has; the adapter was not changed. "
+        "message": "The step needs more memory than there is; the adapter was not changed. "
         "CUDA out of memory. Tried to allocate 2.00 GiB.",
-        "hint": "Lower micro_batch_tokens, set gradient_checkpointing true, or quantize the model to 4 bits.",
+        "hint": "Rows of about 4096 tokens would fit: set context_tokens to that, lower micro_batch_tokens, set "
+        "gradient_checkpointing to true, lower lora.rank.",
     }
     monkeypatch.undo()
     for one in (training, other):
