@@ -121,12 +121,13 @@ class Objective:
 @runtime_checkable
 class Learner(Protocol):
     """An engine that takes whole updates in its own array library, optimiser included. gpus: how many of this machine's
-    it uses, the first ones that are visible; 0 on a CPU.
+    it uses, the first ones that are visible; 0 on a CPU. dtype: of the base model, such as "float32".
 
     Other engines give gradients (``Engine.run``), and ``train`` does the rest in NumPy.
     """
 
     gpus: int
+    dtype: str
 
     def new_optimizer(self, config: OptimConfig) -> Optimizer:
         """A fresh optimiser of the adapter given to ``adapt``."""
@@ -146,7 +147,10 @@ class Learner(Protocol):
         """
 
     def free_memory(self) -> None:
-        """Gives back the GPUs' memory that is held and not in use."""
+        """Gives back the GPUs' memory that is held and not in use. Never fails."""
+
+    def cache_bytes(self) -> int | None:
+        """Memory for the keys and values of the sampler's rows; None: as much as the sampler takes anyway."""
 
     def close(self) -> None:
         """Ends what updates started: processes, loggers."""

@@ -36,7 +36,7 @@ from hone_worker.checkpoint import TrainState
 from hone_worker.config import LoraConfig, LossConfig, OptimConfig
 from hone_worker.endpoint.chat_service import ChatService, model_name
 from hone_worker.endpoint.http_server import Endpoint
-from hone_worker.endpoint.sampler import Sampler
+from hone_worker.endpoint.sampler import CACHE_BYTES, Sampler
 from hone_worker.engine import Engine, Learner
 from hone_worker.errors import WorkerError
 from hone_worker.export import export
@@ -174,7 +174,8 @@ class Worker:
             }
         else:
             made.sampler = Sampler(
-                made.engine.decoder(), made.template.decode, made.files.eos_token_ids, max(1, rows), staleness)
+                made.engine.decoder(), made.template.decode, made.files.eos_token_ids, max(1, rows), staleness,
+                _cache_bytes(made.engine))
         service = ChatService(made.template, made.sampler, made.files.context_tokens, made.state.seed)
         endpoint = Endpoint(service, token)
         url = endpoint.start(_want(params, "host", str, "127.0.0.1"), _want(params, "port", int, 0))
@@ -200,6 +201,7 @@ class Worker:
             reference=lambda prompt, ids: _base_logprobs(engine, prompt, ids),
             gpus=engine.gpus if isinstance(engine, Learner) else 0,
             free=engine.free_memory if isinstance(engine, Learner) else lambda: None,
+            dtype=engine.dtype if isinstance(engine, Learner) else None,
         )
         return open_rollouts(
             config, trained, staleness,
@@ -323,6 +325,12 @@ def _facts(made: _Made) -> Params:
         "tool_format": template.tool_format(),
         "template_sha256": template.sha256,
     }
+
+
+def _cache_bytes(engine: Engine) -> int:
+    """Memory for the sampler's keys and values."""
+    given = engine.cache_bytes() if isinstance(engine, Learner) else None
+    return CACHE_BYTES if given is None else given
 
 
 def _base_logprobs(engine: Engine, prompt: list[int], ids: list[int]) -> np.ndarray:

@@ -76,9 +76,9 @@ def test_the_command_says_what_rollouts_rely_on() -> None:
         "processed_logprobs", "--generation-config", "vllm", "--enable-prompt-tokens-details"]
     assert command_of(config, SERVING, "/s/0.sock") == [
         *common, "--dtype", "float32", "--tensor-parallel-size", "1", "--enforce-eager", "--seed", "3"]
-    shared = Serving("/models/m", 512, 12, 3, cpu=False, shares_gpu=True)
+    shared = Serving("/models/m", 512, 12, 3, cpu=False, shares_gpu=True, dtype="bfloat16")
     assert command_of(config, shared, "/s/0.sock") == [
-        *common, "--dtype", "auto", "--tensor-parallel-size", "1", "--gpu-memory-utilization", "0.4",
+        *common, "--dtype", "bfloat16", "--tensor-parallel-size", "1", "--gpu-memory-utilization", "0.4",
         "--enable-sleep-mode", "--seed", "3"]
 
 

@@ -29,6 +29,8 @@ from hone_worker.lora import Params
 PREFILL_TOKENS = 512
 MIN_PREFIX = 16
 MAX_PREFIXES = 4
+# Keys and values that are kept, where the engine names no other limit.
+CACHE_BYTES = 768 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Sampler:
         eos_ids: list[int],
         max_rows: int = 64,
         max_staleness: int = 0,
-        kv_bytes: int = 768 * 1024 * 1024,
+        kv_bytes: int = CACHE_BYTES,
     ) -> None:
         self.version = 0
         self.max_staleness = max_staleness

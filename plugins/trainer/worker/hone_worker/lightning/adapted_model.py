@@ -189,6 +189,15 @@ class AdaptedModel:
         more = {} if cache is None else {"cache": cache}
         return self._forward(self.module, ids, positions, hone_pass, mask, logits_to_keep=keep, **more).logits
 
+    @torch.no_grad()
+    def reference_logprobs(self, ids: np.ndarray, params: Params | None) -> np.ndarray:
+        """See ``engine.Engine.reference_logprobs``."""
+        self.use(params)
+        line = torch.as_tensor(ids, dtype=torch.long, device=self.device)[None]
+        positions = torch.arange(len(ids), device=self.device)[None]
+        logits = self.logits(line, positions)[0, :-1].float()
+        return torch.log_softmax(logits, -1).gather(-1, line[0, 1:, None])[:, 0].cpu().numpy()
+
     def _forward(
         self,
         part: nn.Module,

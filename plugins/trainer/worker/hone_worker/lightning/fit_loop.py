@@ -8,6 +8,7 @@ Errors: WorkerError OUT_OF_MEMORY, and those of ``module``.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, SingleDeviceStrategy, Strategy
 
@@ -49,8 +51,21 @@ class Pass:
     params: Params | None
 
 
+@dataclass(frozen=True)
+class Reference:
+    """The model library's own pass, which needs all ranks too."""
+
+    ids: np.ndarray
+    params: Params | None
+
+
+@dataclass(frozen=True)
+class Release:
+    """Every rank gives back what it holds unused of its GPU's memory."""
+
+
 # None ends the training.
-Command = Update | Pass | None
+Command = Update | Pass | Reference | Release | None
 
 
 class FitLoop:
@@ -124,6 +139,19 @@ class FitLoop:
         """``Engine.run`` without a slope, by all ranks together."""
         return self._ask(Pass(list(plan.rows), params))
 
+    def reference_logprobs(self, ids: np.ndarray, params: Params | None) -> np.ndarray:
+        """``Engine.reference_logprobs`` by all ranks together."""
+        return self._ask(Reference(ids, params))
+
+    def free_memory(self) -> None:
+        """Gives back what torch holds unused of the GPUs' memory, on every rank. Never fails: ranks that are lost
+        hold nothing, and the step that lost them has said so."""
+        if self._group.world == 1:
+            torch.cuda.empty_cache()
+            return
+        with contextlib.suppress(Exception):
+            self._ask(Release())
+
     def close(self) -> None:
         """Ends the training, on every rank."""
         if self._thread is not None and self._thread.is_alive() and not self._watch.dead:
@@ -156,11 +184,21 @@ class FitLoop:
         self._thread.start()
 
     def _following(self) -> Update | None:
-        while isinstance(command := self._group.tell(self._asked.get() if self._group.leads else None), Pass):
-            found = self._passes.run(self._plan(command.rows), command.params, None, None)
+        while True:
+            command: Command = self._group.tell(self._asked.get() if self._group.leads else None)
+            if command is None or isinstance(command, Update):
+                return command
+            found = self._done(command)
             if self._group.leads:
                 self._answers.put(found)
-        return command
+
+    def _done(self, command: Pass | Reference | Release) -> Any:
+        if isinstance(command, Pass):
+            return self._passes.run(self._plan(command.rows), command.params, None, None)
+        if isinstance(command, Reference):
+            return self._model.reference_logprobs(command.ids, command.params)
+        torch.cuda.empty_cache()
+        return self._group.collect(None)
 
     def _fit(self) -> None:
         try:

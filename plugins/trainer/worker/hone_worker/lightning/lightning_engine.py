@@ -106,6 +106,7 @@ class LightningEngine:
         self.layers, self.vocab_size = settings.num_hidden_layers, settings.vocab_size
         self.parameters = model.module.num_parameters()
         self.linears = model.linears
+        self.dtype = str(model.dtype).removeprefix("torch.")
         self.passes = TorchPasses(model)
         # Of this machine, in the order that torch numbers them; rollouts may have the others.
         self.gpus = self.group.world // self.group.place.nodes if self.device == "gpu" else 0
@@ -132,9 +133,8 @@ class LightningEngine:
         return self.loop.update(rows, objective, adapter, optimizer, learning_rate)
 
     def free_memory(self) -> None:
-        """Gives back the GPU's memory that torch holds unused."""
-        if self.device == "gpu":
-            torch.cuda.empty_cache()
+        """Gives back the GPUs' memory that torch holds unused, on every rank."""
+        self.loop.free_memory()
 
     def close(self) -> None:
         self.loop.close()
@@ -159,6 +159,9 @@ class LightningEngine:
             return self.loop.run(plan, params)
         return self.passes.run(plan, params, slope, only)
 
+    def cache_bytes(self) -> int | None:
+        return pass_memory.for_caches(self.model)
+
     def decoder(self) -> Decoder:
         if self.group.sharded:
             raise WorkerError(
@@ -168,10 +171,5 @@ class LightningEngine:
             )
         return CachedDecoder(self.model) if self._context_tokens <= self.model.window else LibraryDecoder(self.model)
 
-    @torch.no_grad()
     def reference_logprobs(self, ids: np.ndarray, params: Params | None) -> np.ndarray:
-        self.model.use(params)
-        line = torch.as_tensor(ids, dtype=torch.long, device=self.model.device)[None]
-        positions = torch.arange(len(ids), device=self.model.device)[None]
-        logits = self.model.logits(line, positions)[0, :-1].float()
-        return torch.log_softmax(logits, -1).gather(-1, line[0, 1:, None])[:, 0].cpu().numpy()
+        return (self.loop if self.group.sharded else self.model).reference_logprobs(ids, params)

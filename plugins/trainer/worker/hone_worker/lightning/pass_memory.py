@@ -17,6 +17,7 @@ from hone_worker.lora import layer_of
 _ENOUGH = {"cpu": 4096, "cuda": 16384}
 # Kernels and allocators take some of it, and what a token keeps is an estimate.
 _SHARE = {"cpu": 0.25, "cuda": 0.75}
+_CACHES = 0.5
 # What a backward that computes its layers twice costs, in passes that do not.
 RECOMPUTED_COST = 4 / 3
 
@@ -53,6 +54,12 @@ def token_bytes(model: AdaptedModel) -> tuple[int, int]:
     inputs = len(layers) * model.head.weight.shape[1]
     size = model.dtype.itemsize
     return size * sum(layers.values()), size * (inputs + max(layers.values()))
+
+
+def for_caches(model: AdaptedModel) -> int | None:
+    """Bytes for keys and values while rollouts are sampled from this model: on CUDA a share of what is free, which
+    leaves room for rows that grow, and for training beside those that are not finished. None on the CPU."""
+    return int(_CACHES * _available(model.device)) if model.device.type == "cuda" else None
 
 
 def _available(device: torch.device) -> float:

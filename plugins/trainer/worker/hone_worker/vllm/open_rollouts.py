@@ -34,8 +34,8 @@ _SOCKET_PATH_BYTES = 90
 class Trained:
     """What is trained, as far as servers must know. folder: makes the base model's folder; gpus: how many of this
     machine's training uses; prompt: ids of a short prompt; params: the adapter now; write: writes numbers as a PEFT
-    folder; reference: of a prompt and an answer, the answer's logp under the base model; free: gives back the GPU's
-    memory that training holds unused."""
+    folder; reference: of a prompt and an answer, the answer's logp under the base model; free: gives back the GPUs'
+    memory that training holds unused; dtype: of its base model, by vLLM's names."""
 
     folder: Callable[[], pathlib.Path]
     context_tokens: int
@@ -48,6 +48,7 @@ class Trained:
     reference: Callable[[list[int], list[int]], np.ndarray]
     gpus: int = 0
     free: Callable[[], None] = lambda: None
+    dtype: str | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,9 @@ def _started(
 ) -> list[Replica]:
     serving = Serving(
         str(trained.folder()), trained.context_tokens, trained.rank, max_staleness + 2, placement.groups[0] is None,
-        placement.shared)
+        placement.shared, trained.dtype)
+    if placement.shared:
+        trained.free()
     members = []
     for number, gpus in enumerate(placement.groups):
         process = VllmProcess(config, serving, folder, number, gpus)

@@ -21,9 +21,8 @@ class VllmConfig:
     Servers to start: ``python`` is the interpreter of an environment with vLLM; ``replicas`` how many servers (None:
     as many as the GPUs left by training allow, at least one), each over ``tensor_parallel_size`` GPUs, of which vLLM
     may take the share ``gpu_memory_utilization`` (None: 0.9, and 0.4 where it shares a GPU with training);
-    ``max_model_len`` in tokens (None: the run's context); ``dtype`` of the base model (None: fp32 without a GPU, else
-    as in the model's config.json); ``args`` are appended to the command; ``start_timeout_secs`` is the longest that a
-    start may take.
+    ``max_model_len`` in tokens (None: the run's context); ``dtype`` of the base model (None: the trainer's); ``args``
+    are appended to the command; ``start_timeout_secs`` is the longest that a start may take.
 
     Running servers: ``urls`` end with or without /v1; ``api_key`` is sent to each; ``adapter_dir`` is a folder that
     the worker writes and that every server reads under the same path (None: a temporary folder of this machine).

@@ -42,7 +42,8 @@ Say = Callable[[str], None]
 @dataclass(frozen=True)
 class Serving:
     """What every server of a run has in common. model: a folder; rank: of the adapters; versions: how many of them may
-    be in use at a time; shares_gpu: whether the GPU is also the trainer's; cpu: whether there is none."""
+    be in use at a time; cpu: whether there is no GPU; shares_gpu: whether it is also the trainer's; dtype: in which the
+    trainer computes, None where it does not say."""
 
     model: str
     context_tokens: int
@@ -50,6 +51,7 @@ class Serving:
     versions: int
     cpu: bool
     shares_gpu: bool = False
+    dtype: str | None = None
 
 
 class VllmProcess:
@@ -102,8 +104,8 @@ class VllmProcess:
                 )
             if now - said >= _SAY_SECS:
                 said = now
-                latest = re.sub(_LOG_PREFIX, "", self.last_words(1))
-                say(f"vLLM starts ({now - self._started:.0f} s): {latest[:120]}")
+                latest = re.sub(_LOG_PREFIX, "", self.last_words(1)).strip()
+                say(": ".join([f"vLLM starts ({now - self._started:.0f} s)", *([latest[:120]] if latest else [])]))
             await asyncio.sleep(_POLL_SECS)
         return time.monotonic() - self._started
 
@@ -128,7 +130,7 @@ def command_of(config: VllmConfig, serving: Serving, socket: str) -> list[str]:
     words += ["--enable-lora", "--max-lora-rank", str(lora_rank(serving.rank)), "--max-loras", str(serving.versions)]
     # Log-probabilities of the distribution that is sampled from, which no file of the model may change.
     words += ["--logprobs-mode", "processed_logprobs", "--generation-config", "vllm", "--enable-prompt-tokens-details"]
-    words += ["--dtype", config.dtype or ("float32" if serving.cpu else "auto")]
+    words += ["--dtype", config.dtype or serving.dtype or ("float32" if serving.cpu else "auto")]
     words += ["--tensor-parallel-size", str(config.tensor_parallel_size)]
     if serving.cpu:
         words += ["--enforce-eager"]  # what it compiles otherwise needs a C++ compiler
