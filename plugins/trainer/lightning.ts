@@ -41,7 +41,7 @@ const logger = z.discriminatedUnion("name", [
 
 const rollouts = z.strictObject({
   engine: z.enum(["auto", "worker", "vllm"]).default("auto").describe(
-    "What generates: `vllm`, or `worker`, the model that is trained; `auto`: vLLM where there is a CUDA device.",
+    "What generates: `vllm`, or `worker`, the model that is trained; `auto`: vLLM where there is a CUDA device and `quantize` is none.",
   ),
   urls: z.array(z.url({ protocol: /^https?$/ })).default([]).describe(
     "vLLM servers that run already, started with `--enable-lora`; empty: the worker starts its own.",
@@ -123,10 +123,17 @@ const config = z.strictObject({
     "Only for trainer/mlx; accepted, so that a pipeline can change its trainer, and without effect.",
   ),
 }).superRefine((value, context) => {
-  const refuse = (field: string, message: string) => context.addIssue({ code: "custom", path: [field], message });
-  const { strategy, rollouts, nodes, launch } = value;
+  const refuse = (field: string, message: string) =>
+    context.addIssue({ code: "custom", path: field.split("."), message });
+  const { strategy, quantize, rollouts, nodes, launch } = value;
   if (strategy === "fsdp2" && rollouts.engine === "worker") {
     refuse("strategy", "fsdp2 cannot generate with the model that it shares out: set rollouts.engine to vllm");
+  }
+  if (strategy === "fsdp2" && quantize === "4bit") {
+    refuse("quantize", "4bit weights cannot be shared out by fsdp2: set strategy to ddp");
+  }
+  if (quantize === "4bit" && rollouts.engine === "vllm" && rollouts.urls.length === 0 && !rollouts.python) {
+    refuse("rollouts.engine", "vllm cannot compute with 4bit weights: leave it out, and the trained model generates");
   }
   if (nodes > 1 && launch.length === 0) {
     refuse("nodes", 'needs launch, which starts the worker on every machine, such as [srun, "--nodes=2", "--input=0"]');
@@ -202,12 +209,12 @@ function engineOptions(config: Config, run_dir: string): JsonObject {
 /** What `serve` is told of vLLM; null: the worker generates with the model that it trains. */
 async function vllmOptions(
   args: OpenOnlineArgs,
-  { config: { rollouts }, signal }: Surroundings<Config>,
+  { config: { rollouts, quantize }, signal }: Surroundings<Config>,
   hello: Hello,
 ): Promise<JsonObject | null> {
   const { engine, urls, api_key_env, adapter_dir, replicas, max_model_len } = rollouts;
-  const cuda = hello.device === "gpu";
-  if (urls.length === 0 && (engine === "worker" || engine === "auto" && !cuda)) return null;
+  const suits = hello.device === "gpu" && quantize === "none";
+  if (urls.length === 0 && (engine === "worker" || engine === "auto" && !suits)) return null;
   const given = { max_model_len: max_model_len || null };
   if (urls.length > 0) {
     const api_key = api_key_env === undefined ? null : Deno.env.get(api_key_env) ?? null;

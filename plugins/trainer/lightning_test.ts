@@ -34,6 +34,11 @@ Deno.test("settings that contradict each other are refused, each with what to do
   assert.deepEqual(refused({ strategy: "fsdp2", rollouts: { engine: "worker" } }), [
     ["strategy", "fsdp2 cannot generate with the model that it shares out: set rollouts.engine to vllm"],
   ]);
+  assert.deepEqual(refused({ quantize: "4bit", strategy: "fsdp2", rollouts: { engine: "vllm" } }), [
+    ["quantize", "4bit weights cannot be shared out by fsdp2: set strategy to ddp"],
+    ["rollouts.engine", "vllm cannot compute with 4bit weights: leave it out, and the trained model generates"],
+  ]);
+  assert.deepEqual(refused({ quantize: "4bit", rollouts: { engine: "vllm", python: "/opt/vllm/bin/python" } }), []);
   assert.deepEqual(refused({ nodes: 2 }), [
     ["nodes", 'needs launch, which starts the worker on every machine, such as [srun, "--nodes=2", "--input=0"]'],
   ]);

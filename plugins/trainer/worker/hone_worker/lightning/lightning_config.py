@@ -63,6 +63,8 @@ class LightningConfig:
                 raise _invalid(f"has {name} {getattr(self, name)!r}", f"It is a whole number, {least} or more.")
         if self.devices != "auto" and not _whole(self.devices, 1):
             raise _invalid(f"has devices {self.devices!r}", 'It is "auto", or a whole number, 1 or more.')
+        if self.quantize and self.strategy == "fsdp2":
+            raise _invalid('has quantize "4bit" and strategy "fsdp2"', 'Set strategy to "ddp", or quantize to null.')
         for logger in self.loggers:
             if not isinstance(logger, dict) or logger.get("name") not in _LOGGERS:
                 raise _invalid(f"has the logger {logger!r}", f"A logger has a name of {', '.join(_LOGGERS)}.")

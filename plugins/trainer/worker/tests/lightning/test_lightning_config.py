@@ -28,6 +28,11 @@ from hone_worker.lightning.lightning_config import LightningConfig
         ({"devices": True}, "has devices True", 'It is "auto", or a whole number, 1 or more.'),
         ({"micro_batch_tokens": -1}, "has micro_batch_tokens -1", "It is a whole number, 0 or more."),
         (
+            {"quantize": "4bit", "strategy": "fsdp2"},
+            'has quantize "4bit" and strategy "fsdp2"',
+            'Set strategy to "ddp", or quantize to null.',
+        ),
+        (
             {"loggers": [{"name": "print"}]},
             "has the logger {'name': 'print'}",
             "A logger has a name of csv, tensorboard, wandb, mlflow.",
