@@ -16,7 +16,11 @@ import { HoneError, worker as messages } from "../diagnostics/mod.ts";
 /** Environments of the worker: one for each requirements file. */
 export type WorkerBackend = keyof typeof ENVIRONMENT_SIZES;
 
-/** What an environment downloads and takes on the disk, roughly, for the messages before and after it. */
+/**
+ * What an environment downloads and takes on the disk, roughly, for the messages before and after it: `mlx` and
+ * `lightning` for the trainers of these names, `vllm` (CUDA) and `vllm-cpu` for rollouts, `tracking` for trackers that are
+ * Python libraries, `bench-trainer` for `deno task bench:trainer`.
+ */
 export const ENVIRONMENT_SIZES = {
   mlx: { download: "250 MB", disk: "2 GB" },
   lightning: { download: "3 GB", disk: "6 GB" },

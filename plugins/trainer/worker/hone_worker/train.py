@@ -6,6 +6,9 @@ Read it from top to bottom. ``main`` makes what a step works on: a frozen model 
 optimiser. ``supervise`` and ``train_step`` are the two kinds of step, which the worker's methods of these names
 call too; then come the parts of a step, in the order in which it takes them.
 
+An engine that is a ``Learner`` takes the update itself (``lightning.module``), from the same rows, factors and loss, and
+answers with the same figures.
+
 A step is blind to algorithms and to engines: it gets rows with advantages and weights, asks ``loss`` for
 ∂L/∂logp, an ``Engine`` for gradients, and replaces the adapter's arrays. A step that was done is answered from
 memory, so that a caller may repeat it after a crash. The same batch on the same state gives the same bits.

@@ -24,7 +24,7 @@ from hone_worker.vllm.replicas import Replica, Warn
 from hone_worker.vllm.server_checks import Expected, check, compare
 from hone_worker.vllm.vllm_api import VllmApi
 from hone_worker.vllm.vllm_config import VllmConfig, lora_rank
-from hone_worker.vllm.vllm_process import TESTED, Say, Serving, VllmProcess, check_version
+from hone_worker.vllm.vllm_process import KNOWN, Say, Serving, VllmProcess, check_version
 from hone_worker.vllm.vllm_sampler import VllmSampler
 
 _SOCKET_PATH_BYTES = 90
@@ -75,7 +75,7 @@ def open_rollouts(config: VllmConfig, trained: Trained, max_staleness: int, say:
     placement = Placement((), shared=False)
     if not config.urls:
         placement = place(config, visible_gpus(), trained.gpus)
-        version = _tested_version(config, warn)
+        version = _checked_version(config, warn)
     folder = _private_folder(config)
     if config.urls:
         members = [_running(url, config) for url in config.urls]
@@ -107,11 +107,11 @@ def _running(url: str, config: VllmConfig) -> Replica:
     return Replica(f"vLLM at {address.shown}", VllmApi(address, config.api_key))
 
 
-def _tested_version(config: VllmConfig, warn: Warn) -> str:
+def _checked_version(config: VllmConfig, warn: Warn) -> str:
     version = check_version(config.python or "")
-    tested = [".".join(map(str, release)) for release in TESTED]
-    if not any(version.startswith(f"{release}.") for release in tested):
-        warn("VLLM_VERSION", f"vLLM {version} is not one of those that hone was tested with ({', '.join(tested)}).")
+    known = [".".join(map(str, release)) for release in KNOWN]
+    if not any(version.startswith(f"{release}.") for release in known):
+        warn("VLLM_VERSION", f"vLLM {version} is not one of those that hone knows ({', '.join(known)}).")
     return version
 
 

@@ -22,8 +22,9 @@ from hone_worker.vllm.http_client import Address
 from hone_worker.vllm.vllm_api import VllmApi
 from hone_worker.vllm.vllm_config import VllmConfig, lora_rank
 
-# The releases that hone was tested with; older ones lack fields that it reads.
-TESTED = ((0, 32), (0, 33))
+# Releases whose interface hone knows: 0.32 runs in `deno task test:vllm`, 0.33 is the one locked for CUDA. Older ones
+# lack fields that it reads.
+KNOWN = ((0, 32), (0, 33))
 _POLL_SECS = 0.25
 _SAY_SECS = 5.0
 _LOG_PREFIX = r"^(\([^)]*\) )?([A-Z]+ [\d-]+ [\d:]+ \[[^\]]*\] )?"
@@ -100,7 +101,7 @@ class VllmProcess:
                 raise WorkerError(
                     "VLLM_NOT_STARTED",
                     f"vLLM was not ready after {timeout_secs:.0f} s. It said last:\n{self.last_words()}",
-                    "Raise start_timeout_secs if it was still loading.",
+                    "If it was still loading, start it yourself and name it by `rollouts: { urls: [...] }`.",
                 )
             if now - said >= _SAY_SECS:
                 said = now
@@ -183,6 +184,6 @@ def check_version(python: str) -> str:
 def refuse_old(version: str, place: str, hint: str) -> None:
     """Raises VLLM_VERSION for a version older than the first one tested."""
     numbers = re.match(r"(\d+)\.(\d+)", version)
-    if numbers and (int(numbers[1]), int(numbers[2])) < TESTED[0]:
-        wanted = ".".join(map(str, TESTED[0]))
+    if numbers and (int(numbers[1]), int(numbers[2])) < KNOWN[0]:
+        wanted = ".".join(map(str, KNOWN[0]))
         raise WorkerError("VLLM_VERSION", f"The vLLM of {place} is {version}; {wanted} or newer is wanted.", hint)
