@@ -85,6 +85,7 @@ class FitLoop:
         self._emissions = [Emissions(carbon["country_iso_code"], config.log_dir)] if carbon else []
         self._thread: threading.Thread | None = None
         self._lost: BaseException | None = None
+        self._ending, self._ready = False, threading.Event()
         self._asked: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._passes = TorchPasses(model)
@@ -95,7 +96,7 @@ class FitLoop:
         self._moments: moments.Moments | None = None
         if group.world > 1 and group.leads:
             # The others are in their fit already.
-            self._watch.on_death = self._answers.put
+            self._watch.on_death = self._died
             self._start()
 
     def update(
@@ -176,17 +177,28 @@ class FitLoop:
         answer = self._answers.get()
         if isinstance(answer, BaseException):
             self._params = self._moments = None
+            # A fit that failed while it began took no command.
+            self._asked = queue.SimpleQueue()
             raise answer
         return answer
 
     def _start(self) -> None:
+        self._ready.clear()
         self._thread = threading.Thread(target=self._fit, name="lightning", daemon=True)
         self._thread.start()
+        # While DDP looks which weights are trained, nobody else may switch adapters.
+        self._ready.wait()
+
+    def _died(self, cause: WorkerError) -> None:
+        self._answers.put(cause)
+        self._ready.set()
 
     def _following(self) -> Update | None:
+        self._ready.set()
         while True:
             command: Command = self._group.tell(self._asked.get() if self._group.leads else None)
             if command is None or isinstance(command, Update):
+                self._ending = command is None
                 return command
             found = self._done(command)
             if self._group.leads:
@@ -211,6 +223,8 @@ class FitLoop:
                 self._watch.close()
             if cause is not self._watch.dead:
                 self._answers.put(cause)
+        finally:
+            self._ready.set()
 
     def _named(self, error: BaseException) -> BaseException:
         if memory.ran_out(error):
@@ -227,7 +241,12 @@ class FitLoop:
     def follow(self) -> None:
         """Trains until there is nothing more to do."""
         self._model.use(self._model.adapter.params)
-        _trainer(self._model.device, self._group, self._emissions).fit(self._module)
+        try:
+            _trainer(self._model.device, self._group, self._emissions).fit(self._module)
+        except RuntimeError:
+            # Of ranks that end, one is the first, and the others may miss it.
+            if not self._ending:
+                raise
 
 
 def _trainer(device: torch.device, group: Group, callbacks: Sequence[lightning.Callback]) -> lightning.Trainer:

@@ -1,21 +1,77 @@
 """Several processes train as one, over gloo; and how they end."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import threading
 import time
 
 import builders
+import numpy as np
 import pytest
+from worker_process import PACKAGE
 
 from hone_worker.errors import WorkerError
 from hone_worker.lightning import launch
 from hone_worker.lightning.lightning_config import LightningConfig
 from hone_worker.lightning.ranks import Group, Place
 from hone_worker.rows import to_rows
+
+SPLIT = {"micro_batch_tokens": 150}
+
+# Takes two steps with its own ranks, and leaves what came of them. A process group is one a process.
+PROGRAM = """
+import json, pathlib, sys
+import numpy as np
+import builders
+from hone_worker.config import LossConfig
+if __name__ == "__main__":
+    folder, options, out = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2]), pathlib.Path(sys.argv[3])
+    training = builders.training(folder, options=options)
+    batch = training.sampled(builders.trajectories(np.random.default_rng(3)), noise=0.05)
+    reports = [training.train_step(1, batch, LossConfig.from_json({"preset": "grpo"})),
+               training.train_step(2, batch, LossConfig.from_json({"preset": "gspo", "beta": 0.1})),
+               training.train_step(3, batch[:1], LossConfig.from_json({"preset": "cispo"}))]
+    weights = training.engine.model.module.model.layers[0].mlp.gate_proj.weight
+    np.savez(out, **training.params, **{f"first.{k}": v for k, v in training.state.optimizer.first.items()})
+    print(json.dumps({"reports": reports, "sharded": hasattr(weights, "placements")}))
+    training.engine.close()
+"""
+
+
+def trained(folder, out, options):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE), str(PACKAGE / "tests"),
+                                                                 os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, "-c", PROGRAM, str(folder), json.dumps({**SPLIT, **options}), str(out)],
+                          env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout), dict(np.load(out))
+
+
+@pytest.fixture(scope="module")
+def alone(qwen_folder, tmp_path_factory):
+    """What one process makes of the steps."""
+    return trained(qwen_folder, tmp_path_factory.mktemp("alone") / "alone.npz", {})
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_two_ranks_make_what_one_makes(qwen_folder, tmp_path, alone, strategy):
+    (one, single), (two, double) = alone, trained(
+        qwen_folder, tmp_path / "two.npz", {"devices": 2, "strategy": strategy})
+    assert two["sharded"] == (strategy == "fsdp2")
+    for left, right in zip(one["reports"], two["reports"], strict=True):
+        for name in ("loss", "grad_norm", "entropy", "mismatch_abs", "kl_base", "ratio_mean", "clip_fraction"):
+            assert np.isclose(left[name], right[name], rtol=1e-6, atol=1e-7), name
+        assert left["logical_tokens"] == right["logical_tokens"]
+    assert set(single) == set(double)
+    for name, value in single.items():
+        # AdamW divides a gradient by its own size: where it is tiny, so are the digits that it has in common.
+        assert np.abs(double[name] - value).max() <= 5e-6 * np.abs(value).max(), name
+
 
 def test_group_shares_rows_by_length_and_keeps_what_shares_prefixes(rng):
     rows = to_rows(builders.trajectories(rng, groups=4, size=2))
@@ -129,3 +185,31 @@ def test_no_rank_outlives_the_worker(qwen_folder, start, tmp_path, how):
         worker.child.kill()
     worker.child.wait()
     assert gone(rank)
+
+
+def test_torchrun_launches_the_ranks_too(qwen_folder, tmp_path, batch):
+    """Rank 0 of torchrun speaks the protocol, the other follows."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python",
+               sys.executable, "-m", "hone_worker"]
+    requests = [
+        {"v": 1, "id": 1, "method": "init", "params": {
+            "model": str(qwen_folder), "cache_dir": str(tmp_path), "lora": {"rank": 3}, "engine_options": SPLIT}},
+        {"v": 1, "id": 2, "method": "supervise", "params": {"step": 1, "batch": batch}},
+        {"v": 1, "id": 3, "method": "shutdown", "params": {}},
+    ]
+    with subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(PACKAGE)},
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        for request in requests:
+            child.stdin.write((json.dumps(request) + "\n").encode())
+            child.stdin.flush()
+        answers = {}
+        for line in child.stdout:
+            message = json.loads(line)
+            if "event" not in message:
+                answers[message["id"]] = message
+            if 3 in answers:
+                break
+        child.stdin.close()
+        child.stderr.read()
+        assert child.wait(60) == 0
+    assert answers[2]["result"]["loss"] > 0, answers
