@@ -22,6 +22,8 @@ const TRAINING_EXAMPLES = ["examples/verdict", "examples/judged"];
 const LIGHTNING = "tests/lightning";
 /** Tests at a real MLflow server. */
 const MLFLOW = "tests/mlflow";
+/** Whole runs with a real vLLM. */
+const VLLM = "tests/vllm";
 const WORKER = join(ROOT, "plugins/trainer/worker");
 
 /** Counts of one suite. */
@@ -74,7 +76,7 @@ async function denoSuite(folder: string, unit: boolean): Promise<Counts> {
   const junit = join(folder, "deno.xml");
   const paths = unit
     ? ["pipeline", "plugins", "runners", "tools"]
-    : [`--ignore=${[...TRAINING_EXAMPLES, LIGHTNING, MLFLOW].join(",")}`];
+    : [`--ignore=${[...TRAINING_EXAMPLES, LIGHTNING, MLFLOW, VLLM].join(",")}`];
   const command = [
     Deno.execPath(),
     "test",
@@ -142,14 +144,17 @@ async function lightningSuite(folder: string): Promise<[string, Counts][]> {
   return [["lightning engine", engine], ["trainer/lightning", await suite("runs", command, junit, { cwd: ROOT })]];
 }
 
-/** The worker with a real vLLM, in an environment of its own: minutes to start, and gigabytes of memory. */
-async function vllmSuite(folder: string): Promise<Counts> {
+/** The worker and whole runs with a real vLLM, in an environment of its own: minutes to start, gigabytes of memory. */
+async function vllmSuite(folder: string): Promise<[string, Counts][]> {
   const signal = new AbortController().signal;
   const env = async () => {
     const { python } = await ensureVllmEnv({ on_progress: (line) => console.log(line), signal });
     return { HONE_VLLM_PYTHON: python };
   };
-  return await workerSuite(folder, "lightning", { paths: ["tests/real_vllm"], env });
+  const worker = await workerSuite(folder, "lightning", { paths: ["tests/real_vllm"], env });
+  const junit = join(folder, "vllm.xml");
+  const command = [Deno.execPath(), "test", "--frozen", "-A", `--junit-path=${junit}`, VLLM];
+  return [["vLLM", worker], ["runs with vLLM", await suite("runs with vLLM", command, junit, { cwd: ROOT })]];
 }
 
 /** The report's tests look at it in a real browser: on Debian, as root, install one where there is none. */
@@ -202,7 +207,7 @@ if (import.meta.main) {
   if (wanted("--examples")) results.push(["examples", await examplesSuite(folder)]);
   if (flags.has("--mlflow")) results.push(["MLflow", await mlflowSuite(folder)]);
   if (flags.has("--lightning")) results.push(...await lightningSuite(folder));
-  if (flags.has("--vllm")) results.push(["vLLM", await vllmSuite(folder)]);
+  if (flags.has("--vllm")) results.push(...await vllmSuite(folder));
   rmSync(folder, { recursive: true });
   for (const [name, { passed, failed, skipped }] of results) {
     console.log(`${name}: ${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ""}`);
