@@ -105,7 +105,7 @@ Deno.test("trainer/mlx says that a model is not found, and leaves no process beh
 
 Deno.test("trainer/mlx reports a worker that was killed as lost, and its open request as WORKER_DIED", () =>
   opened(async (trainer, dir) => {
-    const { pid } = await new Deno.Command("pgrep", { args: ["-n", "-P", String(Deno.pid), "-f", "hone_worker"] })
+    const { pid } = await new Deno.Command("pgrep", { args: ["-n", "-P", String(Deno.pid), "-f", "hone_worker$"] })
       .output().then(({ stdout }) => ({ pid: Number(new TextDecoder().decode(stdout).trim()) }));
     assert.ok(pid > 0);
     const saving = trainer.save(join(dir, "late"));
