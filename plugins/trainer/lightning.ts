@@ -4,7 +4,7 @@
  * @module
  */
 import { definePlugin, ensureVllmEnv, type JsonObject, type OpenOnlineArgs, type Plugin } from "@hone/hone";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { z } from "zod";
 import {
   type Hello,
@@ -179,16 +179,25 @@ function workerOf(args: OpenOnlineArgs, around: Surroundings<Config>): LocalWork
   return {
     environment: "lightning",
     ...(launch.length > 0 && {
-      command: (python) => [...launch.map((word) => word === PYTHON ? python : word), python, "-m", "hone_worker"],
+      command: (python) => [
+        ...launch.map((word, at) => word === PYTHON ? python : at === 0 ? beside(around, word) : word),
+        ...[python, "-m", "hone_worker"],
+      ],
     }),
     // With `launch`, it may wait for machines.
     start_secs: launch.length > 0 ? 3600 : 300,
-    init: () => ({ engine_options: engineOptions(config, args.run_dir) }),
+    init: () => ({ engine_options: engineOptions(around, args.run_dir) }),
     serve: async (hello) => ({ vllm: await vllmOptions(args, around, hello) }),
   };
 }
 
-function engineOptions(config: Config, run_dir: string): JsonObject {
+/** A path as the file means it; the worker runs elsewhere. A single word is left to PATH. */
+function beside({ base_dir }: Surroundings<Config>, path: string): string {
+  return path.includes("/") ? resolve(base_dir, path) : path;
+}
+
+function engineOptions(around: Surroundings<Config>, run_dir: string): JsonObject {
+  const { config, base_dir } = around;
   const { precision, quantize, gradient_checkpointing, micro_batch_tokens, prefix_sharing } = config;
   const { devices, nodes, strategy, loggers, carbon } = config;
   return {
@@ -200,29 +209,37 @@ function engineOptions(config: Config, run_dir: string): JsonObject {
     devices,
     nodes,
     strategy,
-    loggers,
+    loggers: loggers.map((one) => "tracking_uri" in one ? { ...one, ...absolute(one.tracking_uri, base_dir) } : one),
     log_dir: join(run_dir, "trainer"),
     carbon: carbon ?? null,
   };
 }
 
+/** Of an MLflow logger: a folder is one beside the pipeline. */
+function absolute(uri: string | undefined, base_dir: string): { tracking_uri?: string } {
+  return uri === undefined || /^[a-z][a-z0-9+.-]*:|^databricks$/i.test(uri)
+    ? {}
+    : { tracking_uri: resolve(base_dir, uri) };
+}
+
 /** What `serve` is told of vLLM; null: the worker generates with the model that it trains. */
 async function vllmOptions(
   args: OpenOnlineArgs,
-  { config: { rollouts, quantize }, signal }: Surroundings<Config>,
+  around: Surroundings<Config>,
   hello: Hello,
 ): Promise<JsonObject | null> {
+  const { config: { rollouts, quantize }, signal, base_dir } = around;
   const { engine, urls, api_key_env, adapter_dir, replicas, max_model_len } = rollouts;
   const suits = hello.device === "gpu" && quantize === "none";
   if (urls.length === 0 && (engine === "worker" || engine === "auto" && !suits)) return null;
   const given = { max_model_len: max_model_len || null };
   if (urls.length > 0) {
     const api_key = api_key_env === undefined ? null : Deno.env.get(api_key_env) ?? null;
-    return { ...given, urls, api_key, adapter_dir: adapter_dir ?? null };
+    return { ...given, urls, api_key, adapter_dir: adapter_dir ? resolve(base_dir, adapter_dir) : null };
   }
   const { python } = rollouts.python === undefined
     ? await ensureVllmEnv({ on_progress: args.on_progress, signal })
-    : { python: rollouts.python };
+    : { python: beside(around, rollouts.python) };
   const { tensor_parallel_size, gpu_memory_utilization = null, args: more } = rollouts;
   return { ...given, python, replicas: replicas || null, tensor_parallel_size, gpu_memory_utilization, args: more };
 }

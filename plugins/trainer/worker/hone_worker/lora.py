@@ -7,6 +7,7 @@ to, so whoever keeps one keeps a snapshot.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ import numpy as np
 
 from hone_worker.config import LoraConfig
 from hone_worker.errors import WorkerError
+
+_LOG = logging.getLogger(__name__)
 
 Params = Mapping[str, np.ndarray]
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
@@ -48,6 +51,10 @@ def create(linears: Mapping[str, tuple[int, int]], layers: int, config: LoraConf
             f"No linear map of the model matches target_modules {config.target_modules!r}.",
             f'Use "all-linear", or names that the model has: {", ".join(sorted(set(map(_last, linears))))}.',
         )
+    if config.target_modules != "all-linear":
+        absent = sorted(set(config.target_modules) - set(map(_last, shapes)))
+        if absent:
+            _LOG.warning("No linear map of the model matches %s of target_modules.", ", ".join(map(repr, absent)))
     rng = np.random.default_rng(seed)
     params = {}
     for path, (inner, outer) in shapes.items():

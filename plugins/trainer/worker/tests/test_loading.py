@@ -105,6 +105,45 @@ def test_load_says_what_a_folder_lacks(tmp_path, make, code):
     assert caught.value.code == code and caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "reason"),
+    [
+        ("config.json", "{,", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        ("config.json", "[]", "it holds no JSON object"),
+        ("tokenizer_config.json", "7", "it holds no JSON object"),
+        ("tokenizer.json", "{", "EOF while parsing an object at line 1 column 1"),
+    ],
+)
+def test_load_says_which_file_is_damaged(llama_folder, tmp_path, file, text, reason):
+    folder = shutil.copytree(llama_folder, tmp_path / "m")
+    (folder / file).write_text(text)
+    with pytest.raises(WorkerError) as caught:
+        open_model(str(folder), tmp_path)
+    assert caught.value.to_json() == {
+        "code": "MODEL_DAMAGED",
+        "message": f"Cannot read {folder / file}: {reason}.",
+        "hint": "Download the model again, or save it again with save_pretrained.",
+    }
+
+
+def test_load_refuses_a_folder_without_any_tokenizer(llama_folder, tmp_path):
+    folder = shutil.copytree(llama_folder, tmp_path / "m")
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").unlink(missing_ok=True)
+    with pytest.raises(WorkerError) as caught:
+        open_model(str(folder), tmp_path)
+    assert caught.value.code == "MODEL_INCOMPLETE"
+    assert caught.value.message.startswith(f"The model {str(folder)!r} has no tokenizer.json, and none could be made: ")
+
+
+def test_lora_create_warns_of_names_that_match_nothing(llama_folder, caplog):
+    linears = builders.opened(llama_folder, "mlx")[1].linears
+    lora.create(linears, 4, LoraConfig(target_modules=("q_proj", "k_porj")), 0)
+    assert [record.getMessage() for record in caplog.records] == [
+        "No linear map of the model matches 'k_porj' of target_modules."
+    ]
+
+
 def test_load_refuses_an_unknown_architecture(llama_folder, tmp_path):
     shutil.copytree(llama_folder, tmp_path / "m")
     config = json.loads((tmp_path / "m" / "config.json").read_text())

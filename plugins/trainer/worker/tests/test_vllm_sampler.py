@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -24,6 +25,7 @@ from hone_worker.errors import WorkerError
 from hone_worker.loading.model_files import ModelFiles, open_model
 from hone_worker.lora import create
 from hone_worker.optimizer import AdamW
+from hone_worker.vllm import server_checks
 from hone_worker.vllm.open_rollouts import Opened, Trained, open_rollouts
 from hone_worker.vllm.vllm_config import VllmConfig
 from hone_worker.vllm.vllm_sampler import VllmSampler
@@ -358,3 +360,11 @@ def test_a_server_that_is_not_there_is_named(rollouts: Rollouts) -> None:
     assert message.startswith(f"Cannot reach vLLM at {server.url[:-3]}: ConnectionRefusedError: ")
 
 
+def test_a_server_that_says_nothing_is_given_up(
+    rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_checks, "_ANSWER_SECS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        place = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        assert rollouts.refusal(urls=[place]) == (
+            "VLLM_UNREACHABLE", f"Cannot reach vLLM at {place}: no answer within 0 s.", "Start it, or correct its URL.")

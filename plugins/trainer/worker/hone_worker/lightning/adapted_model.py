@@ -18,6 +18,7 @@ from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from hone_worker.errors import WorkerError
 from hone_worker.lightning import tree_attention
 from hone_worker.lightning.low_rank import InPlace
 from hone_worker.lora import Adapter, Params, layer_of
@@ -221,6 +222,12 @@ class AdaptedModel:
         whole = torch.tensor(ids, dtype=torch.long, device=self.device)
         positions = torch.arange(_CHECKED, device=self.device).expand(2, -1)
         own = self.logits(whole, positions).float()
+        if not bool(torch.isfinite(own).all()):
+            raise WorkerError(
+                "MODEL_UNSUPPORTED",
+                f"The model answers random ids with logits that are not finite, in {str(self.dtype).removeprefix('torch.')}.",
+                "Its weights are damaged, or need a wider precision: set precision to bf16 or fp32.",
+            )
         tolerance = (1e-4 if self.dtype == torch.float32 else 5e-2) * float(own.abs().max())
 
         def same(logits: torch.Tensor, expected: torch.Tensor) -> bool:

@@ -44,6 +44,13 @@ def form(config: LightningConfig) -> Group:
             f"The Lightning engine has devices {wanted}, but torch finds {found}.",
             "Lower devices, or make more of them visible.",
         )
+    cores = os.cpu_count() or 1
+    if not found and wanted > max(2, cores):
+        raise WorkerError(
+            "CONFIG_INVALID",
+            f"The Lightning engine has devices {wanted}, but torch finds no GPU, and this machine has {cores} cores.",
+            "Lower devices, or leave it out: one process takes all cores.",
+        )
     return local_ranks(wanted) if wanted > 1 else Group()
 
 

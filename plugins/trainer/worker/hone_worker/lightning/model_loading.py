@@ -36,11 +36,15 @@ def load_frozen(files: ModelFiles, config: LightningConfig, place: torch.device)
         settings["device_map"] = {"": place}
     try:
         module = _from_weights(files, dtype) if files.weights else _from_folder(files, settings)
-    except (ValueError, KeyError, RuntimeError, OSError) as error:
+    except WorkerError:
+        raise
+    except Exception as error:  # whatever transformers, safetensors and quantisers make of damaged files
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
         raise WorkerError(
             "MODEL_UNSUPPORTED",
-            f"Cannot load {files.id!r}: {error}",
-            "Choose an architecture that transformers knows, with weights that fit its config.json.",
+            f"Cannot load {files.id!r}: {_reason(error)}.",
+            "Choose an architecture that transformers knows, with undamaged weights that fit its config.json.",
         ) from error
     module.requires_grad_(False).eval()
     frozen_linear.use_onednn(module)
@@ -71,8 +75,26 @@ def _four_bits(place: torch.device, dtype: torch.dtype) -> Any:
     )
 
 
+def _reason(error: Exception) -> str:
+    """The first paragraph of a library's message, in one line."""
+    text = " ".join(str(error).strip().split("\n\n")[0].split()).rstrip(".")
+    if "ignore_mismatched_sizes" in text:
+        return "its weights have other shapes than its config.json says"
+    return text[:400] if text and isinstance(error, (ValueError, OSError, ImportError)) else (
+        f"{type(error).__name__}: {text[:400]}".rstrip(": "))
+
+
 def _from_folder(files: ModelFiles, settings: dict[str, Any]) -> torch.nn.Module:
-    return transformers.AutoModelForCausalLM.from_pretrained(str(files.path), local_files_only=True, **settings)
+    if (files.path / "adapter_config.json").is_file():
+        raise WorkerError(
+            "MODEL_UNSUPPORTED",
+            f"Cannot load {files.id!r}: {files.path} also holds an adapter (adapter_config.json), for which transformers "
+            "would load another model.",
+            "Give the base model's own folder.",
+        )
+    # No pickles, and no code that comes with a model.
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        str(files.path), local_files_only=True, use_safetensors=True, trust_remote_code=False, **settings)
 
 
 def _from_weights(files: ModelFiles, dtype: torch.dtype) -> torch.nn.Module:

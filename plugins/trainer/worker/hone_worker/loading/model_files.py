@@ -81,7 +81,7 @@ def _open_gguf(reference: str, path: pathlib.Path, context_tokens: int | None) -
 
 
 def _open_folder(reference: str, folder: pathlib.Path, context_tokens: int | None) -> ModelFiles:
-    config = json.loads((folder / "config.json").read_text())
+    config = _json(folder / "config.json")
     # transformers 5 nests the rotary base and its scaling, and not every reader of config.json looks there.
     rotary = config.get("rope_parameters") or {}
     if rotary.get("rope_theta") is not None:
@@ -132,14 +132,21 @@ def require_context(files: ModelFiles, wanted: int | None) -> None:
 def _tokenizer(folder: pathlib.Path, reference: str) -> Tokenizer:
     path = folder / "tokenizer.json"
     if path.is_file():
-        tokenizer = Tokenizer.from_file(str(path))
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library has no class of its own
+            raise _damaged(path, error) from error
         tokenizer.no_truncation()
         tokenizer.no_padding()
         return tokenizer
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(str(folder)).backend_tokenizer
+        made = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False).backend_tokenizer
+        # Without any file of one, transformers makes one that knows no text.
+        if not made.encode("hello").ids:
+            raise ValueError("the folder has no tokenizer")
+        return made
     except Exception as error:
         raise WorkerError(
             "MODEL_INCOMPLETE",
@@ -149,7 +156,23 @@ def _tokenizer(folder: pathlib.Path, reference: str) -> Tokenizer:
 
 
 def _json(path: pathlib.Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    if not isinstance(found, dict):
+        raise _damaged(path, "it holds no JSON object")
+    return found
+
+
+def _damaged(path: pathlib.Path, reason: object) -> WorkerError:
+    return WorkerError(
+        "MODEL_DAMAGED",
+        f"Cannot read {path}: {reason}.",
+        "Download the model again, or save it again with save_pretrained.",
+    )
 
 
 def _chat_template(folder: pathlib.Path, settings: dict[str, Any]) -> str:

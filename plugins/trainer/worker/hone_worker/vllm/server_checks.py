@@ -5,6 +5,7 @@ Errors: WorkerError VLLM_UNREACHABLE, VLLM_VERSION, VLLM_CONTEXT, VLLM_ADAPTERS,
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from hone_worker.vllm.vllm_api import Completion, Refused, Sampling
 from hone_worker.vllm.vllm_config import lora_rank
 from hone_worker.vllm.vllm_process import refuse_old
 
+# A server that says nothing for so long is none.
+_ANSWER_SECS = 30.0
 _PROBE_TOKENS = 16
 _SAME = 1e-3
 # A token this certain hardly changes with the temperature.
@@ -41,15 +44,18 @@ async def check(replica: Replica, expected: Expected) -> Completion:
     try:
         if replica.process is None:
             hint = "Start it with vLLM 0.33."
-            refuse_old(await replica.api.version(), replica.shown, hint)
+            async with asyncio.timeout(_ANSWER_SECS):
+                version = await replica.api.version()
+            refuse_old(version, replica.shown, hint)
         await _check_model(replica, expected)
         await _check_adapters(replica, expected)
         await _check_logprobs(replica, expected)
         wanted = Sampling(expected.prompt, _PROBE_TOKENS, 0, stop_ids=expected.eos_ids)
         return await replica.api.complete(replica.base, wanted)
-    except ConnectionError as error:
+    except (ConnectionError, TimeoutError) as error:
+        why = str(error) or f"no answer within {_ANSWER_SECS:.0f} s"
         raise WorkerError(
-            "VLLM_UNREACHABLE", f"Cannot reach {replica.shown}: {error}.", "Start it, or correct its URL.") from error
+            "VLLM_UNREACHABLE", f"Cannot reach {replica.shown}: {why}.", "Start it, or correct its URL.") from error
     except Refused as error:
         key = error.status == 401
         raise WorkerError(

@@ -6,11 +6,14 @@ re-tokenised there. Every sampling filter is sent explicitly, off, because a ser
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from typing import Any
 
 from hone_worker.vllm.http_client import Address, exchange
+
+_HEALTH_SECS = 30.0
 
 
 class Refused(Exception):
@@ -66,8 +69,9 @@ class VllmApi:
     async def healthy(self) -> bool:
         """Whether the server and its engine live; no exception."""
         try:
-            return (await exchange(self.address, "GET", "/health", self._headers))[0] == 200
-        except ConnectionError:
+            async with asyncio.timeout(_HEALTH_SECS):
+                return (await exchange(self.address, "GET", "/health", self._headers))[0] == 200
+        except (ConnectionError, TimeoutError):
             return False
 
     async def version(self) -> str:
