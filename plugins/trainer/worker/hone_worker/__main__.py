@@ -8,12 +8,15 @@ from hone_worker.protocol import Channel, serve  # noqa: I001  (must come first)
 import os
 import sys
 
+from hone_worker.launcher import placed
+
 
 def main(argv: list[str]) -> int:
     if argv:
         print("usage: python -m hone_worker", file=sys.stderr)
         return 2
-    if _follows():
+    if (place := placed(os.environ)) and place[1] > 0:
+        # Rank 0 alone speaks the protocol.
         from hone_worker.lightning import rank
 
         return rank.main()
@@ -24,15 +27,6 @@ def main(argv: list[str]) -> int:
     serve(channel, worker.methods())
     worker.close()
     return 0
-
-
-def _follows() -> bool:
-    """Whether torchrun or srun started this process as another than the first: rank 0 alone speaks the protocol."""
-    for rank, ranks in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")):
-        # Either alone is left over from something else.
-        if os.environ.get(rank) and os.environ.get(ranks, "1") not in ("", "0", "1"):
-            return os.environ[rank] != "0"
-    return False
 
 
 if __name__ == "__main__":

@@ -43,8 +43,7 @@ def create(linears: Mapping[str, tuple[int, int]], layers: int, config: LoraConf
 
     ``layers``: how many the model has. Raises WorkerError LORA_NO_TARGET if nothing matches.
     """
-    first = max(0, layers - config.last_layers) if config.last_layers else 0
-    shapes = {path: linears[path] for path in sorted(linears) if _wanted(path, config, first)}
+    shapes = places(linears, layers, config)
     if not shapes:
         raise WorkerError(
             "LORA_NO_TARGET",
@@ -62,6 +61,17 @@ def create(linears: Mapping[str, tuple[int, int]], layers: int, config: LoraConf
         params[f"{path}.lora_a"] = rng.uniform(-bound, bound, (inner, config.rank)).astype(np.float32)
         params[f"{path}.lora_b"] = np.zeros((config.rank, outer), np.float32)
     return Adapter(config, shapes, params, first_layer=min(layer_of(path) for path in shapes))
+
+
+def places(linears: Mapping[str, tuple[int, int]], layers: int, config: LoraConfig) -> dict[str, tuple[int, int]]:
+    """Those of ``linears`` that get an adapter, sorted by path."""
+    first = first_layer(layers, config)
+    return {path: linears[path] for path in sorted(linears) if _wanted(path, config, first)}
+
+
+def first_layer(layers: int, config: LoraConfig) -> int:
+    """The lowest layer that may get an adapter."""
+    return max(0, layers - config.last_layers) if config.last_layers else 0
 
 
 def changes_nothing(params: Params) -> bool:

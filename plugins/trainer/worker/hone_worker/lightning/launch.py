@@ -30,28 +30,32 @@ def form(config: LightningConfig) -> Group:
         group = Group(place)
         group.meet()
         return group
-    found = torch.cuda.device_count()
-    wanted = max(1, found) if config.devices == "auto" else int(config.devices)
+    found, ranks = torch.cuda.device_count(), ranks_per_node(config)
     if config.nodes > 1:
         raise WorkerError(
             "CONFIG_INVALID",
             f"The Lightning engine has nodes {config.nodes}, but the worker runs on one.",
             'Set launch to what starts it on all of them: ["torchrun", "--nnodes=2", …] or ["srun", "--nodes=2", …].',
         )
-    if found and wanted > found:
+    if found and ranks > found:
         raise WorkerError(
             "CONFIG_INVALID",
-            f"The Lightning engine has devices {wanted}, but torch finds {found}.",
+            f"The Lightning engine has devices {ranks}, but torch finds {found}.",
             "Lower devices, or make more of them visible.",
         )
     cores = os.cpu_count() or 1
-    if not found and wanted > max(2, cores):
+    if not found and ranks > max(2, cores):
         raise WorkerError(
             "CONFIG_INVALID",
-            f"The Lightning engine has devices {wanted}, but torch finds no GPU, and this machine has {cores} cores.",
+            f"The Lightning engine has devices {ranks}, but torch finds no GPU, and this machine has {cores} cores.",
             "Lower devices, or leave it out: one process takes all cores.",
         )
-    return local_ranks(wanted) if wanted > 1 else Group()
+    return local_ranks(ranks) if ranks > 1 else Group()
+
+
+def ranks_per_node(config: LightningConfig) -> int:
+    """How many ranks ``config`` asks for on each node."""
+    return max(1, torch.cuda.device_count()) if config.devices == "auto" else int(config.devices)
 
 
 def local_ranks(world: int) -> Group:

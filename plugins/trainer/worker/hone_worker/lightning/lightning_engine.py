@@ -15,7 +15,7 @@ import torch
 from hone_worker.config import LoraConfig, OptimConfig
 from hone_worker.engine import Decoder, Objective, PassResult, Slope
 from hone_worker.errors import WorkerError
-from hone_worker.lightning import launch, memory, micro_batches, model_loading, pass_memory, sharding
+from hone_worker.lightning import device_memory, launch, memory, micro_batches, model_loading, pass_memory, sharding
 from hone_worker.lightning.adapted_model import AdaptedModel
 from hone_worker.lightning.cached_decoder import CachedDecoder
 from hone_worker.lightning.fit_loop import FitLoop
@@ -54,7 +54,6 @@ def load(files: ModelFiles, options: dict[str, Any] | None, lora: LoraConfig | N
 
 def _require_memory(files: ModelFiles, config: LightningConfig, lora: LoraConfig) -> None:
     device = model_loading.device()
-    found = max(1, torch.cuda.device_count()) if config.devices == "auto" else int(config.devices)
     memory.require(
         files.id,
         files.config,
@@ -62,9 +61,9 @@ def _require_memory(files: ModelFiles, config: LightningConfig, lora: LoraConfig
         weight_bytes=model_loading.dtype_of(config.precision, device).itemsize,
         quantized=config.quantize == "4bit",
         context_tokens=files.context_tokens,
-        free=memory.free_bytes(device),
+        free=device_memory.free_bytes(device),
         cuda=device.type == "cuda",
-        spread=found * config.nodes if config.strategy == "fsdp2" else 1,
+        spread=launch.ranks_per_node(config) * config.nodes if config.strategy == "fsdp2" else 1,
     )
 
 

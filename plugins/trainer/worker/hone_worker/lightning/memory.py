@@ -8,8 +8,6 @@ Errors: WorkerError OUT_OF_MEMORY.
 
 from __future__ import annotations
 
-import os
-import pathlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +17,7 @@ from torch import nn
 
 from hone_worker.config import LoraConfig
 from hone_worker.errors import WorkerError
-from hone_worker.lora import layer_of
+from hone_worker.lora import first_layer, layer_of, places
 
 # bitsandbytes' NF4 with its scales in 8 bits.
 _FOUR_BITS = 0.5 + 1 / 64
@@ -82,16 +80,10 @@ class Need:
 def need(parts: Parts, lora: LoraConfig, weight_bytes: float, quantized: bool, tokens: int, spread: int = 1) -> Need:
     """What training takes; weight_bytes: of one number that is not in 4 bits; tokens: of the row; spread: over how many
     devices the weights are."""
-    first = max(0, parts.layers - lora.last_layers) if lora.last_layers else 0
-    adapted = {
-        path: shape
-        for path, shape in parts.places.items()
-        if layer_of(path) >= first
-        and (lora.target_modules == "all-linear" or path.rsplit(".", 1)[-1] in lora.target_modules)
-    }
+    adapted = places(parts.places, parts.layers, lora)
     per_linear = _FOUR_BITS if quantized else weight_bytes
     widest = sum(sum(shape) for path, shape in parts.places.items() if layer_of(path) == parts.layers - 1)
-    kept = (parts.layers - first) * parts.hidden + widest
+    kept = (parts.layers - first_layer(parts.layers, lora)) * parts.hidden + widest
     return Need(
         (parts.in_linears * per_linear + parts.elsewhere * weight_bytes) / spread,
         _TRAINED_BYTES * lora.rank * sum(sum(shape) for shape in adapted.values()),
@@ -140,30 +132,6 @@ def require(
 
 def _ranks(rank: int) -> list[int]:
     return [smaller for smaller in (256, 128, 64, 32, 16, 8, 4, 2, 1) if smaller < rank]
-
-
-def free_bytes(device: torch.device) -> float:
-    """What is free on a CUDA device, or on this machine within the limit of this process's control group."""
-    if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    lines = pathlib.Path("/proc/meminfo")
-    if not lines.is_file():
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    facts = dict(line.split(":", 1) for line in lines.read_text().splitlines())
-    free = 1024.0 * float(facts["MemAvailable"].split()[0])
-    return min(free, _free_in_group(pathlib.Path("/sys/fs/cgroup")))
-
-
-def _free_in_group(group: pathlib.Path) -> float:
-    """What a control group (cgroup v2) still allows; files that are only cached are given back when needed."""
-    paths = [group / name for name in ("memory.max", "memory.current", "memory.stat")]
-    if not all(path.is_file() for path in paths):
-        return float("inf")
-    limit, used, stat = (path.read_text().strip() for path in paths)
-    if not limit.isdigit():
-        return float("inf")
-    parts = dict(line.split() for line in stat.splitlines())
-    return float(limit) - float(used) + float(parts["active_file"]) + float(parts["inactive_file"])
 
 
 def ran_out(error: BaseException) -> bool:

@@ -4,13 +4,10 @@ backward: with every layer's intermediate values, or with its input alone and th
 
 from __future__ import annotations
 
-import os
-import pathlib
 from dataclasses import dataclass
 
-import torch
-
 from hone_worker.lightning.adapted_model import AdaptedModel
+from hone_worker.lightning.device_memory import free_bytes, whole_bytes
 from hone_worker.lora import layer_of
 
 # More than this in one pass makes no product faster, and only takes memory.
@@ -34,7 +31,7 @@ def measure(model: AdaptedModel) -> PassMemory:
     """What fits now. On the CPU it depends on the machine and the model alone, so that a resumed run has the same
     micro-batches, hence the same bits."""
     kind = model.device.type
-    available = _SHARE[kind] * _available(model.device)
+    available = _SHARE[kind] * (whole_bytes() if kind == "cpu" else free_bytes(model.device))
     whole, inputs = token_bytes(model)
     enough = _ENOUGH[kind]
     return PassMemory(min(enough, int(available / whole)), min(enough, int(available / inputs)))
@@ -59,15 +56,5 @@ def token_bytes(model: AdaptedModel) -> tuple[int, int]:
 def for_caches(model: AdaptedModel) -> int | None:
     """Bytes for keys and values while rollouts are sampled from this model: on CUDA a share of what is free, which
     leaves room for rows that grow, and for training beside those that are not finished. None on the CPU."""
-    return int(_CACHES * _available(model.device)) if model.device.type == "cuda" else None
+    return int(_CACHES * free_bytes(model.device)) if model.device.type == "cuda" else None
 
-
-def _available(device: torch.device) -> float:
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        # Torch has taken more than it uses, and gives it to whoever asks next.
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = pathlib.Path("/sys/fs/cgroup/memory.max")
-    text = limit.read_text().strip() if limit.is_file() else ""
-    return min(whole, int(text)) if text.isdigit() else whole

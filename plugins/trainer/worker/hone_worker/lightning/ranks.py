@@ -16,6 +16,7 @@ import torch
 from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment
 from torch import distributed
 
+from hone_worker.launcher import TORCHRUN, placed
 from hone_worker.lightning.watch import Watch
 from hone_worker.packing import balance
 from hone_worker.rows import Row
@@ -39,11 +40,13 @@ class Place:
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Place | None:
         """Where torchrun or srun put this process; None if neither started it among others."""
-        get = environment.get
-        world = int(get("WORLD_SIZE", "1"))
-        if "RANK" in environment and world > 1:
+        get, found = environment.get, placed(environment)
+        if found is None:
+            return None
+        launcher, rank, world = found
+        if launcher == TORCHRUN:
             return cls(
-                rank=int(environment["RANK"]),
+                rank=rank,
                 world=world,
                 local_rank=int(get("LOCAL_RANK", "0")),
                 nodes=max(1, world // int(get("LOCAL_WORLD_SIZE", "1"))),
@@ -51,21 +54,17 @@ class Place:
                 address=get("MASTER_ADDR", "127.0.0.1"),
                 port=int(get("MASTER_PORT", "0")),
             )
-        # A batch script sees how many tasks its job has; only a task of srun sees those of its step.
-        tasks = int(get("SLURM_STEP_NUM_TASKS", "1"))
-        if "SLURM_PROCID" in environment and tasks > 1:
-            slurm = SLURMEnvironment(auto_requeue=False)
-            hosts = get("SLURM_STEP_NODELIST") or environment["SLURM_NODELIST"]
-            return cls(
-                rank=int(environment["SLURM_PROCID"]),
-                world=tasks,
-                local_rank=int(environment["SLURM_LOCALID"]),
-                nodes=int(get("SLURM_STEP_NUM_NODES", "1")),
-                node=int(get("SLURM_NODEID", "0")),
-                address=get("MASTER_ADDR") or slurm.resolve_root_node_address(hosts),
-                port=slurm.main_port,
-            )
-        return None
+        slurm = SLURMEnvironment(auto_requeue=False)
+        hosts = get("SLURM_STEP_NODELIST") or environment["SLURM_NODELIST"]
+        return cls(
+            rank=rank,
+            world=world,
+            local_rank=int(environment["SLURM_LOCALID"]),
+            nodes=int(get("SLURM_STEP_NUM_NODES", "1")),
+            node=int(get("SLURM_NODEID", "0")),
+            address=get("MASTER_ADDR") or slurm.resolve_root_node_address(hosts),
+            port=slurm.main_port,
+        )
 
 
 class Group:

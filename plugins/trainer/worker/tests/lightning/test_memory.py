@@ -10,7 +10,7 @@ from hone_worker import lora
 from hone_worker.config import LoraConfig
 from hone_worker.engine_choice import open_engine
 from hone_worker.errors import WorkerError
-from hone_worker.lightning import memory
+from hone_worker.lightning import device_memory, memory
 from hone_worker.loading.model_files import open_model
 
 QWEN3_4B = {
@@ -70,7 +70,7 @@ def test_an_engine_is_refused_before_its_weights_are_read(llama_folder, tmp_path
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         (tmp_path / name).write_bytes((llama_folder / name).read_bytes())
     (tmp_path / "model.safetensors").write_bytes(b"not read")
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 1000.0)
+    monkeypatch.setattr(device_memory, "free_bytes", lambda device: 1000.0)
     with pytest.raises(WorkerError) as caught:
         open_engine(open_model(str(tmp_path), tmp_path), options={}, lora=LoraConfig())
     assert caught.value.code == "OUT_OF_MEMORY"
@@ -98,12 +98,12 @@ def test_a_control_groups_cached_files_are_free(tmp_path):
         ("memory.stat", "anon 300\nactive_file 200\ninactive_file 400"),
     ):
         (tmp_path / name).write_text(f"{text}\n")
-    assert memory._free_in_group(tmp_path) == 700
+    assert device_memory._free_in_group(tmp_path) == 700
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory._free_in_group(tmp_path) == float("inf") == memory._free_in_group(tmp_path / "none")
+    assert device_memory._free_in_group(tmp_path) == float("inf") == device_memory._free_in_group(tmp_path / "none")
 
 
 def test_free_bytes_is_less_than_the_machine_has():
     import psutil
 
-    assert 0 < memory.free_bytes(torch.device("cpu")) <= psutil.virtual_memory().total
+    assert 0 < device_memory.free_bytes(torch.device("cpu")) <= psutil.virtual_memory().total
