@@ -30,7 +30,7 @@ from hone_worker.lightning.lightning_config import LightningConfig
 from hone_worker.lightning.micro_batches import TorchPlan
 from hone_worker.lightning.module import PolicyModule, Update
 from hone_worker.lightning.passes import TorchPasses
-from hone_worker.lightning.ranks import Group, Meeting
+from hone_worker.lightning.ranks import Group, RunningRanks
 from hone_worker.lightning.telemetry import Cost, Emissions, Loggers
 from hone_worker.lora import Adapter, Params, changes_nothing
 from hone_worker.rows import Row
@@ -196,7 +196,7 @@ class FitLoop:
     def _following(self) -> Update | None:
         self._ready.set()
         while True:
-            command: Command = self._group.tell(self._asked.get() if self._group.leads else None)
+            command: Command = self._group.broadcast(self._asked.get() if self._group.leads else None)
             if command is None or isinstance(command, Update):
                 self._ending = command is None
                 return command
@@ -210,7 +210,7 @@ class FitLoop:
         if isinstance(command, Reference):
             return self._model.reference_logprobs(command.ids, command.params)
         torch.cuda.empty_cache()
-        return self._group.collect(None)
+        return self._group.gather(None)
 
     def _fit(self) -> None:
         try:
@@ -257,7 +257,7 @@ def _trainer(device: torch.device, group: Group, callbacks: Sequence[lightning.C
         devices=[device.index] if group.world == 1 and device.type == "cuda" else local,
         num_nodes=place.nodes,
         strategy=_strategy(device, group),
-        plugins=[Meeting(place)],
+        plugins=[RunningRanks(place)],
         max_epochs=-1,
         reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,

@@ -45,7 +45,7 @@ def load(files: ModelFiles, options: dict[str, Any] | None, lora: LoraConfig | N
         _require_memory(files, config, lora)
     group = launch.form(config)
     try:
-        group.tell((files.id, files.path, files.cache, config))
+        group.broadcast((files.id, files.path, files.cache, config))
         return _loaded(files, config, group)
     except BaseException as error:
         group.watch.close()
@@ -69,10 +69,10 @@ def _require_memory(files: ModelFiles, config: LightningConfig, lora: LoraConfig
 
 def follow(group: Group) -> None:
     """Does what rank 0 does, on another rank, until rank 0 ends."""
-    reference, path, cache, config = group.tell()
+    reference, path, cache, config = group.broadcast()
     # A folder on a disk that this node sees too, or what has to be fetched here.
     engine = _loaded(open_model(str(path) if path.is_dir() else reference, cache), config, group)
-    engine.adapt(group.tell())
+    engine.adapt(group.broadcast())
     engine.loop.follow()
 
 
@@ -112,7 +112,7 @@ class LightningEngine:
 
     def adapt(self, adapter: Adapter) -> None:
         if self.group.leads:
-            self.group.tell(adapter)
+            self.group.broadcast(adapter)
         self.model.attach(adapter, spare=self.group.sharded)
         if self.group.sharded:
             sharding.shard(self.model, self.group)

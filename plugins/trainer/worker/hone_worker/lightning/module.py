@@ -162,7 +162,7 @@ class PolicyModule(lightning.LightningModule):
         return self
 
     def _begun(self, update: Update) -> _Step:
-        members = self._group.share(update.rows)
+        members = self._group.partition(update.rows)
         # A rank without rows computes the shortest one, and it does not count.
         shortest = min(update.rows, key=lambda row: len(row.ids))
         plan = self._plan([update.rows[i] for i in members] or [shortest])
@@ -170,7 +170,7 @@ class PolicyModule(lightning.LightningModule):
         # Every rank takes part in as many passes as the busiest one.
         least = min(batches, key=lambda batch: batch.micro.tokens)
         idle = _Batch(least.micro, least.index, False)
-        batches += [idle] * (self._group.most(len(batches)) - len(batches))
+        batches += [idle] * (self._group.maximum(len(batches)) - len(batches))
         factor = self._on_device(update.objective.factor[plan.tree.entries.sequence])
         return _Step(update, time.perf_counter(), plan, members, batches, factor)
 
@@ -248,12 +248,12 @@ class PolicyModule(lightning.LightningModule):
         assert step is not None
         grads = [weight.grad for weight in self.weights.values() if weight.grad is not None]
         if self._group.sharded:
-            self._group.add_up(grads)
+            self._group.all_reduce(grads)
         found, norm, base = self._found(step, grads)
-        parts = self._group.collect(found)
+        parts = self._group.gather(found)
         if self._group.leads:
             step.figures, step.refusal = _judged(step.update, parts, norm, base)
-        if self._group.tell(step.refusal is not None):
+        if self._group.broadcast(step.refusal is not None):
             # Without gradients AdamW changes neither weights nor moments.
             for weight in self.weights.values():
                 weight.grad = None

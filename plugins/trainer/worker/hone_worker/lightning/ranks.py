@@ -93,7 +93,7 @@ class Group:
         )
         self._talk = distributed.new_group(backend="gloo", timeout=_TIMEOUT)
 
-    def tell(self, value: Any = None) -> Any:
+    def broadcast(self, value: Any = None) -> Any:
         """Rank 0's value, on every rank."""
         if self.world == 1:
             return value
@@ -101,7 +101,7 @@ class Group:
         distributed.broadcast_object_list(box, src=0, group=self._talk)
         return box[0]
 
-    def collect(self, value: Any) -> list[Any]:
+    def gather(self, value: Any) -> list[Any]:
         """Every rank's value in the order of ranks, on rank 0; elsewhere nothing."""
         if self.world == 1:
             return [value]
@@ -109,7 +109,7 @@ class Group:
         distributed.gather_object(value, found, dst=0, group=self._talk)
         return found or []
 
-    def most(self, value: int) -> int:
+    def maximum(self, value: int) -> int:
         """The largest value of all ranks."""
         if self.world == 1:
             return value
@@ -117,7 +117,7 @@ class Group:
         distributed.all_reduce(box, distributed.ReduceOp.MAX, group=self._talk)
         return int(box)
 
-    def add_up(self, tensors: Sequence[torch.Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[torch.Tensor]) -> None:
         """Makes every tensor the sum of all ranks' ones."""
         flat = torch.cat([tensor.flatten() for tensor in tensors])
         distributed.all_reduce(flat)
@@ -125,7 +125,7 @@ class Group:
         for tensor, part in zip(tensors, flat.split(sizes), strict=True):
             tensor.copy_(part.view_as(tensor))
 
-    def share(self, rows: Sequence[Row]) -> list[int]:
+    def partition(self, rows: Sequence[Row]) -> list[int]:
         """The rows (indices) that this rank computes, by length: whole trajectories, and whole groups where there are
         enough of them, since their rows share prefixes."""
         if self.world == 1:
@@ -140,7 +140,7 @@ class Group:
         return sorted(index for unit in mine for index in members[unit])
 
 
-class Meeting(ClusterEnvironment):
+class RunningRanks(ClusterEnvironment):
     """Tells Lightning where this process stands. The processes run already, and have met."""
 
     def __init__(self, place: Place) -> None:

@@ -75,12 +75,12 @@ def test_two_ranks_make_what_one_makes(qwen_folder, tmp_path, alone, strategy):
 
 def test_group_shares_rows_by_length_and_keeps_what_shares_prefixes(rng):
     rows = to_rows(builders.trajectories(rng, groups=4, size=2))
-    shares = [Group(Place(rank=rank, world=2)).share(rows) for rank in range(2)]
+    shares = [Group(Place(rank=rank, world=2)).partition(rows) for rank in range(2)]
     assert sorted(shares[0] + shares[1]) == list(range(len(rows)))
     groups = [{rows[i].group_id for i in share} for share in shares]
     assert not groups[0] & groups[1] and all(len(group) == 2 for group in groups)
     # Fewer groups than ranks: whole trajectories.
-    parts = [Group(Place(rank=rank, world=8)).share(rows) for rank in range(8)]
+    parts = [Group(Place(rank=rank, world=8)).partition(rows) for rank in range(8)]
     assert sorted(sum(parts, [])) == list(range(len(rows)))
     assert all(len({rows[i].sequence for i in part}) == 1 for part in parts)
 
