@@ -20,6 +20,21 @@ from hone_worker.rows import SCHEMA, Trajectory, TurnRecord
 
 # How many ids the tiny models have.
 VOCAB = 96
+# Of tiny models, whatever their architecture.
+SHAPE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "intermediate_size": 48,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "rms_norm_eps": 1e-5,
+    "vocab_size": VOCAB,
+    "max_position_embeddings": 512,
+    "head_dim": 8,
+    "tie_word_embeddings": True,
+    "eos_token_id": 1,
+    "rope_parameters": {"rope_theta": 5000.0, "rope_type": "default"},
+}
 # What differs from step to step that is otherwise the same.
 MEASURED = ("seconds", "tokens_per_second", "memory_peak_bytes")
 TEMPLATE = (

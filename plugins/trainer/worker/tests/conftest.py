@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from builders import VOCAB, write_tokenizer
+from builders import SHAPE, write_tokenizer
 from worker_process import Process
 
 WITH_MLX = importlib.util.find_spec("mlx") is not None
@@ -22,28 +22,13 @@ if WITH_MLX:
     import hone_worker.mlx  # noqa: F401  loads the BLAS before mlx.core
 collect_ignore_glob = ["lightning", "real_vllm"] if WITH_MLX else ["test_*.py"]
 
-SHAPE = {
-    "hidden_size": 32,
-    "num_hidden_layers": 4,
-    "intermediate_size": 48,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "rms_norm_eps": 1e-5,
-    "vocab_size": VOCAB,
-    "max_position_embeddings": 512,
-    "head_dim": 8,
-    "tie_word_embeddings": True,
-    "eos_token_id": 1,
-}
-
 
 def write_model(folder: pathlib.Path, model_type: str, **changes: object) -> pathlib.Path:
     """Saves a random model of ``model_type`` as transformers 5 would write it."""
     import mlx.core as mx
     from mlx.utils import tree_flatten
 
-    config = {"model_type": model_type, **SHAPE, "rope_parameters": {"rope_theta": 5000.0, "rope_type": "default"}}
-    config.update(changes)
+    config = {"model_type": model_type, **SHAPE, **changes}
     architecture = importlib.import_module(f"mlx_lm.models.{model_type}")
     args = architecture.ModelArgs.from_dict({**config, "rope_theta": 5000.0})
     mx.random.seed(7)

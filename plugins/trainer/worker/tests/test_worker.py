@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from worker_process import CACHE, INIT, SYSTEM, TOKEN, Process, two_turns, write
+from worker_process import CACHE, INIT, SYSTEM, TOKEN, Process, rollout, write
 
 
 def greedy(worker: Process) -> list[int]:
@@ -28,8 +28,8 @@ def test_the_worker_samples_trains_publishes_and_resumes(start: Any, tmp_path: p
     assert not made["model"]["renders_tools"] and made["model"]["eos_token_ids"] == [2]
 
     with ThreadPoolExecutor(8) as pool:
-        rollouts = list(pool.map(lambda index: two_turns(worker, index), range(8)))
-    again = two_turns(worker, 3)
+        rollouts = list(pool.map(lambda index: rollout(worker, index), range(8)))
+    again = rollout(worker, 3)
     for alone, crowded in zip(again["turns"], rollouts[3]["turns"], strict=True):
         assert alone["output_ids"] == crowded["output_ids"]
         assert alone["logprobs"] == pytest.approx(crowded["logprobs"], abs=1e-3)
@@ -101,16 +101,16 @@ def test_any_architecture_trains_and_serves_what_it_learned(
     made = worker.open(model=str(qwen_folder), context_tokens=512)
     assert made["model"]["engine"] == "mlx" and made["model"]["architecture"] == "qwen3"
     with ThreadPoolExecutor(4) as pool:
-        rollouts = list(pool.map(lambda index: two_turns(worker, index), range(4)))
+        rollouts = list(pool.map(lambda index: rollout(worker, index), range(4)))
     batch = write(tmp_path / "batch.jsonl", rollouts)
     before = worker.call("logprobs", batch=batch)["rows"]
     step = worker.call("train_step", step=1, batch=batch, loss={"preset": "cispo"}, learning_rate=0.05)
     assert step["mismatch_abs"] < 1e-3 and step["grad_norm"] > 0
     # Until it is published, the endpoint samples from the old policy.
-    same = two_turns(worker, 2)["turns"]
+    same = rollout(worker, 2)["turns"]
     assert [turn["output_ids"] for turn in same] == [turn["output_ids"] for turn in rollouts[2]["turns"]]
     worker.call("publish", version=1)
-    fresh = two_turns(worker, 2)
+    fresh = rollout(worker, 2)
     learned = worker.call("logprobs", batch=write(tmp_path / "fresh.jsonl", [fresh]))["rows"][0]["logprobs"]
     assert learned == pytest.approx([value for turn in fresh["turns"] for value in turn["logprobs"]], abs=1e-3)
     assert worker.call("logprobs", batch=batch)["rows"] != before
@@ -121,7 +121,7 @@ def test_requests_wait_while_a_step_runs_and_rollouts_go_on_after_it(
 ) -> None:
     worker = start()
     worker.open(model=str(llama_folder), context_tokens=512, max_staleness=1)
-    batch = write(tmp_path / "batch.jsonl", [two_turns(worker, index) for index in range(4)])
+    batch = write(tmp_path / "batch.jsonl", [rollout(worker, index) for index in range(4)])
     stop, names = threading.Event(), [f"r{index}" for index in range(6)]
     spoken: dict[str, list[tuple[str, int]]] = {name: [] for name in names}
 

@@ -81,15 +81,16 @@ class Process:
         self.child.wait()
 
 
-def two_turns(worker: Process, index: int) -> dict:
-    """A rollout of two turns through a handle, as a line of batch.v1."""
+def rollout(worker: Process, index: int, turns: int = 2, version: int | None = None, **options: Any) -> dict:
+    """A rollout through a handle, as a line of batch.v1. ``version``: of the policy that has to answer, if it matters."""
     messages = [SYSTEM, {"role": "user", "content": f"List the folder number {index % 4}."}]
-    turns, held = [], []
-    for turn in range(2):
-        reply = worker.chat(messages, rollout=f"r{index}", seed=10 * index + turn)
+    made, held = [], []
+    handle = f"r{index}" if version is None else f"r{version}-{index}"
+    for turn in range(turns):
+        reply = worker.chat(messages, rollout=handle, seed=10 * index + turn, **options)
         choice, prompt = reply["choices"][0], reply["prompt_token_ids"]
-        assert prompt[: len(held)] == held
-        turns.append({
+        assert prompt[: len(held)] == held and version in (None, reply["policy_version"])
+        made.append({
             "prefix_len": len(held),
             "prompt_suffix_ids": prompt[len(held):],
             "output_ids": choice["token_ids"],
@@ -98,8 +99,8 @@ def two_turns(worker: Process, index: int) -> dict:
         })
         held = prompt + choice["token_ids"]
         messages = [*messages, choice["message"], {"role": "user", "content": "[] is empty. Read a file."}]
-    return {"schema": "batch.v1", "rollout_id": f"r{index}", "group_id": f"g{index % 4}", "policy_version": 0,
-            "advantage": 1.0 if index % 2 else -0.5, "weight": 1.0, "turns": turns}
+    return {"schema": "batch.v1", "rollout_id": f"r{index}", "group_id": f"g{index % 4}", "policy_version": version or 0,
+            "advantage": 1.0 if index % 2 else -0.5, "weight": 1.0, "turns": made}
 
 
 def write(path: pathlib.Path, lines: list[dict]) -> str:

@@ -11,24 +11,8 @@ import transformers
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from builders import VOCAB, write_tokenizer
+from builders import SHAPE, write_tokenizer
 
-SHAPE = {
-    "hidden_size": 32,
-    "num_hidden_layers": 4,
-    "intermediate_size": 48,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "rms_norm_eps": 1e-5,
-    "vocab_size": VOCAB,
-    "max_position_embeddings": 512,
-    "head_dim": 8,
-    "tie_word_embeddings": True,
-    "bos_token_id": None,
-    "eos_token_id": 1,
-    "pad_token_id": None,
-    "rope_parameters": {"rope_theta": 5000.0, "rope_type": "default"},
-}
 LLAMA3_ROPE = {
     "rope_type": "llama3",
     "rope_theta": 5000.0,
@@ -51,7 +35,7 @@ ARCHITECTURES = {
 
 def write_model(folder: pathlib.Path, name: str, **changes: object) -> pathlib.Path:
     """Saves a random model of an architecture with a tokenizer of single bytes and a chat template."""
-    settings = {**SHAPE, **ARCHITECTURES[name], **changes}
+    settings = {**SHAPE, "bos_token_id": None, "pad_token_id": None, **ARCHITECTURES[name], **changes}
     config = transformers.AutoConfig.for_model(name.partition("-")[0], **settings)
     torch.manual_seed(7)
     module = transformers.AutoModelForCausalLM.from_config(config)

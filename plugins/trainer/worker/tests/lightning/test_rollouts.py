@@ -15,7 +15,7 @@ from hone_worker.errors import WorkerError
 from hone_worker.lightning import fit_loop, telemetry
 from hone_worker.protocol import Channel
 from hone_worker.worker import Worker
-from worker_process import SYSTEM, Process, two_turns, write
+from worker_process import SYSTEM, Process, rollout, write
 
 TINY = {"context_tokens": 1024, "lora": {"rank": 4, "alpha": 8, "last_layers": 2}}
 
@@ -51,20 +51,20 @@ def test_what_was_sampled_is_trained_published_and_sampled_again(
     assert (made["engine"], made["architecture"], made["eos_token_ids"]) == ("lightning", name, [256])
     assert (made["renders_tools"], made["tool_format"]) == ((True, "hermes") if name == "qwen3" else (False, None))
     with ThreadPoolExecutor(6) as pool:
-        rollouts = list(pool.map(lambda index: two_turns(worker, index), range(6)))
+        rollouts = list(pool.map(lambda index: rollout(worker, index), range(6)))
     batch = write(tmp_path / "batch.jsonl", rollouts)
     step = worker.call("train_step", step=1, batch=batch, loss={"preset": "cispo"}, learning_rate=0.05)
     assert step["mismatch_abs"] < 1e-5 and step["mismatch_max"] < 1e-3
     assert step["tokens"] == sum(len(turn["output_ids"]) for line in rollouts for turn in line["turns"])
     assert step["forks"] == 0 and step["grad_norm"] > 0 and step["physical_tokens"] < step["logical_tokens"]
     # Until it is published, the endpoint samples from the old policy.
-    again = two_turns(worker, 2)["turns"]
+    again = rollout(worker, 2)["turns"]
     for now, before in zip(again, rollouts[2]["turns"], strict=True):
         assert now["output_ids"] == before["output_ids"]
         assert now["logprobs"] == pytest.approx(before["logprobs"], abs=1e-4)
 
     assert worker.call("publish", version=1) == {"version": 1, "model": "policy-000001"}
-    after = two_turns(worker, 2)
+    after = rollout(worker, 2)
     assert after["turns"][0]["prompt_suffix_ids"] == again[0]["prompt_suffix_ids"]
     assert after["turns"][0]["logprobs"][0] != pytest.approx(again[0]["logprobs"][0], abs=1e-4)
     line = {**after, "policy_version": 1}
@@ -72,7 +72,7 @@ def test_what_was_sampled_is_trained_published_and_sampled_again(
     said = [logprob for turn in after["turns"] for logprob in turn["logprobs"]]
     assert found == pytest.approx(said, abs=1e-4)
     worker.call("publish", version=0)
-    base = two_turns(worker, 2)["turns"]
+    base = rollout(worker, 2)["turns"]
     assert base[0]["logprobs"] == pytest.approx(again[0]["logprobs"], abs=1e-4)
 
 
@@ -84,7 +84,7 @@ def test_the_end_of_the_worker_ends_training_and_its_loggers(
     options = {"log_dir": str(tmp_path / "logs"), "loggers": [{"name": "tensorboard"}]}
     worker.open(model=str(chat_folders["qwen3"]), engine_options=options, **TINY)
     before = set(threading.enumerate())
-    worker.call("supervise", step=1, batch=write(tmp_path / "batch.jsonl", [two_turns(worker, 0)]))
+    worker.call("supervise", step=1, batch=write(tmp_path / "batch.jsonl", [rollout(worker, 0)]))
     started = {t.name: t for t in set(threading.enumerate()) - before if t.name in ("lightning", "loggers")}
     assert sorted(started) == ["lightning", "loggers"]
     worker.end()

@@ -22,8 +22,7 @@ import pytest
 
 from hone_worker.vllm.http_client import Address, exchange
 from hone_worker.vllm.vllm_api import VllmApi
-from test_worker import SYSTEM, write
-from worker_process import INIT, TOKEN, Process
+from worker_process import INIT, SYSTEM, TOKEN, Process, rollout, write
 
 ROLLOUTS, TURNS = 8, 3
 USER = {"role": "user", "content": "Say hello to Bob."}
@@ -77,31 +76,10 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         made.end()
 
 
-def rollout(worker: Served, index: int) -> dict[str, Any]:
-    """A rollout of some turns through a handle, as a line of batch.v1."""
-    messages = [SYSTEM, {"role": "user", "content": f"List the folder number {index % 4}."}]
-    turns: list[dict[str, Any]] = []
-    held: list[int] = []
-    for turn in range(TURNS):
-        reply = worker.chat(messages, rollout=f"r{worker.version}-{index}", seed=10 * index + turn, max_tokens=24)
-        choice, prompt = reply["choices"][0], reply["prompt_token_ids"]
-        assert prompt[: len(held)] == held and reply["policy_version"] == worker.version
-        turns.append({
-            "prefix_len": len(held),
-            "prompt_suffix_ids": prompt[len(held) :],
-            "output_ids": choice["token_ids"],
-            "logprobs": [item["logprob"] for item in choice["logprobs"]["content"]],
-            "finish_reason": choice["finish_reason"],
-        })
-        held = prompt + choice["token_ids"]
-        messages = [*messages, choice["message"], {"role": "user", "content": "[] is empty. Read a file."}]
-    return {"schema": "batch.v1", "rollout_id": f"r{index}", "group_id": f"g{index % 4}", "weight": 1.0,
-            "policy_version": worker.version, "advantage": 1.0 if index % 2 else -0.5, "turns": turns}
-
-
 def rollouts(worker: Served, path: pathlib.Path) -> tuple[str, list[dict[str, Any]]]:
     with ThreadPoolExecutor(ROLLOUTS) as pool:
-        lines = list(pool.map(lambda index: rollout(worker, index), range(ROLLOUTS)))
+        lines = list(pool.map(
+            lambda index: rollout(worker, index, TURNS, worker.version, max_tokens=24), range(ROLLOUTS)))
     return write(path, lines), lines
 
 
