@@ -108,12 +108,17 @@ def kl_to_base(
     if lora.changes_nothing(params):
         return 0.0
     if reference is None:
-        rows = np.unique(plan.tree.entries.row)
-        chosen = set(rows[:: max(1, len(rows) // KL_ROWS)][:KL_ROWS].tolist())
+        rows = np.unique(plan.tree.entries.row).tolist()
+        chosen = {rows[place] for place in measured_rows(len(rows))}
         found = engine.run(plan, None, only=chosen).logp
         reference = np.where(np.isin(plan.tree.entries.row, list(chosen)), found, np.nan)
     done = ~np.isnan(reference)
     return mean_kl(logp[done], reference[done])
+
+
+def measured_rows(count: int) -> list[int]:
+    """Which of a step's rows (indices) the KL is estimated on, the same for every engine."""
+    return list(range(count))[:: max(1, count // KL_ROWS)][:KL_ROWS]
 
 
 def mean_kl(logp: np.ndarray, reference: np.ndarray) -> float:

@@ -29,8 +29,6 @@ from hone_worker.lora import Params
 from hone_worker.packing import Entries
 from hone_worker.rows import Row
 
-# The KL to the base model is estimated on one row in so many.
-_KL_SHARE = 8
 
 
 @dataclass(frozen=True)
@@ -49,17 +47,10 @@ class Update:
 
     @property
     def measured(self) -> list[int]:
-        """Rows on which the KL to the base model is estimated; none where every token's is known or it is 0.
-
-        ``kl_base`` is an estimate on a sample: an eighth of the rows, at least one and at most KL_ROWS, because the base
-        model's is a forward pass of its own. Neighbours share their prompts, so that a run of them costs a fraction of
-        rows from all over the step; each update takes the next run.
-        """
+        """Rows on which the KL to the base model is estimated; none where every token's is known or it is 0."""
         if self.objective.kind != "rl" or self.objective.loss.beta > 0 or not self.moves:
             return []
-        count = len(self.rows)
-        run = min(step_figures.KL_ROWS, max(1, count // _KL_SHARE))
-        return sorted((self.updates * run + i) % count for i in range(run))
+        return step_figures.measured_rows(len(self.rows))
 
 
 @dataclass(frozen=True)
