@@ -44,7 +44,8 @@ if __name__ == "__main__":
 
 
 def trained(folder, out, options):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE), str(PACKAGE / "tests"),
+    # On as many threads either way: how many there are decides the order in which products are added up.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(PACKAGE), str(PACKAGE / "tests"),
                                                                  os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run([sys.executable, "-c", PROGRAM, str(folder), json.dumps({**SPLIT, **options}), str(out)],
                           env=environment, capture_output=True, text=True, timeout=300)
