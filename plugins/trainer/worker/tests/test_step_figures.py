@@ -1,7 +1,6 @@
 """What a step says of itself, what it refuses, and what its outcome does not depend on."""
 
 import dataclasses
-import json
 
 import builders
 import numpy as np
@@ -184,7 +183,7 @@ def test_groups_of_equal_rewards_move_nothing(llama_folder, rng, options):
 def test_the_worker_warns_of_a_mismatch_and_refuses_a_large_one(start, llama_folder, rng, tmp_path):
     training, worker = builders.training(llama_folder, noise=0), start()
     batch = builders.trajectories(rng)
-    paths = {by: write(tmp_path / f"{by}.jsonl", shifted(training, batch, by)) for by in (0.04, 0.06, 0.6)}
+    paths = {by: builders.write_batch(tmp_path / f"{by}.jsonl", shifted(training, batch, by)) for by in (0.04, 0.06, 0.6)}
     # A rate so small that the policy stays what it is.
     worker.call("init", model=str(llama_folder), cache_dir=CACHE, optimizer={"learning_rate": 1e-9})
     assert worker.call("train_step", step=1, batch=paths[0.6])["code"] == "OFF_POLICY"
@@ -194,16 +193,3 @@ def test_the_worker_warns_of_a_mismatch_and_refuses_a_large_one(start, llama_fol
     warnings = [event for event in worker.events if event["event"] == "warning"]
     assert [(event["code"], event["message"]) for event in warnings] == [
         ("OFF_POLICY", "Step 2: sampler and trainer differ by 0.06 per token in log-probability.")]
-
-
-def write(path, batch):
-    """Writes a batch.v1 file."""
-    lines = []
-    for one in batch:
-        turns = [
-            {"prefix_len": 0, "prompt_suffix_ids": t.prompt_ids, "output_ids": t.output_ids, "logprobs": t.logprobs}
-            for t in one.turns
-        ]
-        lines.append(json.dumps({"schema": "batch.v1", **dataclasses.asdict(one), "turns": turns}) + "\n")
-    path.write_text("".join(lines))
-    return str(path)

@@ -15,10 +15,11 @@ from hone_worker.rows import read_batch, to_rows
 
 
 def found(model: str, batch: str, folder: str, name: str | None) -> dict[str, np.ndarray]:
-    engine = open_engine(open_model(model, model), name)
+    files = open_model(model, model)
+    engine = open_engine(files, name)
     adapter = lora.create(engine.linears, engine.layers, LoraConfig(rank=3, alpha=6, last_layers=2), seed=0)
     engine.adapt(adapter)
-    params = checkpoint.load_peft(folder, adapter)
+    params = checkpoint.load_peft(folder, adapter, files.id)
     result = engine.run(engine.plan(to_rows(read_batch(batch))), params, lambda index, _: np.ones(len(index)))
     return {"logp": result.logp, "entropy": result.entropy, **result.grads}
 

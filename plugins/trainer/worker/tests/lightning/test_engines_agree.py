@@ -14,32 +14,12 @@ from adapted import close
 from safetensors.numpy import load_file
 
 from hone_worker import checkpoint
-from hone_worker.rows import SCHEMA
 
 PACKAGE = pathlib.Path(__file__).parents[2]
 MLX_PYTHON = os.environ.get("HONE_MLX_PYTHON")
 RATE = 0.01
 
 pytestmark = pytest.mark.skipif(not MLX_PYTHON, reason="HONE_MLX_PYTHON does not name the Python of MLX's environment")
-
-
-def write_batch(path, trajectories):
-    """Saves a batch.v1 file whose turns repeat their history."""
-    lines = []
-    for t in trajectories:
-        turns = [
-            {
-                "prefix_len": 0,
-                "prompt_suffix_ids": turn.prompt_ids,
-                "output_ids": turn.output_ids,
-                "logprobs": turn.logprobs,
-            }
-            for turn in t.turns
-        ]
-        line = {name: getattr(t, name) for name in ("rollout_id", "group_id", "policy_version", "advantage", "weight")}
-        lines.append(json.dumps({"schema": SCHEMA, **line, "turns": turns}))
-    path.write_text("\n".join(lines))
-    return path
 
 
 def program(python, *words):
@@ -66,7 +46,7 @@ def near(left, right):
 def test_passes_steps_and_adapters_agree(model_folders, rng, tmp_path, name, engine):
     folder, start = model_folders[name], tmp_path / "start"
     training = builders.training(folder)
-    batch = write_batch(tmp_path / "batch.jsonl", training.sampled(builders.trajectories(rng)))
+    batch = builders.write_batch(tmp_path / "batch.jsonl", training.sampled(builders.trajectories(rng)))
     checkpoint.save(training.state, start)
     runs = {"torch": (sys.executable, "lightning"), "mlx": (MLX_PYTHON, engine)}
     reports = {
